@@ -1,0 +1,40 @@
+# Each target sets up what it needs in .venv; a stamp a set of extras keeps it from being done twice.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: setup bench test test-slow lint format clean
+
+setup: $(VENV)/.dev
+
+bench: $(VENV)/.bench
+	$(PY) -m bench.latency
+
+test: lint
+	$(PY) -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PY) -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(VENV)/.dev
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:
+	rm -rf $(VENV)
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.bench: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,dev]"
+	touch $@ $(VENV)/.bench

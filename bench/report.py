@@ -1,0 +1,76 @@
+"""The one shape in which every benchmark writes its result.
+
+    {"bench": name, "environment": {...}, "settings": {...}, "rows": [{...}, ...], "summary": {...}}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "numpy", "numba", "constriction", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "compressai",
+    "pillow", "scikit-image", "opencv-python-headless", "numba-cuda",
+)  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions that a figure depends on; nothing that names a person or a path."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json PATH``, the option that every benchmark has."""
+    parser.add_argument("--json", metavar="PATH", help="write the result as JSON to PATH ('-': standard output)")
+
+
+def write(
+    path: str | None,
+    bench: str,
+    settings: dict[str, Any],
+    rows: list[dict[str, Any]],
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the report and, when ``path`` is given, write it there (``-``: standard output)."""
+    report = {
+        "bench": bench,
+        "environment": environment(),
+        "settings": settings,
+        "rows": rows,
+        "summary": summary,
+    }
+    text = json.dumps(report, indent=1) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+    elif path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    return report

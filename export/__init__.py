@@ -1,0 +1,1 @@
+"""Everything that needs torch: backbones, calibration, training, graphs. Makes bundles for ``runtime``."""

@@ -1,0 +1,70 @@
+"""Everything that ratehold raises on purpose.
+
+    RateholdError
+    ├── ImageError            not an image, or not one that can be prepared for the head
+    ├── BundleError           a bundle is missing, damaged, or not the one that is needed
+    ├── EngineError           a graph did not do what its bundle says
+    │   └── EngineUnavailable an engine or a provider is not installed (the message says how to install it)
+    ├── CoderError            a coder backend is not installed, or its tables are not coding tables
+    └── PacketError           bytes that are not a packet
+        ├── PacketFormatError     magic, version, flags or lengths are wrong
+        ├── PacketTruncated       bytes are missing
+        ├── PacketTooLarge        more bytes than any packet of this bundle can have
+        ├── PacketChecksumError   CRC-32 does not match: damaged on the way
+        ├── PacketBundleMismatch  made by another bundle than the one that decodes
+        └── PacketSyncError       symbols do not match their checksum, or a code that no encoder writes
+
+Every message names the cure where there is one.
+"""
+
+
+class RateholdError(Exception):
+    """Base of all errors that ratehold raises on purpose."""
+
+
+class ImageError(RateholdError):
+    """The input is not an image, or not one that can be prepared for the head."""
+
+
+class BundleError(RateholdError):
+    """A bundle is missing, damaged, or not the one that is needed."""
+
+
+class EngineError(RateholdError):
+    """A graph cannot be opened, or did not do what its bundle says."""
+
+
+class EngineUnavailable(EngineError):
+    """An engine or one of its providers is not installed; the message says how to install it."""
+
+
+class CoderError(RateholdError):
+    """A coder backend is not installed, or its tables are not coding tables."""
+
+
+class PacketError(RateholdError):
+    """Bytes that are not a packet; the subclass says which check they failed."""
+
+
+class PacketFormatError(PacketError):
+    """Magic, version, flags or lengths are wrong."""
+
+
+class PacketTruncated(PacketError):
+    """Bytes are missing at the end."""
+
+
+class PacketTooLarge(PacketError):
+    """More bytes than any packet of this bundle can have."""
+
+
+class PacketChecksumError(PacketError):
+    """The CRC-32 does not match: the bytes were damaged on the way."""
+
+
+class PacketBundleMismatch(PacketError):
+    """The packet was made by another bundle than the one that is asked to decode it."""
+
+
+class PacketSyncError(PacketError):
+    """The decoded symbols do not match their checksum, or the stream holds a code that no encoder writes."""
