@@ -1,0 +1,102 @@
+"""Entropy coder: one stack of bits that all parts of a packet share.
+
+rANS with 24-bit probabilities, 32-bit words and a 64-bit state (Duda et al., Picture Coding Symposium 2015).
+Two backends write the same bytes, bit for bit: ``constriction``, the reference, and ``numba``, which runs
+where constriction has no wheel (Linux on ARM). docs/format.md defines the stream.
+
+**The coder is a stack: what was pushed last is popped first.** Push the parts of a packet in the reverse of
+the order in which the decoder needs them; inside one ``push`` the symbols keep their order.
+
+    encoder = open_coder().encoder()
+    encoder.push(y, y_index, y_tables)       # needs z to be decoded, so z goes on top
+    encoder.push(z, z_index, z_tables)
+    decoder = open_coder().decoder(encoder.finish())
+    z = decoder.pop(z_index, z_tables)
+    y = decoder.pop(y_index, y_tables)
+    decoder.finish()
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import CoderError
+from runtime.tables import Tables
+
+Backend = Literal["auto", "numba", "constriction"]
+BACKENDS: tuple[Literal["numba", "constriction"], ...] = ("numba", "constriction")
+"""Fastest first: the order in which ``auto`` looks for an installed one."""
+
+
+class Encoder(Protocol):
+    """Writes one stream."""
+
+    @property
+    def bits(self) -> int:
+        """Bits on the stack so far; differences of it attribute the size to the parts pushed."""
+
+    def push(self, symbols: NDArray[Any], index: NDArray[Any], tables: Tables) -> None:
+        """Put symbols on top of the stack.
+
+        Args:
+            symbols: int32[n], |symbol| <= 2**20; any such symbol can be coded by any table.
+            index: int32[n] or uint16[n], table of each symbol, 0 .. len(tables) - 1.
+
+        Raises:
+            CoderError: a shape, a symbol or an index is not as above; the stack is then unchanged.
+        """
+
+    def finish(self) -> bytes:
+        """The stream: ``ceil(bits / 8)`` bytes."""
+
+
+class Decoder(Protocol):
+    """Reads one stream. No bytes make it crash, hang, or take more memory than what it is asked to return."""
+
+    def pop(self, index: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
+        """Take the part on top of the stack: int32[n] symbols, given the ``index`` (n) that pushed them.
+
+        Raises:
+            CoderError: ``index`` has a table that ``tables`` has not.
+            PacketSyncError: an escape that no encoder writes.
+        """
+
+    def finish(self) -> None:
+        """Raise PacketSyncError unless the stack is exactly empty: nothing lost, nothing left over."""
+
+
+class Coder(Protocol):
+    """Makes encoders and decoders of one backend."""
+
+    name: str
+
+    def encoder(self) -> Encoder:
+        """A new, empty stack."""
+
+    def decoder(self, data: bytes) -> Decoder:
+        """A stack as ``Encoder.finish`` left it. Raises PacketSyncError for a last byte of zero."""
+
+
+def open_coder(backend: Backend = "auto") -> Coder:
+    """Coder of one backend; ``auto`` takes the faster one installed: numba, or else constriction.
+
+    Raises:
+        CoderError: the backend is unknown or not installed; the message says how to install it.
+    """
+    if backend == "auto":
+        for name in BACKENDS:
+            with suppress(CoderError):
+                return open_coder(name)
+        raise CoderError("no coder backend is installed: pip install numba")
+    if backend not in BACKENDS:
+        raise CoderError(f"unknown coder backend {backend!r}: use auto, {' or '.join(BACKENDS)}")
+    try:
+        module = import_module(f"runtime.coder.{backend}_backend")
+    except ImportError as error:
+        raise CoderError(f"coder backend {backend} cannot be imported: pip install {backend}") from error
+    return cast(Coder, module.Coder())
