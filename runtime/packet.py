@@ -1,6 +1,7 @@
-"""The bytes of one frame on the wire: a header of at most 24 bytes, checks included, and the coded symbols.
+"""The bytes of one frame on the wire: a header, the coded symbols, a CRC-32.
 
 docs/format.md describes every field. Nothing is allocated before the declared length has been checked.
+The checksum of the symbols is not a field: it is the seal of the coder's stack (``runtime.coder``).
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ MAX_PAYLOAD = (1 << 7 * MAX_LENGTH_BYTES) - 1
 """Most bytes that the length field can declare."""
 
 _FIXED = struct.Struct(f"<2sB{BUNDLE_ID_BYTES}sB")
-_CHECKSUM = struct.Struct("<H")
 _CRC = struct.Struct("<I")
 
-MAX_OVERHEAD = _FIXED.size + MAX_LENGTH_BYTES + _CHECKSUM.size + _CRC.size
-MIN_PACKET = _FIXED.size + 1 + _CHECKSUM.size + _CRC.size
+MAX_OVERHEAD = _FIXED.size + MAX_LENGTH_BYTES + _CRC.size
+MIN_PACKET = _FIXED.size + 1 + _CRC.size
 
 
 class Flags(IntFlag):
@@ -49,29 +49,27 @@ class Packet:
     Attributes:
         bundle_id: first 8 bytes of the SHA-256 of the manifest of the bundle that made the frame.
         flags: what was done to the frame.
-        checksum: ``symbol_checksum`` of all symbols, 0 .. 65535; the receiver compares it with its own.
-        payload: the stream of ``runtime.coder``; at most 2**28 - 1 bytes.
+        payload: the stream of ``runtime.coder``, sealed with ``symbol_checksum``; at most 2**28 - 1 bytes.
     """
 
     bundle_id: bytes
     flags: Flags
-    checksum: int
     payload: bytes
 
     def to_bytes(self) -> bytes:
-        """The packet as it is sent: ``len(payload)`` + 19 to 22 bytes.
+        """The packet as it is sent: ``len(payload)`` + 17 to 20 bytes.
 
         Raises:
             PacketError: a field does not fit its place on the wire.
         """
         if len(self.bundle_id) != BUNDLE_ID_BYTES:
             raise PacketFormatError(f"a bundle id has {BUNDLE_ID_BYTES} bytes, not {len(self.bundle_id)}")
-        if self.flags & ~_KNOWN or not 0 <= self.checksum < 1 << 16:
-            raise PacketFormatError("flags or checksum out of range")
+        if self.flags & ~_KNOWN:
+            raise PacketFormatError(f"reserved flags are set: {int(self.flags):#04x}")
         if len(self.payload) > MAX_PAYLOAD:
             raise PacketTooLarge(f"a payload has at most {MAX_PAYLOAD} bytes, not {len(self.payload)}")
-        head = _FIXED.pack(MAGIC, VERSION, self.bundle_id, self.flags) + _varint(len(self.payload))
-        body = head + _CHECKSUM.pack(self.checksum) + self.payload
+        head = _FIXED.pack(MAGIC, VERSION, self.bundle_id, self.flags)
+        body = head + _varint(len(self.payload)) + self.payload
         return body + _CRC.pack(zlib.crc32(body))
 
     @classmethod
@@ -98,16 +96,18 @@ class Packet:
         length, start = _read_varint(data, _FIXED.size)
         if length > max_payload:
             raise PacketTooLarge(f"{length} payload bytes declared, at most {max_payload} accepted")
-        end = start + _CHECKSUM.size + length
+        end = start + length
         _check_size(len(data), end + _CRC.size)
         if _CRC.unpack_from(data, end)[0] != zlib.crc32(memoryview(data)[:end]):
             raise PacketChecksumError("CRC-32 does not match: the packet was damaged on the way")
-        (checksum,) = _CHECKSUM.unpack_from(data, start)
-        return cls(bytes(bundle_id), Flags(flags), checksum, bytes(data[end - length : end]))
+        return cls(bytes(bundle_id), Flags(flags), bytes(data[start:end]))
 
 
 def symbol_checksum(*symbols: NDArray[Any]) -> int:
-    """Low 16 bits of the CRC-32 of all symbols, array after array, as little-endian int32."""
+    """Low 16 bits of the CRC-32 of all symbols, array after array, as little-endian int32.
+
+    It seals the stream that codes them (``Encoder`` and ``Decoder.finish`` of ``runtime.coder``).
+    """
     crc = 0
     for array in symbols:
         crc = zlib.crc32(np.ascontiguousarray(array, dtype="<i4").data, crc)

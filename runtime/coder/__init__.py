@@ -7,13 +7,18 @@ where constriction has no wheel (Linux on ARM). docs/format.md defines the strea
 **The coder is a stack: what was pushed last is popped first.** Push the parts of a packet in the reverse of
 the order in which the decoder needs them; inside one ``push`` the symbols keep their order.
 
-    encoder = open_coder().encoder()
+    seal = symbol_checksum(z, y)
+    encoder = open_coder().encoder(seal)
     encoder.push(y, y_index, y_tables)       # needs z to be decoded, so z goes on top
     encoder.push(z, z_index, z_tables)
     decoder = open_coder().decoder(encoder.finish())
     z = decoder.pop(z_index, z_tables)
     y = decoder.pop(y_index, y_tables)
-    decoder.finish()
+    decoder.finish(symbol_checksum(z, y))
+
+The *seal*, a 16-bit number, lies at the bottom of the stack. Coding on an empty stack
+wastes about 17 bits, since its first entry takes 24 whatever its probability; a checksum of the symbols that
+lies there instead of in the header costs nothing (measured: 0.1 bits).
 """
 
 from __future__ import annotations
@@ -66,8 +71,8 @@ class Decoder(Protocol):
             PacketSyncError: an escape that no encoder writes.
         """
 
-    def finish(self) -> None:
-        """Raise PacketSyncError unless the stack is exactly empty: nothing lost, nothing left over."""
+    def finish(self, seal: int = 0) -> None:
+        """Raise PacketSyncError unless exactly ``seal`` is left: nothing lost, nothing left over."""
 
 
 class Coder(Protocol):
@@ -75,8 +80,8 @@ class Coder(Protocol):
 
     name: str
 
-    def encoder(self) -> Encoder:
-        """A new, empty stack."""
+    def encoder(self, seal: int = 0) -> Encoder:
+        """A new stack with nothing on it but ``seal``, 0 .. 65535 (CoderError otherwise)."""
 
     def decoder(self, data: bytes) -> Decoder:
         """A stack as ``Encoder.finish`` left it. Raises PacketSyncError for a last byte of zero."""

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from runtime.coder.stream import (
     BAD_ESCAPE,
+    BAD_SEAL,
     MAX_EXPONENT,
     bad_index,
     bad_symbol,
     bytes_from_words,
     checked_index,
+    checked_seal,
     checked_symbols,
     words_from_bytes,
 )
@@ -44,9 +46,9 @@ class Coder:
 
     name = "constriction"
 
-    def encoder(self) -> Encoder:
-        """A new, empty stack."""
-        return Encoder()
+    def encoder(self, seal: int = 0) -> Encoder:
+        """A new stack with nothing on it but ``seal``."""
+        return Encoder(checked_seal(seal))
 
     def decoder(self, data: bytes) -> Decoder:
         """A stack as ``Encoder.finish`` left it."""
@@ -56,8 +58,8 @@ class Coder:
 class Encoder:
     """See ``runtime.coder.Encoder``."""
 
-    def __init__(self) -> None:
-        self._stack = _Stack()
+    def __init__(self, seal: int) -> None:
+        self._stack = _Stack(np.array([seal] if seal else [], dtype=np.uint32))
 
     @property
     def bits(self) -> int:
@@ -104,10 +106,10 @@ class Decoder:
             position[i] = self._escaped(int(tables.offset[index[i]]), int(last[i]))
         return position + tables.offset[index]
 
-    def finish(self) -> None:
-        """Raise PacketSyncError unless the stack is exactly empty."""
-        if not self._stack.is_empty():
-            raise PacketSyncError("the stream holds more than the symbols of this packet")
+    def finish(self, seal: int = 0) -> None:
+        """Raise PacketSyncError unless exactly ``seal`` is left."""
+        if self._stack.pos() != (0, seal):
+            raise PacketSyncError(BAD_SEAL)
 
     def _escaped(self, offset: int, last: int) -> int:
         below = self._bit()

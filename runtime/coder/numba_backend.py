@@ -11,11 +11,13 @@ from runtime.coder import numba_kernels as kernels
 from runtime.coder.lookup import lookup
 from runtime.coder.stream import (
     BAD_ESCAPE,
+    BAD_SEAL,
     MAX_EXPONENT,
     bad_index,
     bad_symbol,
     bytes_from_words,
     checked_index,
+    checked_seal,
     checked_symbols,
     words_from_bytes,
 )
@@ -31,9 +33,9 @@ class Coder:
 
     name = "numba"
 
-    def encoder(self) -> Encoder:
-        """A new, empty stack."""
-        return Encoder()
+    def encoder(self, seal: int = 0) -> Encoder:
+        """A new stack with nothing on it but ``seal``."""
+        return Encoder(checked_seal(seal))
 
     def decoder(self, data: bytes) -> Decoder:
         """A stack as ``Encoder.finish`` left it."""
@@ -43,8 +45,8 @@ class Coder:
 class Encoder:
     """See ``runtime.coder.Encoder``."""
 
-    def __init__(self) -> None:
-        self._state = 0
+    def __init__(self, seal: int) -> None:
+        self._state = seal
         self._words = [np.empty(0, dtype=np.uint32)]
 
     @property
@@ -98,7 +100,7 @@ class Decoder:
         self._state, self._left = int(state), left
         return symbols
 
-    def finish(self) -> None:
-        """Raise PacketSyncError unless the stack is exactly empty."""
-        if self._state or self._left:
-            raise PacketSyncError("the stream holds more than the symbols of this packet")
+    def finish(self, seal: int = 0) -> None:
+        """Raise PacketSyncError unless exactly ``seal`` is left."""
+        if self._state != seal or self._left:
+            raise PacketSyncError(BAD_SEAL)

@@ -13,7 +13,12 @@ from runtime.tables import SYMBOL_LIMIT
 MAX_EXPONENT = (2 * SYMBOL_LIMIT).bit_length() - 1
 """Largest floor(log2(distance)) of an escape: from one end of the symbols' range to the other."""
 
+SEAL_BITS = 16
+
 BAD_ESCAPE = "the stream holds an escape that no encoder writes"
+BAD_SEAL = (
+    "what is left of the stream is not the checksum of its symbols: damaged, or decoded by other tables"
+)
 
 
 def bytes_from_words(words: NDArray[np.uint32]) -> bytes:
@@ -56,6 +61,13 @@ def checked_symbols(
     if checked.size != array.size:
         raise CoderError(f"{array.size} symbols with {checked.size} table indices")
     return np.ascontiguousarray(array), checked
+
+
+def checked_seal(seal: int) -> int:
+    """``seal``, if it has 16 bits."""
+    if not 0 <= seal < 1 << SEAL_BITS:
+        raise CoderError(f"a seal has {SEAL_BITS} bits, not {seal}")
+    return seal
 
 
 def bad_index(tables: int) -> CoderError:
