@@ -39,7 +39,7 @@ class Flags(IntFlag):
     RATE_CONTROLLED = 2
 
 
-_KNOWN = Flags.DENOISED | Flags.RATE_CONTROLLED
+_RESERVED = ~int(Flags.DENOISED | Flags.RATE_CONTROLLED)  # as an int: ~ of a Flag leaves unknown bits out
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Packet:
         """
         if len(self.bundle_id) != BUNDLE_ID_BYTES:
             raise PacketFormatError(f"a bundle id has {BUNDLE_ID_BYTES} bytes, not {len(self.bundle_id)}")
-        if self.flags & ~_KNOWN:
+        if int(self.flags) & _RESERVED:
             raise PacketFormatError(f"reserved flags are set: {int(self.flags):#04x}")
         if len(self.payload) > MAX_PAYLOAD:
             raise PacketTooLarge(f"a payload has at most {MAX_PAYLOAD} bytes, not {len(self.payload)}")
@@ -91,7 +91,7 @@ class Packet:
             raise PacketFormatError(f"begins with {bytes(magic)!r}, not {MAGIC!r}: not a ratehold packet")
         if version != VERSION:
             raise PacketFormatError(f"format version {version}; this release reads version {VERSION}")
-        if flags & ~_KNOWN:
+        if flags & _RESERVED:
             raise PacketFormatError(f"reserved flags are set: {flags:#04x}")
         length, start = _read_varint(data, _FIXED.size)
         if length > max_payload:
