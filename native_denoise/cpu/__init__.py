@@ -1,0 +1,1 @@
+"""The solver for CPUs: explicit vectors, rows swept in a wavefront, bands of rows shared among threads."""

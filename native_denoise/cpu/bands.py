@@ -1,0 +1,86 @@
+"""How a batch is cut into bands of rows for threads, and the work array that holds them.
+
+Three channels on two threads do not divide evenly, so threads take equal numbers of *rows* and a plane may
+be cut. Both sides of a cut keep ``halo`` rows of the other and compute them as well: after n steps n rows
+next to the edge are stale, so a halo of n rows buys n steps without waiting for one another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .simd import LANES
+from .sweeps import BASE, BOTTOM, COLUMNS, FIRST, FRAME, LAST, LEVELS, STACK, TOP
+
+LINE = 16
+"""float32 values in a cache line: where rows begin, if LANES allows."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which thread computes what, and where."""
+
+    bands: NDArray[np.int64]
+    """(bands, COLUMNS), in the order of frame, stack and row; ACTIVE is left zero."""
+    chunks: tuple[tuple[int, int, int], ...]
+    """One for each thread: first band, last band + 1, offset of its flux rows."""
+    size: int
+    """Length of the work array."""
+    stride: int
+    """Values in a row of the work array."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether any plane is shared by two threads."""
+        return bool(np.any(self.bands[:, TOP] > 0))
+
+
+def plan(
+    frames: int, stacks: int, depth: int, height: int, width: int, planes: int, threads: int, halo: int
+) -> Plan:
+    """Cut ``frames`` x ``stacks`` stacks of ``depth`` planes of H x W for ``threads`` threads."""
+    stride = -(-width // LANES) * LANES + LANES
+    rows = frames * stacks * height
+    cuts = sorted({_settle(round(i * rows / threads), height, halo) for i in range(threads + 1)})
+    bands: list[list[int]] = []
+    chunks = []
+    offset = 0
+    for begin, end in itertools.pairwise(cuts):
+        first = len(bands)
+        while begin < end:
+            stack, top = divmod(begin, height)
+            bottom = min(height, top + end - begin)
+            band = [0] * COLUMNS
+            band[FRAME], band[STACK] = divmod(stack, stacks)
+            band[TOP], band[BOTTOM] = top, bottom
+            band[FIRST], band[LAST] = max(0, top - halo), min(height, bottom + halo)
+            band[BASE] = offset
+            offset = _aligned(offset + planes * depth * (band[LAST] - band[FIRST] + 1) * stride)
+            bands.append(band)
+            begin += bottom - top
+        chunks.append((first, len(bands), offset))
+        offset = _aligned(offset + LEVELS * 2 * depth * stride)
+    return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
+
+
+def _settle(row: int, height: int, halo: int) -> int:
+    """Move a cut to the edge of its plane unless both sides keep as many rows as the halo needs."""
+    stack, inside = divmod(row, height)
+    if inside < halo or height - inside < halo:
+        inside = 0 if 2 * inside < height else height
+    return stack * height + inside
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // LINE) * LINE
+
+
+def aligned_zeros(size: int) -> NDArray[np.float32]:
+    """A float32 array of zeros that begins on a cache line."""
+    raw = np.zeros(size + LINE, dtype=np.float32)
+    skip = (-raw.ctypes.data // 4) % LINE
+    return raw[skip : skip + size]

@@ -1,0 +1,138 @@
+# mypy: disable-error-code=no-untyped-def
+"""One step of each mode on one row: everything a step does to a row happens while it is in the cache.
+
+A stack of ``depth`` planes that are denoised together (1, or all channels if vectorial) lies in one flat
+float32 array.  Plane v of channel c starts at ``base + (v * depth + c) * size``; a row has ``stride``
+values, the multiple of LANES that holds the width W and LANES more.  Row 0 of a plane is all zeros and
+stands for the row above the image.  Columns from W on keep weight 0 and dual 0; column W of an iterate
+repeats column W - 1 (the replicate border), so that a row needs no special case at its end.
+
+Rows are updated in place.  Step n of row y reads rows y and y + 1 of step n - 1 and what step n left in row
+y - 1, so row y - 1 may take step n + 1 directly after row y has taken step n.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import kernel, row
+from .simd import LANES, larger, left_neighbours, load, right_neighbours, rsqrt, smaller, splat, store, total
+
+TINY = np.float32(1e-30)
+"""Keeps rsqrt finite where a vector is zero; lambda times 1e15 is still far above 1 unless lambda is 0
+too.
+"""
+
+# Planes of each mode, by their number v.
+X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4
+
+
+@row
+def released_row(work, x, below, weights, w, width, blocks, rate):
+    """u <- u + rate m ((u_right - u) + (u_below - u)); ``x``, ``below``, ``w``: offsets of the rows."""
+    speed = splat(rate)
+    here = load(work, x)
+    for block in range(blocks):
+        i = block * LANES
+        following = load(work, x + i + LANES)
+        differences = (right_neighbours(here, following) - here) + (load(work, below + i) - here)
+        store(work, x + i, here + speed * load(weights, w + i) * differences)
+        here = following
+    work[x + width] = work[x + width - 1]
+
+
+@row
+def descent_row(work, x, f, below, flux, weights, w, width, blocks, step, weight, epsilon):
+    """x <- x - a m ((x - f) - lambda div p), p = grad x / sqrt(|grad x|^2 + epsilon^2).
+
+    ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row.
+    """
+    a = splat(step)
+    a_lambda = splat(step * weight)
+    floor = splat(epsilon * epsilon)
+    before = splat(np.float32(0.0))
+    here = load(work, x)
+    for block in range(blocks):
+        i = block * LANES
+        following = load(work, x + i + LANES)
+        along_x = right_neighbours(here, following) - here
+        along_y = load(work, below + i) - here
+        scale = rsqrt(along_x * along_x + (along_y * along_y + floor))
+        p_x = along_x * scale
+        p_y = along_y * scale
+        divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, flux + i))
+        store(work, flux + i, p_y)
+        change = a * (load(work, f + i) - here) + a_lambda * divergence
+        store(work, x + i, here + load(weights, w + i) * change)
+        before = p_x
+        here = following
+    work[x + width] = work[x + width - 1]
+
+
+@row
+def rof_row(work, x, size, stride, below, weights, w, width, blocks, weight, tau, sigma, theta):
+    """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
+
+    ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below``
+    is what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.
+    """
+    ascent = splat(sigma)
+    radius = splat(weight)
+    one = splat(np.float32(1.0))
+    tiny = splat(TINY)
+    keep = splat(np.float32(1.0) / (np.float32(1.0) + tau))
+    pull = splat(tau / (np.float32(1.0) + tau))
+    push = splat(theta)
+    before = splat(np.float32(0.0))
+    f, ahead, q_x, q_y = x + F * size, x + AHEAD * size, x + DUAL_X * size, x + DUAL_Y * size
+    here = load(work, ahead)
+    for block in range(blocks):
+        i = block * LANES
+        following = load(work, ahead + i + LANES)
+        p_x = load(work, q_x + i) + ascent * (right_neighbours(here, following) - here)
+        p_y = load(work, q_y + i) + ascent * (load(work, ahead + below + i) - here)
+        inverse = rsqrt(larger(p_x * p_x + p_y * p_y, tiny))
+        scale = smaller(one, radius * load(weights, w + i) * inverse)
+        p_x = p_x * scale
+        p_y = p_y * scale
+        divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, q_y - stride + i))
+        store(work, q_x + i, p_x)
+        store(work, q_y + i, p_y)
+        old = load(work, x + i)
+        new = keep * old + pull * (load(work, f + i) + divergence)
+        store(work, x + i, new)
+        store(work, ahead + i, new + push * (new - old))
+        before = p_x
+        here = following
+    work[ahead + width] = work[ahead + width - 1]
+
+
+@kernel
+def gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weight):
+    """This row's part of ``objective.duality_gap``, for ``depth`` planes that share one norm.
+
+    ``inner`` is the offset in ``weights`` of a row with 1 left of the last column and 0 from there on:
+    plane X itself does not repeat its border.
+    """
+    tiny = splat(TINY)
+    half = splat(np.float32(0.5))
+    radius = splat(weight)
+    result = splat(np.float32(0.0))
+    plane = depth * size
+    for block in range(blocks):
+        i = block * LANES
+        squares = tiny
+        for channel in range(depth):
+            c = x + channel * size + i
+            here = load(work, c)
+            along_x = (load(work, c + 1) - here) * load(weights, inner + i)
+            along_y = load(work, c + below) - here
+            p_x, p_y = load(work, c + DUAL_X * plane), load(work, c + DUAL_Y * plane)
+            divergence = (p_x - load(work, c + DUAL_X * plane - 1)) + (
+                p_y - load(work, c + DUAL_Y * plane - stride)
+            )
+            residual = here - load(work, c + F * plane) - divergence
+            result = result + half * residual * residual - (p_x * along_x + p_y * along_y)
+            squares = squares + (along_x * along_x + along_y * along_y)
+        result = result + radius * load(weights, w + i) * (squares * rsqrt(squares))
+    return total(result)

@@ -1,0 +1,184 @@
+"""From checked images to denoised ones on the CPU: plan, share among threads, stop when the gap allows."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..modes import Settings, schedule
+from . import sweeps
+from .bands import Plan, aligned_zeros, plan
+from .threads import available, share
+
+_MODES = {"released": sweeps.RELEASED, "descent": sweeps.DESCENT, "rof": sweeps.ROF}
+
+BLOCK = 32
+"""Most steps between two meetings of the threads; each costs about 50 us, each row of halo a row per step."""
+
+CHECK = 10
+"""Steps of `rof` between two evaluations of the duality gap, which cost about one step each."""
+
+WORTH_SHARING = 400_000
+"""Pixels times steps below which (about 0.1 ms) a second thread costs more than it saves."""
+
+_plan = functools.lru_cache(maxsize=32)(plan)
+_local = threading.local()
+
+
+def solve(
+    images: NDArray[Any],
+    masks: NDArray[np.float32] | None,
+    settings: Settings,
+    vectorial: bool,
+    threads: int | None,
+    out: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Denoise ``images`` (N, C, H, W), float32 or uint8, any strides, into ``out`` of the same kind.
+
+    ``masks`` is (N, H, W) or None.  Returns for each stack (C planes, or 1 if vectorial) the steps that it
+    took, (N, stacks), and for `rof` its duality gap (N, stacks), a sum over its pixels.
+    """
+    frames, channels, height, width = images.shape
+    mode = _MODES[settings.mode]
+    depth = channels if vectorial else 1
+    rows = frames * (channels // depth) * height
+    block = _block(settings, rows, threads)
+    layout = _plan(
+        frames, channels // depth, depth, height, width, sweeps.PLANES[mode],
+        _threads(images.size * max(settings.iterations, 1), threads, rows, block), block + 1,
+    )  # fmt: skip
+    run = _Run(mode, layout, images, masks, settings, depth, block)
+    run.go()
+    share(lambda i: run.store(i, out), len(layout.chunks))
+    return run.taken, run.gaps if mode == sweeps.ROF else None
+
+
+def _block(settings: Settings, rows: int, threads: int | None) -> int:
+    """Steps in one block: few rows for each thread want a small halo."""
+    longest = CHECK if settings.tolerance is not None else BLOCK
+    each = rows // (threads or available())
+    return max(4, min(longest, each // 4))
+
+
+def _threads(work: int, wanted: int | None, rows: int, block: int) -> int:
+    """Threads that are worth having; no more than leave each twice its halo."""
+    if work < WORTH_SHARING:
+        return 1
+    return max(1, min(wanted or available(), rows // (2 * (block + 1))))
+
+
+class _Run:
+    """One batch on its way; ``work`` and ``weights`` belong to the calling thread and are used again."""
+
+    def __init__(
+        self,
+        mode: int,
+        layout: Plan,
+        images: NDArray[Any],
+        masks: NDArray[np.float32] | None,
+        settings: Settings,
+        depth: int,
+        block: int,
+    ) -> None:
+        self.mode, self.layout, self.images, self.settings = mode, layout, images, settings
+        self.depth, self.block = depth, block
+        frames, channels, self.height, self.width = images.shape
+        self.work = _buffer("work", layout.size)
+        self.weights = _buffer("weights", (frames * self.height + 1) * layout.stride)
+        ones = masks is None
+        shape = (frames, self.height, self.width)
+        filled = np.broadcast_to(np.float32(1.0), shape) if ones else masks
+        sweeps.fill_weights(filled, self.height, self.width, layout.stride, self.weights)
+        self.bands = layout.bands.copy()
+        self.bands[:, sweeps.ACTIVE] = 1
+        self.rates = _rates(settings)
+        self.taken = np.zeros((frames, channels // depth), dtype=np.int64)
+        self.gaps = np.full(self.taken.shape, np.inf)
+        self.band_gaps = np.zeros(len(self.bands))
+
+    def go(self) -> None:
+        """Load, then blocks of steps until the last one or until every stack is close enough."""
+        iterations = self.settings.iterations
+        tolerance = self.settings.tolerance
+        done = 0
+        loaded = False
+        while not loaded or (done < iterations and self.bands[:, sweeps.ACTIVE].any()):
+            steps = (done, min(done + self.block, iterations))
+            measure = self.mode == sweeps.ROF and (tolerance is not None or steps[1] == iterations)
+            share(functools.partial(self.advance, steps, not loaded, measure), len(self.layout.chunks))
+            loaded, done = True, steps[1]
+            self.finish_block(done, measure)
+            if self.layout.cut and done < iterations:
+                planes = sweeps.PLANES[self.mode]
+                sweeps.exchange_halos(self.work, self.bands, planes, self.depth, self.layout.stride)
+
+    def advance(self, steps: tuple[int, int], load: bool, measure: bool, thread: int) -> None:
+        """What one thread does in one block."""
+        start, stop, flux = self.layout.chunks[thread]
+        depth, stride = self.depth, self.layout.stride
+        weight = np.float32(self.settings.weight)
+        if load:
+            scale = np.float32(1 / 255 if self.images.dtype == np.uint8 else 1)
+            sweeps.load_bands(
+                self.mode, self.images, scale, self.work, self.bands, start, stop, depth, stride
+            )
+        sweeps.advance_bands(
+            self.mode, self.work, self.weights, self.bands, start, stop, depth, self.height, self.width,
+            stride, flux, self.rates, weight, np.float32(self.settings.epsilon), steps,
+        )  # fmt: skip
+        if measure:
+            sweeps.gap_of_bands(
+                self.work, self.weights, self.bands, start, stop, depth, self.height, self.width, stride,
+                weight, self.band_gaps,
+            )  # fmt: skip
+
+    def finish_block(self, done: int, measured: bool) -> None:
+        """Note the steps taken and the gaps; retire the stacks that are proven to be close enough."""
+        bands = self.bands
+        where = (bands[:, sweeps.FRAME], bands[:, sweeps.STACK])
+        active = bands[:, sweeps.ACTIVE] == 1
+        self.taken[where[0][active], where[1][active]] = done
+        if not measured:
+            return
+        gaps = np.zeros_like(self.gaps)
+        np.add.at(gaps, where, self.band_gaps)
+        self.gaps = gaps
+        if self.settings.tolerance is not None:
+            pixels = self.height * self.width * self.depth
+            bands[:, sweeps.ACTIVE] = (gaps > 0.5 * self.settings.tolerance**2 * pixels)[where]
+
+    def store(self, thread: int, out: NDArray[Any]) -> None:
+        """Write this thread's rows."""
+        start, stop, _ = self.layout.chunks[thread]
+        # The conversion to uint8 truncates, so half a grey level makes it round.
+        scale, bias = (255.0, 0.5) if out.dtype == np.uint8 else (1.0, 0.0)
+        sweeps.store_bands(
+            self.work, self.bands, start, stop, self.depth, self.layout.stride, out,
+            np.float32(scale), np.float32(bias),
+        )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=32)
+def _rates(settings: Settings) -> NDArray[np.float32]:
+    if settings.mode == "rof":
+        return schedule(settings.iterations).astype(np.float32)
+    return np.full((settings.iterations, 3), settings.step, dtype=np.float32)
+
+
+def _buffer(name: str, size: int) -> NDArray[np.float32]:
+    """A float32 array of this thread, kept for the next call as long as it is not far too large."""
+    kept = getattr(_local, name, None)
+    if kept is None or not size <= kept.size <= 4 * size + 1_000_000:
+        kept = aligned_zeros(size)
+        setattr(_local, name, kept)
+    return kept[:size]
+
+
+def rms_bound(gap: float, pixels: int) -> float:
+    """The RMS distance to the exact minimiser that a gap over ``pixels`` values proves."""
+    return math.sqrt(2.0 * max(gap, 0.0) / pixels)

@@ -1,0 +1,194 @@
+# mypy: disable-error-code=no-untyped-def
+"""What one thread does to its bands: load, advance by some steps, add up the gap, store.
+
+``bands`` is an int64 table with the columns named here; ``rows`` describes the planes of a band.  Several
+steps of one band run as a wavefront, each ``LEVELS`` row behind the one before it, so that a row is used by
+several steps while it is in the first-level cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import kernel, row
+from .rows import AHEAD, DUAL_X, F, descent_row, gap_row, released_row, rof_row
+from .simd import LANES
+from .vectorial import descent_stack, rof_stack
+
+LEVELS = 4
+"""Steps in one wavefront: the rows in flight of a plane 224 wide then just fit in 32 KiB."""
+
+# Columns of the table of bands: frame and stack (which planes), owned rows [TOP, BOTTOM), computed rows
+# [FIRST, LAST) that include the halo, offset of the band in the work array, and whether it still has to run.
+FRAME, STACK, TOP, BOTTOM, FIRST, LAST, BASE, ACTIVE = range(8)
+COLUMNS = 8
+
+RELEASED, DESCENT, ROF = 0, 1, 2
+PLANES = {RELEASED: 1, DESCENT: 2, ROF: 5}
+"""float32 planes in flight for each plane of the image, not counting the mask, which is one plane a frame."""
+
+
+@kernel
+def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
+    """Fill X, F and AHEAD with ``images`` (N, C, H, W) times ``scale``; clear the duals."""
+    width = images.shape[3]
+    planes = 1 if mode == RELEASED else (2 if mode == DESCENT else 5)
+    for b in range(start, stop):
+        rows = bands[b, LAST] - bands[b, FIRST]
+        size = (rows + 1) * stride
+        fill(work, bands[b, BASE] + DUAL_X * depth * size, (planes - DUAL_X) * depth * size, np.float32(0.0))
+        for channel in range(depth):
+            plane = bands[b, BASE] + channel * size
+            for v in range(min(planes, DUAL_X)):
+                fill(work, plane + v * depth * size, stride, np.float32(0.0))
+            for r in range(rows):
+                row = plane + (r + 1) * stride
+                frame, c, y = bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r
+                for i in range(width):
+                    work[row + i] = images[frame, c, y, i] * scale
+                fill(work, row + width, stride - width, np.float32(0.0))
+                for v in range(1, min(planes, DUAL_X)):
+                    copy(work, row + v * depth * size, row, stride)
+                border = row + (AHEAD * depth * size if mode == ROF else 0)
+                work[border + width] = work[border + width - 1]
+
+
+@kernel
+def fill(work, start, length, value):
+    """``work[start : start + length] = value``; nothing for a negative length."""
+    for i in range(start, start + length):
+        work[i] = value
+
+
+@kernel
+def copy(work, target, source, length):
+    """``work[target : target + length] = work[source : source + length]``; they do not overlap."""
+    for i in range(length):
+        work[target + i] = work[source + i]
+
+
+@kernel
+def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
+    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out`` (N, C, H,
+    W).
+    """
+    width = out.shape[3]
+    for b in range(start, stop):
+        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        for channel in range(depth):
+            frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
+            for y in range(bands[b, TOP], bands[b, BOTTOM]):
+                row = bands[b, BASE] + channel * size + (y - bands[b, FIRST] + 1) * stride
+                for x in range(width):
+                    value = min(max(work[row + x], np.float32(0.0)), np.float32(1.0))
+                    out[frame, c, y, x] = value * scale + bias
+
+
+@kernel
+def advance_bands(
+    mode, work, weights, bands, start, stop, depth, height, width, stride, flux, rates, weight, epsilon, steps
+):
+    """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
+
+    ``rates`` is (iterations, 3): tau, sigma, theta of `rof`; its first entry is the step size of the other
+    modes. ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
+    """
+    for b in range(start, stop):
+        if not bands[b, ACTIVE]:
+            continue
+        rows = bands[b, LAST] - bands[b, FIRST]
+        # After n steps n rows next to a cut are stale: they need not be computed any more.
+        shrink_top = 1 if bands[b, FIRST] > 0 else 0
+        shrink_bottom = 1 if bands[b, LAST] < height else 0
+        w = (bands[b, FRAME] * height + bands[b, FIRST] - 1) * stride
+        done = steps[0]
+        while done < steps[1]:
+            levels = min(LEVELS, steps[1] - done)
+            if mode == DESCENT:
+                fill(work, flux, LEVELS * 2 * depth * stride, np.float32(0.0))
+            for front in range(rows + levels - 1):
+                for level in range(levels):
+                    age = done + level - steps[0]
+                    r = front - level
+                    if r < age * shrink_top or r >= rows - (1 + age) * shrink_bottom:
+                        continue
+                    advance_row(
+                        mode, work, bands[b, BASE] + (r + 1) * stride, (rows + 1) * stride, depth, stride,
+                        stride if r < rows - 1 else 0, flux + level * 2 * depth * stride, weights,
+                        w + (r + 1) * stride, width, rates[done + level, 0], rates[done + level, 1],
+                        rates[done + level, 2], weight, epsilon,
+                    )  # fmt: skip
+            done += levels
+
+
+@row
+def advance_row(
+    mode, work, x, size, depth, stride, below, flux, weights, w, width, rate, sigma, theta, weight, epsilon
+):
+    """One step of the row at offset ``x`` of plane X; ``below``: from a row to the next, 0 in the last."""
+    blocks = (width + LANES - 1) // LANES
+    if mode == RELEASED:
+        for channel in range(depth):
+            c = x + channel * size
+            released_row(work, c, c + below, weights, w, width, blocks, rate * weight)
+    elif mode == DESCENT and depth == 1:
+        f = x + F * size
+        descent_row(work, x, f, x + below, flux, weights, w, width, blocks, rate, weight, epsilon)
+    elif mode == DESCENT:
+        descent_stack(
+            work, x, size, depth, stride, below, flux, weights, w, width, blocks, rate, weight, epsilon
+        )
+    elif depth == 1:
+        rof_row(work, x, size, stride, below, weights, w, width, blocks, weight, rate, sigma, theta)
+    else:
+        rof_stack(work, x, size, depth, stride, below, weights, w, width, blocks, weight, rate, sigma, theta)
+
+
+@kernel
+def gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride, weight, gaps):
+    """Write the duality gap over the owned rows of each active band [start, stop) to ``gaps``, float64."""
+    blocks = (width + LANES - 1) // LANES
+    inner = weights.size - stride
+    for b in range(start, stop):
+        if not bands[b, ACTIVE]:
+            continue
+        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        gaps[b] = 0.0
+        for y in range(bands[b, TOP], bands[b, BOTTOM]):
+            x = bands[b, BASE] + (y - bands[b, FIRST] + 1) * stride
+            w = (bands[b, FRAME] * height + y) * stride
+            below = stride if y < height - 1 else 0
+            gaps[b] += gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weight)
+
+
+@kernel
+def exchange_halos(work, bands, planes, depth, stride):
+    """Refresh the halo rows of every active band from the neighbour that owns them."""
+    for b in range(1, bands.shape[0]):
+        if bands[b, TOP] == 0 or not bands[b, ACTIVE]:
+            continue
+        upper_size = (bands[b - 1, LAST] - bands[b - 1, FIRST] + 1) * stride
+        lower_size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        for plane in range(planes * depth):
+            upper = bands[b - 1, BASE] + plane * upper_size - (bands[b - 1, FIRST] - 1) * stride
+            lower = bands[b, BASE] + plane * lower_size - (bands[b, FIRST] - 1) * stride
+            top, first, last = bands[b, TOP], bands[b, FIRST], bands[b - 1, LAST]
+            copy(work, lower + first * stride, upper + first * stride, (top - first) * stride)
+            copy(work, upper + top * stride, lower + top * stride, (last - top) * stride)
+
+
+@kernel
+def fill_weights(masks, height, width, stride, weights):
+    """Lay (N, H, W) float32 masks out with rows of ``stride``, zero past the image, and the row ``inner``
+    last.
+    """
+    for frame in range(masks.shape[0]):
+        for y in range(height):
+            row = (frame * height + y) * stride
+            for x in range(width):
+                weights[row + x] = masks[frame, y, x]
+            for x in range(width, stride):
+                weights[row + x] = np.float32(0.0)
+    inner = weights.size - stride
+    for x in range(stride):
+        weights[inner + x] = np.float32(1.0 if x < width - 1 else 0.0)

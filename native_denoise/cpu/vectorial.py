@@ -1,0 +1,93 @@
+# mypy: disable-error-code=no-untyped-def
+"""One step of `descent` and of `rof` on one row of a stack of planes that share one norm
+(``vectorial=True``).
+
+The layout of ``rows``.  The norm couples the channels, so each block of columns is visited for all channels
+before the next; neighbours to the left are loaded at an offset instead of being carried.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import kernel
+from .rows import AHEAD, DUAL_X, DUAL_Y, TINY, F
+from .simd import LANES, larger, load, rsqrt, smaller, splat, store
+
+
+@kernel
+def descent_stack(
+    work, x, size, depth, stride, below, flux, weights, w, width, blocks, step, weight, epsilon
+):
+    """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
+    p_x.
+    """
+    a = splat(step)
+    a_lambda = splat(step * weight)
+    floor = splat(epsilon * epsilon)
+    plane = depth * size
+    for block in range(blocks):
+        i = block * LANES
+        squares = floor
+        for channel in range(depth):
+            c = x + channel * size + i
+            here = load(work, c)
+            along_x, along_y = load(work, c + 1) - here, load(work, c + below) - here
+            squares = squares + (along_x * along_x + along_y * along_y)
+        scale = rsqrt(squares)
+        for channel in range(depth):
+            c = x + channel * size + i
+            here = load(work, c)
+            p_x = (load(work, c + 1) - here) * scale
+            p_y = (load(work, c + below) - here) * scale
+            above = flux + channel * stride + i
+            left = above + depth * stride
+            store(work, left, p_x)
+            divergence = (p_x - load(work, left - 1)) + (p_y - load(work, above))
+            store(work, above, p_y)
+            change = a * (load(work, c + F * plane) - here) + a_lambda * divergence
+            store(work, c, here + load(weights, w + i) * change)
+    for channel in range(depth):
+        end = x + channel * size + width
+        work[end] = work[end - 1]
+
+
+@kernel
+def rof_stack(work, x, size, depth, stride, below, weights, w, width, blocks, weight, tau, sigma, theta):
+    """``rows.rof_row`` for ``depth`` planes."""
+    ascent = splat(sigma)
+    radius = splat(weight)
+    one = splat(np.float32(1.0))
+    keep = splat(np.float32(1.0) / (np.float32(1.0) + tau))
+    pull = splat(tau / (np.float32(1.0) + tau))
+    push = splat(theta)
+    plane = depth * size
+    for block in range(blocks):
+        i = block * LANES
+        squares = splat(TINY)
+        for channel in range(depth):
+            c = x + channel * size + i
+            ahead, q_x, q_y = c + AHEAD * plane, c + DUAL_X * plane, c + DUAL_Y * plane
+            here = load(work, ahead)
+            p_x = load(work, q_x) + ascent * (load(work, ahead + 1) - here)
+            p_y = load(work, q_y) + ascent * (load(work, ahead + below) - here)
+            store(work, q_x, p_x)
+            store(work, q_y, p_y)
+            squares = squares + (p_x * p_x + p_y * p_y)
+        inverse = rsqrt(larger(squares, splat(TINY)))
+        scale = smaller(one, radius * load(weights, w + i) * inverse)
+        for channel in range(depth):
+            c = x + channel * size + i
+            q_x, q_y = c + DUAL_X * plane, c + DUAL_Y * plane
+            p_x = load(work, q_x) * scale
+            p_y = load(work, q_y) * scale
+            store(work, q_x, p_x)
+            store(work, q_y, p_y)
+            divergence = (p_x - load(work, q_x - 1)) + (p_y - load(work, q_y - stride))
+            old = load(work, c)
+            new = keep * old + pull * (load(work, c + F * plane) + divergence)
+            store(work, c, new)
+            store(work, c + AHEAD * plane, new + push * (new - old))
+    for channel in range(depth):
+        end = x + channel * size + AHEAD * plane + width
+        work[end] = work[end - 1]
