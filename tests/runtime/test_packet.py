@@ -245,8 +245,13 @@ def test_hostile_bytes_take_little_memory():
 
 @pytest.mark.slow
 def test_hostile_bytes_200000_times():
-    def work():
-        settings(quick, max_examples=100_000)(given(anything)(check_hostile))()
+    @given(anything)
+    @settings(quick, max_examples=100_000)
+    def from_hypothesis(data):
+        check_hostile(data)
+
+    def all_cases():
+        from_hypothesis()
         hostile_flips(100_000, seed=4)
 
-    check_memory(work)
+    check_memory(all_cases)
