@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .simd import LANES
-from .sweeps import BASE, BOTTOM, COLUMNS, FIRST, FRAME, LAST, LEVELS, STACK, TOP
+from .sweeps import BASE, BOTTOM, COLUMNS, FIRST, FRAME, LAST, STACK, TOP
+from .waves import LEVELS
 
 LINE = 16
 """float32 values in a cache line: where rows begin, if LANES allows."""

@@ -28,9 +28,8 @@ X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4
 
 
 @row
-def released_row(work, x, below, weights, w, width, blocks, rate):
-    """u <- u + rate m ((u_right - u) + (u_below - u)); ``x``, ``below``, ``w``: offsets of the rows."""
-    speed = splat(rate)
+def released_row(work, x, below, weights, w, width, blocks, speed):
+    """u <- u + a lambda m ((u_right - u) + (u_below - u)); ``x``, ``below``, ``w``: offsets of the rows."""
     here = load(work, x)
     for block in range(blocks):
         i = block * LANES
@@ -42,14 +41,11 @@ def released_row(work, x, below, weights, w, width, blocks, rate):
 
 
 @row
-def descent_row(work, x, f, below, flux, weights, w, width, blocks, step, weight, epsilon):
+def descent_row(work, x, f, below, flux, weights, w, width, blocks, a, a_lambda, floor):
     """x <- x - a m ((x - f) - lambda div p), p = grad x / sqrt(|grad x|^2 + epsilon^2).
 
     ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row.
     """
-    a = splat(step)
-    a_lambda = splat(step * weight)
-    floor = splat(epsilon * epsilon)
     before = splat(np.float32(0.0))
     here = load(work, x)
     for block in range(blocks):
@@ -70,19 +66,15 @@ def descent_row(work, x, f, below, flux, weights, w, width, blocks, step, weight
 
 
 @row
-def rof_row(work, x, size, stride, below, weights, w, width, blocks, weight, tau, sigma, theta):
+def rof_row(work, x, size, stride, below, weights, w, width, blocks, radius, ascent, keep, pull, push):
     """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
 
-    ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below``
-    is what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.
+    ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below`` is
+    what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.  The last
+    five are vectors: lambda, sigma, 1 / (1 + tau), tau / (1 + tau), theta.
     """
-    ascent = splat(sigma)
-    radius = splat(weight)
     one = splat(np.float32(1.0))
     tiny = splat(TINY)
-    keep = splat(np.float32(1.0) / (np.float32(1.0) + tau))
-    pull = splat(tau / (np.float32(1.0) + tau))
-    push = splat(theta)
     before = splat(np.float32(0.0))
     f, ahead, q_x, q_y = x + F * size, x + AHEAD * size, x + DUAL_X * size, x + DUAL_Y * size
     here = load(work, ahead)

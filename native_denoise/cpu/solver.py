@@ -165,9 +165,11 @@ class _Run:
 
 @functools.lru_cache(maxsize=32)
 def _rates(settings: Settings) -> NDArray[np.float32]:
-    if settings.mode == "rof":
-        return schedule(settings.iterations).astype(np.float32)
-    return np.full((settings.iterations, 3), settings.step, dtype=np.float32)
+    """(iterations, 4) as ``sweeps.advance_bands`` wants them."""
+    if settings.mode != "rof":
+        return np.full((1, 4), settings.step, dtype=np.float32)
+    tau, sigma, theta = schedule(settings.iterations).T
+    return np.stack([sigma, 1 / (1 + tau), tau / (1 + tau), theta], axis=1).astype(np.float32)
 
 
 def _buffer(name: str, size: int) -> NDArray[np.float32]:

@@ -11,12 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel, row
-from .rows import AHEAD, DUAL_X, F, descent_row, gap_row, released_row, rof_row
-from .simd import LANES
-from .vectorial import descent_stack, rof_stack
-
-LEVELS = 4
-"""Steps in one wavefront: the rows in flight of a plane 224 wide then just fit in 32 KiB."""
+from .rows import AHEAD, DUAL_X, gap_row
+from .simd import LANES, larger, load, smaller, splat, store
+from .waves import LEVELS, descent_wave, released_wave, rof_wave
 
 # Columns of the table of bands: frame and stack (which planes), owned rows [TOP, BOTTOM), computed rows
 # [FIRST, LAST) that include the halo, offset of the band in the work array, and whether it still has to run.
@@ -36,17 +33,17 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
     for b in range(start, stop):
         rows = bands[b, LAST] - bands[b, FIRST]
         size = (rows + 1) * stride
-        fill(work, bands[b, BASE] + DUAL_X * depth * size, (planes - DUAL_X) * depth * size, np.float32(0.0))
+        clear(work, bands[b, BASE] + DUAL_X * depth * size, (planes - DUAL_X) * depth * size)
         for channel in range(depth):
             plane = bands[b, BASE] + channel * size
             for v in range(min(planes, DUAL_X)):
-                fill(work, plane + v * depth * size, stride, np.float32(0.0))
+                clear(work, plane + v * depth * size, stride)
             for r in range(rows):
                 row = plane + (r + 1) * stride
                 frame, c, y = bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r
+                clear(work, row + stride - 2 * LANES, 2 * LANES)
                 for i in range(width):
                     work[row + i] = images[frame, c, y, i] * scale
-                fill(work, row + width, stride - width, np.float32(0.0))
                 for v in range(1, min(planes, DUAL_X)):
                     copy(work, row + v * depth * size, row, stride)
                 border = row + (AHEAD * depth * size if mode == ROF else 0)
@@ -54,24 +51,22 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
 
 
 @kernel
-def fill(work, start, length, value):
-    """``work[start : start + length] = value``; nothing for a negative length."""
-    for i in range(start, start + length):
-        work[i] = value
+def clear(work, start, length):
+    """``work[start : start + length] = 0``, ``length`` a multiple of LANES, or below 1 for nothing."""
+    for i in range(start, start + length, LANES):
+        store(work, i, splat(np.float32(0.0)))
 
 
 @kernel
 def copy(work, target, source, length):
-    """``work[target : target + length] = work[source : source + length]``; they do not overlap."""
-    for i in range(length):
-        work[target + i] = work[source + i]
+    """``work[target : target + length] = work[source : source + length]``, ``length`` as in ``clear``."""
+    for i in range(0, length, LANES):
+        store(work, target + i, load(work, source + i))
 
 
 @kernel
 def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
-    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out`` (N, C, H,
-    W).
-    """
+    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out`` (N, C, H, W)."""
     width = out.shape[3]
     for b in range(start, stop):
         size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
@@ -79,9 +74,11 @@ def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
             frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
             for y in range(bands[b, TOP], bands[b, BOTTOM]):
                 row = bands[b, BASE] + channel * size + (y - bands[b, FIRST] + 1) * stride
+                for i in range(row, row + width, LANES):
+                    positive = larger(load(work, i), splat(np.float32(0.0)))
+                    store(work, i, smaller(positive, splat(np.float32(1.0))))
                 for x in range(width):
-                    value = min(max(work[row + x], np.float32(0.0)), np.float32(1.0))
-                    out[frame, c, y, x] = value * scale + bias
+                    out[frame, c, y, x] = work[row + x] * scale + bias
 
 
 @kernel
@@ -90,58 +87,35 @@ def advance_bands(
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
-    ``rates`` is (iterations, 3): tau, sigma, theta of `rof`; its first entry is the step size of the other
-    modes. ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
+    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`; its first column is the
+    step size of the other modes.  ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
     """
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
             continue
         rows = bands[b, LAST] - bands[b, FIRST]
         # After n steps n rows next to a cut are stale: they need not be computed any more.
-        shrink_top = 1 if bands[b, FIRST] > 0 else 0
-        shrink_bottom = 1 if bands[b, LAST] < height else 0
-        w = (bands[b, FRAME] * height + bands[b, FIRST] - 1) * stride
-        done = steps[0]
-        while done < steps[1]:
+        top = 1 if bands[b, FIRST] > 0 else 0
+        bottom = 1 if bands[b, LAST] < height else 0
+        w = (bands[b, FRAME] * height + bands[b, FIRST]) * stride
+        x = bands[b, BASE] + stride
+        for done in range(steps[0], steps[1], LEVELS):
             levels = min(LEVELS, steps[1] - done)
-            if mode == DESCENT:
-                fill(work, flux, LEVELS * 2 * depth * stride, np.float32(0.0))
-            for front in range(rows + levels - 1):
-                for level in range(levels):
-                    age = done + level - steps[0]
-                    r = front - level
-                    if r < age * shrink_top or r >= rows - (1 + age) * shrink_bottom:
-                        continue
-                    advance_row(
-                        mode, work, bands[b, BASE] + (r + 1) * stride, (rows + 1) * stride, depth, stride,
-                        stride if r < rows - 1 else 0, flux + level * 2 * depth * stride, weights,
-                        w + (r + 1) * stride, width, rates[done + level, 0], rates[done + level, 1],
-                        rates[done + level, 2], weight, epsilon,
-                    )  # fmt: skip
-            done += levels
-
-
-@row
-def advance_row(
-    mode, work, x, size, depth, stride, below, flux, weights, w, width, rate, sigma, theta, weight, epsilon
-):
-    """One step of the row at offset ``x`` of plane X; ``below``: from a row to the next, 0 in the last."""
-    blocks = (width + LANES - 1) // LANES
-    if mode == RELEASED:
-        for channel in range(depth):
-            c = x + channel * size
-            released_row(work, c, c + below, weights, w, width, blocks, rate * weight)
-    elif mode == DESCENT and depth == 1:
-        f = x + F * size
-        descent_row(work, x, f, x + below, flux, weights, w, width, blocks, rate, weight, epsilon)
-    elif mode == DESCENT:
-        descent_stack(
-            work, x, size, depth, stride, below, flux, weights, w, width, blocks, rate, weight, epsilon
-        )
-    elif depth == 1:
-        rof_row(work, x, size, stride, below, weights, w, width, blocks, weight, rate, sigma, theta)
-    else:
-        rof_stack(work, x, size, depth, stride, below, weights, w, width, blocks, weight, rate, sigma, theta)
+            age = done - steps[0]
+            if mode == ROF:
+                rof_wave(
+                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done, weight
+                )  # fmt: skip
+            elif mode == DESCENT:
+                clear(work, flux, LEVELS * 2 * depth * stride)
+                descent_wave(
+                    work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom,
+                    rates[0, 0], weight, epsilon,
+                )  # fmt: skip
+            else:
+                released_wave(
+                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates[0, 0] * weight
+                )  # fmt: skip
 
 
 @kernel

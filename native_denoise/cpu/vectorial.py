@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from .jit import row
 from .rows import AHEAD, DUAL_X, DUAL_Y, TINY, F
 from .simd import LANES, larger, load, rsqrt, smaller, splat, store
 
 
-@kernel
-def descent_stack(
-    work, x, size, depth, stride, below, flux, weights, w, width, blocks, step, weight, epsilon
-):
+@row
+def descent_stack(work, x, size, depth, stride, below, flux, weights, w, width, blocks, a, a_lambda, floor):
     """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
     p_x.
     """
-    a = splat(step)
-    a_lambda = splat(step * weight)
-    floor = splat(epsilon * epsilon)
     plane = depth * size
     for block in range(blocks):
         i = block * LANES
@@ -52,15 +47,12 @@ def descent_stack(
         work[end] = work[end - 1]
 
 
-@kernel
-def rof_stack(work, x, size, depth, stride, below, weights, w, width, blocks, weight, tau, sigma, theta):
+@row
+def rof_stack(
+    work, x, size, depth, stride, below, weights, w, width, blocks, radius, ascent, keep, pull, push
+):
     """``rows.rof_row`` for ``depth`` planes."""
-    ascent = splat(sigma)
-    radius = splat(weight)
     one = splat(np.float32(1.0))
-    keep = splat(np.float32(1.0) / (np.float32(1.0) + tau))
-    pull = splat(tau / (np.float32(1.0) + tau))
-    push = splat(theta)
     plane = depth * size
     for block in range(blocks):
         i = block * LANES
