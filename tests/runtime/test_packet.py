@@ -244,14 +244,12 @@ def test_hostile_bytes_take_little_memory():
 
 
 @pytest.mark.slow
-def test_hostile_bytes_200000_times():
-    @given(anything)
-    @settings(quick, max_examples=100_000)
-    def from_hypothesis(data):
-        check_hostile(data)
+@given(anything)
+@settings(quick, max_examples=100_000)  # its memory is not checked: Hypothesis keeps what it has tried
+def test_hostile_bytes_100000_times(data):
+    check_hostile(data)
 
-    def all_cases():
-        from_hypothesis()
-        hostile_flips(100_000, seed=4)
 
-    check_memory(all_cases)
+@pytest.mark.slow
+def test_damaged_packets_200000_times():
+    check_memory(lambda: hostile_flips(200_000, seed=4))
