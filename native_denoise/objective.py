@@ -94,7 +94,7 @@ def smoothed_variation_gradient(
 def project(along_x: Array, along_y: Array, radius: Weights, vectorial: bool = False) -> tuple[Array, Array]:
     """The nearest dual field with |q_p| <= radius_p."""
     length = norm(along_x, along_y, vectorial)
-    scale = np.minimum(1.0, radius / np.maximum(length, np.finfo(np.float64).tiny))
+    scale = np.minimum(1.0, radius / np.maximum(length, 1e-30))
     return scale * along_x, scale * along_y
 
 

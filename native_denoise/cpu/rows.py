@@ -70,8 +70,8 @@ def rof_row(work, x, size, stride, below, weights, w, width, blocks, radius, asc
     """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
 
     ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below`` is
-    what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.  The last
-    five are vectors: lambda, sigma, 1 / (1 + tau), tau / (1 + tau), theta.
+    what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.  The
+    last five are vectors: lambda, sigma, 1 / (1 + tau), tau / (1 + tau), theta.
     """
     one = splat(np.float32(1.0))
     tiny = splat(TINY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel, row
+from .jit import kernel
 from .rows import AHEAD, DUAL_X, gap_row
 from .simd import LANES, larger, load, smaller, splat, store
 from .waves import LEVELS, descent_wave, released_wave, rof_wave
@@ -66,7 +66,7 @@ def copy(work, target, source, length):
 
 @kernel
 def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
-    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out`` (N, C, H, W)."""
+    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out``."""
     width = out.shape[3]
     for b in range(start, stop):
         size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
@@ -87,8 +87,9 @@ def advance_bands(
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
-    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`; its first column is the
-    step size of the other modes.  ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
+    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`; its first column is
+    the step size of the other modes.  ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 *
+    depth rows.
     """
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
@@ -104,7 +105,8 @@ def advance_bands(
             age = done - steps[0]
             if mode == ROF:
                 rof_wave(
-                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done, weight
+                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom,
+                    rates, done, weight,
                 )  # fmt: skip
             elif mode == DESCENT:
                 clear(work, flux, LEVELS * 2 * depth * stride)
@@ -114,7 +116,8 @@ def advance_bands(
                 )  # fmt: skip
             else:
                 released_wave(
-                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates[0, 0] * weight
+                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom,
+                    rates[0, 0] * weight,
                 )  # fmt: skip
 
 

@@ -2,9 +2,10 @@
 """Several steps of one band as a wavefront: step n + 1 follows one row behind step n.
 
 A row is then used by all steps of a wave while it is in the first-level cache, and rows of different steps do
-not wait for one another.  ``age`` is the number of steps since the halo was fresh; with ``top`` (``bottom``) 1
-the first (last) row of the band is not a border of the image but the end of a halo, and one row more is stale
-after each step.  ``x`` and ``w`` are the offsets of the band's first row in plane X and in the weights.
+not wait for one another.  ``age`` is the number of steps since the halo was fresh; with ``top``
+(``bottom``) 1 the first (last) row of the band is not a border of the image but the end of a halo, and one
+row more is stale after each step.  ``x`` and ``w`` are the offsets of the band's first row in plane X and
+in the weights.
 """
 
 from __future__ import annotations
