@@ -1,0 +1,48 @@
+"""The one place that imports numba.cuda, served by numba-cuda or, without it, by numba itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from numba import cuda
+
+from ..errors import BackendUnavailable, DenoiseError
+
+__all__ = ["as_device_array", "as_stream", "compiled", "cuda", "require_gpu"]
+
+
+def require_gpu() -> None:
+    """Raise BackendUnavailable unless a kernel can run here, on a GPU or in the simulator."""
+    if not cuda.is_available():
+        raise BackendUnavailable(
+            "backend 'cuda' needs an NVIDIA GPU with its driver, and pip install 'ratehold[gpu]'"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(kernel: Callable[..., None], strict: bool = False) -> Any:
+    """The kernel for the GPU; ``strict``: IEEE square roots and divisions, else approximate ones (2 ulp)."""
+    return cuda.jit(kernel, fastmath=not strict)
+
+
+def as_device_array(name: str, array: Any, shape: tuple[int, ...] | None = None) -> Any:
+    """An array that is on the GPU already (``__cuda_array_interface__``), float32 and contiguous; no copy."""
+    if hasattr(array, "__cuda_array_interface__"):
+        device = cuda.as_cuda_array(array)
+    elif hasattr(array, "copy_to_host"):  # an array of the simulator, which has no such interface
+        device = array
+    else:
+        raise DenoiseError(f"{name} must be an array on the GPU, not {type(array).__name__}")
+    if str(device.dtype) != "float32" or (shape is not None and tuple(device.shape) != shape):
+        wanted = "" if shape is None else f" of shape {shape}"
+        raise DenoiseError(f"{name} must be float32{wanted}, not {device.dtype} {tuple(device.shape)}")
+    if not device.is_c_contiguous():
+        raise DenoiseError(f"{name} must be contiguous")
+    return device
+
+
+def as_stream(stream: Any) -> Any:
+    """A Numba stream from a Numba stream, a raw stream handle (int) or 0, the default stream."""
+    return cuda.external_stream(stream) if isinstance(stream, int) and stream != 0 else stream

@@ -1,0 +1,60 @@
+"""Every CUDA path against the float64 reference: run by test_cuda.py in the simulator or on a GPU.
+
+python tests/native_denoise/cuda_cases.py [--large]
+"""
+
+import sys
+
+import numpy as np
+
+from native_denoise import denoise, reference, settings
+from native_denoise.cuda import Tile, Workspace, denoise_device, solve, solver
+from native_denoise.cuda.device import cuda
+
+SMALL = [(1, 1, 1, 1), (1, 1, 1, 5), (1, 1, 5, 1), (2, 1, 5, 7)]
+LARGE = [*SMALL, (2, 2, 7, 11), (1, 3, 65, 63), (2, 3, 224, 224), (1, 1, 301, 17)]
+
+
+def check(shape, mode, fast, tile, steps):
+    """Largest difference from the reference, in units of the image."""
+    rng = np.random.default_rng(sum(shape))
+    images = rng.random(shape, dtype=np.float32)
+    masks = rng.random((shape[0], *shape[2:]), dtype=np.float32)
+    chosen = settings(mode, iterations=steps)
+    want, got = np.empty(shape), np.empty(shape, dtype=np.float32)
+    _, gaps_wanted = reference.solve_batch(images, masks, chosen, False, want)
+    _, gaps = solve(images, masks, chosen, False, got, fast=fast, strict=True, tile=tile)
+    if mode == "rof":
+        np.testing.assert_allclose(gaps, gaps_wanted, rtol=0.02, atol=1e-4)
+    on_device = cuda.to_device(np.zeros(shape, dtype=np.float32))
+    workspace = Workspace(chosen, *shape, fast=fast, strict=True, tile=tile)
+    before = cuda.to_device(images)
+    stream = cuda.stream()
+    denoise_device(before, cuda.to_device(masks), workspace, on_device, stream=stream)
+    stream.synchronize()
+    np.testing.assert_array_equal(before.copy_to_host(), images)
+    np.testing.assert_array_equal(on_device.copy_to_host(), got)
+    return float(np.abs(got - want).max())
+
+
+def main(large: bool) -> None:
+    # In the simulator every thread is one of Python's: tiny tiles, few steps, but several launches and
+    # blocks.
+    tile = Tile() if large else Tile(width=8, height=8, pixels=4, halo=2)
+    steps = 100 if large else 3
+    if not large:
+        solver.THREADS = (4, 2, 1)
+    for shape in LARGE if large else SMALL:
+        for mode in ("released", "descent", "rof"):
+            for fast in (False, True):
+                error = check(shape, mode, fast, tile, steps)
+                print(shape, mode, "tiles" if fast else "planes", f"{error:.1e}")
+                assert error <= 1e-5
+    picture = np.random.default_rng(0).random((5, 6, 3)).astype(np.float32)
+    if large:
+        np.testing.assert_allclose(denoise(picture, backend="cuda"), denoise(picture), atol=5e-3)
+    print("all CUDA paths agree with the reference")
+
+
+if __name__ == "__main__":
+    main("--large" in sys.argv)
