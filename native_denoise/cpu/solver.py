@@ -17,7 +17,7 @@ from .threads import available, share
 
 _MODES = {"released": sweeps.RELEASED, "descent": sweeps.DESCENT, "rof": sweeps.ROF}
 
-BLOCK = 32
+BLOCK = 50
 """Most steps between two meetings of the threads; each costs about 50 us, each row of halo a row per step."""
 
 CHECK = 10
@@ -53,16 +53,18 @@ def solve(
         _threads(images.size * max(settings.iterations, 1), threads, rows, block), block + 1,
     )  # fmt: skip
     run = _Run(mode, layout, images, masks, settings, depth, block)
-    run.go()
-    share(lambda i: run.store(i, out), len(layout.chunks))
+    run.go(out)
     return run.taken, run.gaps if mode == sweeps.ROF else None
 
 
 def _block(settings: Settings, rows: int, threads: int | None) -> int:
     """Steps in one block: few rows for each thread want a small halo."""
-    longest = CHECK if settings.tolerance is not None else BLOCK
     each = rows // (threads or available())
-    return max(4, min(longest, each // 4))
+    longest = max(4, min(CHECK if settings.tolerance is not None else BLOCK, each // 4))
+    if settings.tolerance is not None:
+        return longest
+    # Equal blocks: 100 steps are 50 + 50 and not 66 + 34.
+    return max(1, -(-settings.iterations // max(1, -(-settings.iterations // longest))))
 
 
 def _threads(work: int, wanted: int | None, rows: int, block: int) -> int:
@@ -101,24 +103,31 @@ class _Run:
         self.gaps = np.full(self.taken.shape, np.inf)
         self.band_gaps = np.zeros(len(self.bands))
 
-    def go(self) -> None:
-        """Load, then blocks of steps until the last one or until every stack is close enough."""
-        iterations = self.settings.iterations
-        tolerance = self.settings.tolerance
-        done = 0
-        loaded = False
-        while not loaded or (done < iterations and self.bands[:, sweeps.ACTIVE].any()):
+    def go(self, out: NDArray[Any]) -> None:
+        """Load, blocks of steps until the last one or until every stack is close enough, store."""
+        iterations, threads = self.settings.iterations, len(self.layout.chunks)
+        done, loaded, stored = 0, False, False
+        while not stored:
             steps = (done, min(done + self.block, iterations))
-            measure = self.mode == sweeps.ROF and (tolerance is not None or steps[1] == iterations)
-            share(functools.partial(self.advance, steps, not loaded, measure), len(self.layout.chunks))
-            loaded, done = True, steps[1]
-            self.finish_block(done, measure)
-            if self.layout.cut and done < iterations:
+            last = steps[1] == iterations
+            target = out if last else None
+            share(functools.partial(self.advance, steps, not loaded, target), threads)
+            loaded, stored, done = True, last, steps[1]
+            self.finish_block(done)
+            if not stored and not self.bands[:, sweeps.ACTIVE].any():
+                share(functools.partial(self.store, out), threads)
+                stored = True
+            elif not stored and self.layout.cut:
                 planes = sweeps.PLANES[self.mode]
                 sweeps.exchange_halos(self.work, self.bands, planes, self.depth, self.layout.stride)
 
-    def advance(self, steps: tuple[int, int], load: bool, measure: bool, thread: int) -> None:
-        """What one thread does in one block."""
+    def measures(self, done: int) -> bool:
+        """Whether the gap is wanted after ``done`` steps."""
+        wanted = self.settings.tolerance is not None or done == self.settings.iterations
+        return self.mode == sweeps.ROF and wanted
+
+    def advance(self, steps: tuple[int, int], load: bool, out: NDArray[Any] | None, thread: int) -> None:
+        """What one thread does in one block; ``out`` only in the last."""
         start, stop, flux = self.layout.chunks[thread]
         depth, stride = self.depth, self.layout.stride
         weight = np.float32(self.settings.weight)
@@ -131,19 +140,21 @@ class _Run:
             self.mode, self.work, self.weights, self.bands, start, stop, depth, self.height, self.width,
             stride, flux, self.rates, weight, np.float32(self.settings.epsilon), steps,
         )  # fmt: skip
-        if measure:
+        if self.measures(steps[1]):
             sweeps.gap_of_bands(
                 self.work, self.weights, self.bands, start, stop, depth, self.height, self.width, stride,
                 weight, self.band_gaps,
             )  # fmt: skip
+        if out is not None:
+            self.store(out, thread)
 
-    def finish_block(self, done: int, measured: bool) -> None:
+    def finish_block(self, done: int) -> None:
         """Note the steps taken and the gaps; retire the stacks that are proven to be close enough."""
         bands = self.bands
         where = (bands[:, sweeps.FRAME], bands[:, sweeps.STACK])
         active = bands[:, sweeps.ACTIVE] == 1
         self.taken[where[0][active], where[1][active]] = done
-        if not measured:
+        if not self.measures(done):
             return
         gaps = np.zeros_like(self.gaps)
         np.add.at(gaps, where, self.band_gaps)
@@ -152,7 +163,7 @@ class _Run:
             pixels = self.height * self.width * self.depth
             bands[:, sweeps.ACTIVE] = (gaps > 0.5 * self.settings.tolerance**2 * pixels)[where]
 
-    def store(self, thread: int, out: NDArray[Any]) -> None:
+    def store(self, out: NDArray[Any], thread: int) -> None:
         """Write this thread's rows."""
         start, stop, _ = self.layout.chunks[thread]
         # The conversion to uint8 truncates, so half a grey level makes it round.
