@@ -1,0 +1,39 @@
+"""Options that the benchmarks of bundles share: which bundles, which engine, how many threads."""
+
+from __future__ import annotations
+
+import argparse
+
+from runtime.bundle import Bundle, installed, load
+from runtime.engines import DEFAULT, ENGINES, EngineOptions
+from runtime.errors import BundleError
+
+ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--bundle``, ``--engine`` and ``--threads``; ``default`` is a bundle's name, or ``all``."""
+    parser.add_argument(
+        "--bundle", metavar="NAME", nargs="+", default=[default],
+        help="installed bundles or folders, or 'all' that are installed (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--all", action="store_const", dest="bundle", const=[ALL], help="short for --bundle all"
+    )
+    parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT, help="default: %(default)s")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the engine (default: it chooses)"
+    )
+
+
+def bundles(options: argparse.Namespace) -> list[Bundle]:
+    """The bundles that were asked for, verified. Raises BundleError when one is missing or damaged."""
+    names = installed() if options.bundle == [ALL] else options.bundle
+    if not names:
+        raise BundleError("no bundles are installed; make one with python -m export build")
+    return [load(name) for name in names]
+
+
+def engine(options: argparse.Namespace) -> EngineOptions:
+    """The engine that was asked for."""
+    return EngineOptions(options.engine, options.threads)

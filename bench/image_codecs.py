@@ -1,0 +1,46 @@
+"""JPEG and WebP (Pillow): what a device sends that leaves the whole network to the server."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+LOWEST, HIGHEST = 1, 95
+"""Qualities that are tried: Pillow advises against more than 95."""
+
+
+@dataclass(frozen=True)
+class ImageCodec:
+    """One format; ``options`` are Pillow's."""
+
+    name: str
+    options: dict[str, Any]
+
+    def encode(self, square: NDArray[np.uint8], quality: int) -> bytes:
+        """uint8 HxWx3 -> a whole file, its header included; a higher quality takes more bytes."""
+        file = io.BytesIO()
+        Image.fromarray(square).save(file, quality=quality, **self.options)
+        return file.getvalue()
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """A file -> uint8 HxWx3."""
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def nearest_quality(self, square: NDArray[np.uint8], target: int) -> int:
+        """The quality whose file is nearest to ``target`` bytes; the lowest when all are larger."""
+        low, high = LOWEST, HIGHEST  # sizes grow with quality but for a few bytes: halve
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if len(self.encode(square, middle)) <= target else (low, middle)
+        return min((low, high), key=lambda quality: abs(len(self.encode(square, quality)) - target))
+
+
+JPEG = ImageCodec("jpeg", {"format": "JPEG", "optimize": True})
+WEBP = ImageCodec("webp", {"format": "WEBP"})
+CODECS = (JPEG, WEBP)

@@ -1,0 +1,141 @@
+"""What a frame costs on this machine, from pixels to logits: milliseconds by stage, and bytes on the wire.
+
+    python -m bench.latency [--bundle NAME ...] [--data DIR] [--runs N] [--link KBIT/S] [--json PATH]
+
+Every run is a whole frame: photo -> packet -> logits, as device and server do it, both on this machine. Only
+the time on the link is computed, from the bytes. Variants other than ``clean`` disturb the prepared square
+(``bench.variants``), so their preprocess has nothing to resize.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from bench import choices, latency_tables, report
+from bench.frame_timing import (
+    DEVICE,
+    LINK,
+    SERVER,
+    TOTAL,
+    Photos,
+    Result,
+    agreement,
+    measure_bundle,
+    pooled,
+    steps,
+)
+from bench.photos import photos, samples
+from bench.timing import Timing
+from bench.variants import CLEAN, VARIANTS
+from runtime.bundle import DEFAULT, Bundle
+from runtime.errors import RateholdError
+
+PARTS: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*DEVICE, *SERVER)}
+PARTS |= {"device": DEVICE, "server": SERVER, "total": TOTAL}
+
+
+def rows_of(result: Result) -> list[dict[str, Any]]:
+    """One row a photo and variant, then one a photo and baseline; all times in ms."""
+    labels = result.bundle.labels()
+    rows: list[dict[str, Any]] = []
+    for m in result.measurements:
+        row: dict[str, Any] = {"bundle": result.bundle.manifest.name, "codec": "ratehold", "photo": m.photo}
+        row |= {"variant": m.variant, "bytes": m.bytes, "information_bytes": m.information, "top1": m.top1}
+        row |= {"top1_name": labels[m.top1] if labels else None}
+        row |= {"transmit_ms": 1e3 * float(m.seconds[LINK][0])}
+        for part, of in PARTS.items():
+            row |= Timing.of_seconds(m.total(of)).as_row(f"{part}_")
+        rows.append(row | {"fps": 1e3 / row["device_p50_ms"]})
+    return rows + [baseline.as_row(result.bundle.manifest.name) for baseline in result.baselines]
+
+
+def summarise(result: Result) -> dict[str, Any]:
+    """Medians over photos and runs of the clean variant; bytes of every variant."""
+    clean = [m for m in result.measurements if m.variant == CLEAN.name]
+    device = pooled(result, CLEAN.name, DEVICE)
+    summary: dict[str, Any] = {"bundle": result.bundle.manifest.name}
+    for variant in VARIANTS:
+        sizes = [m.bytes for m in result.measurements if m.variant == variant.name]
+        summary[f"bytes_{variant.name}_p50"] = float(np.median(sizes))
+    for stage in (*DEVICE, *SERVER):
+        summary[f"{stage}_ms_p50"] = pooled(result, CLEAN.name, (stage,)).p50
+    footprint = result.footprint
+    return summary | {
+        "information_bytes_clean_p50": float(np.median([m.information for m in clean])),
+        "device_ms_p50": device.p50,
+        "server_ms_p50": pooled(result, CLEAN.name, SERVER).p50,
+        "transmit_ms_p50": pooled(result, CLEAN.name, (LINK,)).p50,
+        "total_ms_p50": pooled(result, CLEAN.name, TOTAL).p50,
+        "fps": 1e3 / device.p50,
+        "head_rss_mb": footprint.head_rss_mb,
+        "head_tail_rss_mb": footprint.head_tail_rss_mb,
+        "cold_start_s": footprint.cold_start_s,
+        "same_class": {name: agreement(result, name) for name in (v.name for v in VARIANTS)},
+    }
+
+
+def choose_photos(folder: Path | None, limit: int) -> Photos:
+    """The first ``limit`` photos of a folder, or the sample photos."""
+    if folder is None:
+        return photos()[:limit]
+    return [(sample.path.stem, sample.image()) for sample in samples(folder)[:limit]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.latency", description=(__doc__ or "").splitlines()[0])
+    choices.add_arguments(parser, DEFAULT)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="images to use (default: sample photographs)"
+    )
+    parser.add_argument("--limit", type=int, default=8, help="at most so many photos (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=50, help="timed frames a photo (default: %(default)s)")
+    parser.add_argument(
+        "--link", type=float, default=1000, metavar="KBIT/S",
+        help="rate for which the time on the link is computed (default: %(default)s)",
+    )  # fmt: skip
+    report.add_json_argument(parser)
+    return parser
+
+
+def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[Result]:
+    chosen = choose_photos(options.data, options.limit)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(bundles) * steps(chosen))
+        results = []
+        for bundle in bundles:
+
+            def advance(step: str, name: str = bundle.manifest.name) -> None:
+                progress.update(task, advance=1, description=f"{name}: {step}")
+
+            results.append(
+                measure_bundle(bundle, chosen, choices.engine(options), options.runs, options.link, advance)
+            )
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; 0, or 2 when a bundle or the photos cannot be had."""
+    options = _parser().parse_args(arguments)
+    try:
+        results = _measure_all(choices.bundles(options), options)
+    except RateholdError as error:
+        print(f"bench.latency: {error}", file=sys.stderr)
+        return 2
+    summaries = [summarise(result) for result in results]
+    for result, summary in zip(results, summaries, strict=True):
+        latency_tables.show(result, summary, options)
+    settings = {name: getattr(options, name) for name in ("runs", "link", "engine", "threads", "limit")}
+    summary = summaries[0] | {"bundles": {s["bundle"]: s for s in summaries}}
+    report.write(options.json, "latency", settings, [row for r in results for row in rows_of(r)], summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What ``bench.latency`` prints: photos, then stages, then the formats that are sent instead."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.frame_timing import DEVICE, LINK, SERVER, TOTAL, Result, pooled
+from bench.image_codecs import CODECS
+from bench.report import environment
+from bench.timing import Timing
+from bench.variants import CLEAN, VARIANTS
+
+WIDTH = 100  # a pipe counts as 80 columns, which is too few
+
+
+def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print everything about one bundle on standard output, or on standard error when the JSON goes there."""
+    console = Console(stderr=options.json == "-", highlight=False)
+    console.width = max(console.width, WIDTH)
+    machine = environment()
+    threads = f"{options.threads} threads" if options.threads else "threads as the engine chooses"
+    console.print(
+        f"\n[bold]{summary['bundle']}[/]: photographs from pixels to class through a real bitstream"
+    )
+    console.print(
+        f"{machine['processor']}, {machine['cores']} cores, {options.engine}, {threads}; "
+        f"{options.runs} frames a photo and variant, link {options.link:g} kbit/s",
+        style="dim",
+    )
+    _print(
+        console,
+        _photos(result),
+        "By photo: bytes of the packet, bytes of information in it, median ms",
+        "Variants other than clean disturb the resized square, so their device time has no resizing in it.",
+    )
+    _print(console, _stages(result), "By stage, clean photos: ms")
+    _print(
+        console,
+        _baselines(result, summary, options.link),
+        "Instead: the picture in as many bytes, the whole network on the server; clean photos, median ms",
+        "total: with resizing and all of the network, on this machine.\n"
+        "right: photos that get the class that the network gives to the picture before any coding.",
+    )
+    console.print(
+        f"\ndevice [bold]{summary['fps']:.0f}[/] frames/s, "
+        f"cold start {summary['cold_start_s']:.2f} s (import to first packet), "
+        f"resident memory {summary['head_rss_mb']:.0f} MB (device), "
+        f"{summary['head_tail_rss_mb']:.0f} MB (device and server in one process)"
+    )
+
+
+def _print(console: Console, table: Table, title: str, note: str = "") -> None:
+    console.print(f"\n{title}", style="bold")
+    console.print(table)
+    if note:
+        console.print(note, style="dim")
+
+
+def _table(left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    table = Table()
+    for column in left:
+        table.add_column(column, no_wrap=True)
+    for column in right:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _photos(result: Result) -> Table:
+    table = _table(("photo", "input"), ("bytes", "inform.", "device", "link", "server", "total"))
+    table.add_column("class", no_wrap=True, max_width=24)
+    labels = result.bundle.labels()
+    for m in result.measurements:
+        parts = (DEVICE, (LINK,), SERVER, TOTAL)
+        times = [f"{1e3 * float(np.median(m.total(part))):.1f}" for part in parts]
+        first = m.variant == CLEAN.name
+        table.add_row(
+            m.photo if first else "", m.variant, f"{m.bytes:,}", f"{m.information:,.0f}", *times,
+            labels[m.top1] if labels else str(m.top1), end_section=m.variant == VARIANTS[-1].name,
+        )  # fmt: skip
+    return table
+
+
+def _stages(result: Result) -> Table:
+    table = _table(("where", "stage"), ("p50", "p95", "p99"))
+
+    def add(where: str, name: str, stages: tuple[str, ...], last: bool = False) -> None:
+        timing = pooled(result, CLEAN.name, stages)
+        values = (f"{value:.2f}" for value in (timing.p50, timing.p95, timing.p99))
+        table.add_row(where, name, *values, end_section=last, style="bold" if len(stages) > 1 else None)
+
+    for number, stage in enumerate(DEVICE):
+        add("" if number else "device", stage, (stage,))
+    add("", "together", DEVICE, last=True)
+    add("link", "transmit (computed)", (LINK,), last=True)
+    add("server", "decode", ("decode",))
+    add("", "restore + tail", ("tail",))
+    add("", "together", SERVER, last=True)
+    add("", "pixels to class", TOTAL)
+    return table
+
+
+def _baselines(result: Result, summary: dict[str, Any], link: float) -> Table:
+    table = _table(("sent as", "quality"), ("bytes", "encode", "link", "decode", "total", "right"))
+    clean = [m for m in result.measurements if m.variant == CLEAN.name]
+    right = sum(m.top1 == result.uncoded_top1[m.photo] for m in clean)
+    times = [summary[f"{name}_ms_p50"] for name in ("encode", "transmit", "decode", "total")]
+    table.add_row(
+        "ratehold", f"rate {result.bundle.manifest.rate}", f"{summary['bytes_clean_p50']:,.0f}",
+        *(f"{time:.1f}" for time in times), f"{right}/{len(clean)}", style="bold",
+    )  # fmt: skip
+    for codec in CODECS:
+        table.add_row(codec.name, *_baseline(result, codec.name, summary["preprocess_ms_p50"], link))
+    return table
+
+
+def _baseline(result: Result, codec: str, resize_ms: float, link: float) -> list[str]:
+    of = [b for b in result.baselines if b.codec == codec]
+    size = float(np.median([b.bytes for b in of]))
+    encode, decode = (_median([getattr(b, stage) for b in of]) for stage in ("encode", "decode"))
+    transmit = 8 * size / link
+    total = resize_ms + encode + transmit + decode + result.network.p50
+    qualities = sorted({b.quality for b in of})
+    quality = f"{qualities[0]}" if len(qualities) == 1 else f"{qualities[0]} to {qualities[-1]}"
+    right = sum(b.top1 == result.uncoded_top1[b.photo] for b in of)
+    times = [f"{time:.1f}" for time in (encode, transmit, decode, total)]
+    return [quality, f"{size:,.0f}", *times, f"{right}/{len(of)}"]
+
+
+def _median(timings: list[Timing]) -> float:
+    return float(np.median([timing.p50 for timing in timings]))
