@@ -171,8 +171,9 @@ def main() -> None:
         for one in skipped:
             progress.print(f"skipped: {one['case']}: {one['reason']}", markup=False)
     summary = summarise(rows, skipped, gpu)
-    chosen = {"side": SIDE, "channels": 3, "runs": arguments.runs, "batches": arguments.batches}
-    chosen["steps"] = STEPS report.write(arguments.json, "gpu", chosen, rows, summary)
+    chosen: dict[str, Any] = {"side": SIDE, "channels": 3, "steps": STEPS, "runs": arguments.runs}
+    chosen["batches"] = arguments.batches
+    report.write(arguments.json, "gpu", chosen, rows, summary)
     if rows and arguments.json != "-":
         table = Table(*rows[0])
         for row in rows:
