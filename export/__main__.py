@@ -1,0 +1,129 @@
+"""Command line: ``python -m export build | calibrate | finetune``. Progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
+from export.build import LOSS_OF_RATE, Builder
+from export.calibration import load_or_calibrate
+from export.finetune import FinetunePlan, finetune, load_transform
+from export.hyperprior import TrainingPlan
+from export.images import find_images, sharp_enough
+from export.rate_table import rate_table
+from export.split import CutError
+from runtime.errors import RateholdError
+
+RATES = sorted(LOSS_OF_RATE)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 1 with a message on stderr."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        options.run(options)
+    except (RateholdError, CutError, OSError) as error:
+        print(f"ratehold: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _command(commands, "calibrate", "fit the transform; print bytes and agreement by rate", _calibrate)
+    build = _command(commands, "build", "write bundles, calibrating first where needed", _build)
+    build.add_argument("--prior", nargs="+", choices=("fp", "mshp"), default=["fp", "mshp"])
+    build.add_argument("--rate", nargs="+", type=int, choices=RATES, default=RATES, help="1: most bytes")
+    build.add_argument("--steps", type=int, default=TrainingPlan.float_steps, help="of hyperprior training")
+    build.add_argument("--transform", type=Path, metavar="FILE", help="what finetune made for the one --rate")
+    tune = _command(commands, "finetune", "distil the unsplit network into one rate's transform", _finetune)
+    tune.add_argument("--rate", type=int, choices=RATES, required=True, help="1: most bytes")
+    tune.add_argument("--steps", type=int, default=FinetunePlan.steps, help="in all, earlier runs included")
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> argparse.ArgumentParser:
+    """A command with the options that all have."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.add_argument(
+        "--backbone", default="efficientnet_lite0",
+        help=f"{', '.join(BACKBONES)}, or package.module:function that returns your own classifier",
+    )  # fmt: skip
+    command.add_argument("--cut", help="block number, or in your own classifier the module to cut behind")
+    command.add_argument("--size", type=int, default=224, help="input side of your own classifier, pixels")
+    command.add_argument(
+        "--patch", type=int, help="side of the patches of features (default: as large as fits)"
+    )
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs, labels not needed")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    command.add_argument("--threads", type=int, help="of torch")
+    command.set_defaults(run=run)
+    return command
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    builder = _builder(options)
+    transforms = ((rate, builder.transform(rate)) for rate in RATES)
+    print(rate_table(builder.backbone, builder.calibrated, transforms))
+
+
+def _build(options: argparse.Namespace) -> None:
+    builder = _builder(options, TrainingPlan(float_steps=options.steps))
+    for rate in options.rate:
+        for prior in options.prior:
+            transform = builder.transform(rate)
+            if options.transform is not None:
+                transform = load_transform(options.transform, transform)
+            print(builder.build(prior, rate, transform))
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    builder = _builder(options)
+    checkpoint = options.output / f"transform-r{options.rate}.pt"
+    finetune(
+        builder.transform(options.rate),
+        builder.calibrated.features,
+        builder.backbone.tail,
+        FinetunePlan(steps=options.steps),
+        checkpoint,
+    )
+    print(checkpoint)
+
+
+def _builder(options: argparse.Namespace, plan: TrainingPlan | None = None) -> Builder:
+    """Calibrated and ready to build; the calibration is kept in the output folder for the next command."""
+    backbone = _backbone(options)
+    calibrated = load_or_calibrate(backbone, options.data, options.output / "calibration.pt", options.patch)
+    photographs = sharp_enough(find_images(options.data), backbone.size)
+    return Builder(
+        backbone=backbone,
+        calibrated=calibrated,
+        out=options.output,
+        command=shlex.join(["python", "-m", "export", *sys.argv[1:]]),
+        photographs=photographs,
+        plan=plan or TrainingPlan(),
+    )
+
+
+def _backbone(options: argparse.Namespace) -> Backbone:
+    if options.backbone == "efficientnet_lite0":
+        return efficientnet_lite0(4 if options.cut is None else int(options.cut))
+    if ":" not in options.backbone or options.cut is None:
+        raise CutError("your own backbone needs --backbone package.module:function and --cut MODULE")
+    return from_factory(options.backbone, options.cut, options.size)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

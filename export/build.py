@@ -1,0 +1,203 @@
+"""Write bundles: for each prior and rate the graphs, the tables and the manifest."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.backbones import Backbone
+from export.calibration import Calibrated, step_for_loss
+from export.exact import integer_network
+from export.factorized import channel_tables
+from export.graph import round_to_half, write_graph, write_integer_network
+from export.hyperprior import TrainingPlan
+from export.images import squares
+from export.mshp import fit_hyperprior
+from export.progress import bar, say
+from export.transform import Transform, transform_at
+from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
+from runtime.head import Head
+from runtime.preprocess import Preprocess
+
+LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.155}
+"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")
+
+PriorName = Literal["fp", "mshp"]
+
+
+class HeadGraph(nn.Module):
+    """The device's graph: backbone head, analysis layer and, with a hyperprior, h_a."""
+
+    def __init__(self, backbone: nn.Module, analysis: nn.Module, h_a: nn.Module | None):
+        super().__init__()
+        self.backbone, self.analysis, self.h_a = backbone, analysis, h_a
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """float32 (1, 3, S, S) in [0, 1] -> y, or (y, z)."""
+        y = self.analysis(self.backbone(image))
+        return y if self.h_a is None else (y, self.h_a(y))
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Writes the bundles of one calibrated backbone under ``out``; they share tail, restore and labels.
+
+    command: what the manifest's provenance says they were made by.
+    photographs: for the clean rates in the manifest.
+    """
+
+    backbone: Backbone
+    calibrated: Calibrated
+    out: Path
+    command: str
+    photographs: list[Path]
+    plan: TrainingPlan
+
+    def build(self, prior: PriorName, rate: int, transform: Transform | None = None) -> Path:
+        """Write one bundle; returns its folder. ``transform`` defaults to the calibrated one."""
+        folder = self.out / f"{self.backbone.name}-{prior}-r{rate}"
+        folder.mkdir(parents=True, exist_ok=True)
+        transform = transform or self.transform(rate)
+        round_to_half(transform.analysis)
+        round_to_half(transform.restore)
+        y = self._latents(transform)
+        say(f"{folder.name}: step {transform.step:.5f}, {y.shape[1]} active coefficients")
+        files, hyper, notes = self._write_prior(prior, folder, transform, y)
+        files |= self._write_shared(rate, transform)
+        manifest = self._manifest(folder, prior, rate, transform, _shape(y), hyper, files, notes)
+        self._finish(folder, manifest)
+        return folder
+
+    def transform(self, rate: int) -> Transform:
+        """The calibrated transform of one rate."""
+        step = step_for_loss(self.calibrated, LOSS_OF_RATE[rate])
+        return transform_at(self.calibrated.calibration, self.calibrated.features, step)
+
+    def _latents(self, transform: Transform) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([transform.analysis(batch) for batch in self.calibrated.features.split(256)])
+
+    def _write_prior(
+        self, prior: PriorName, folder: Path, transform: Transform, y: torch.Tensor
+    ) -> tuple[dict[str, str], tuple[int, int, int] | None, dict[str, Any]]:
+        """Head graph, tables and h_s. Returns the files by role, the shape of z, notes for the provenance."""
+        energy = {"energy": transform.energy.astype(np.float16)}
+        files = {"head": "head.onnx", "prior": "prior.npz"}
+        if prior == "fp":
+            self._write_head(folder, transform, None)
+            _save_arrays(folder / "prior.npz", energy | channel_tables(torch.round(y)).to_arrays())
+            return files, None, {}
+        fitted = fit_hyperprior(y, self.plan)
+        self._write_head(folder, transform, fitted.h_a)
+        network = integer_network(fitted.h_s)
+        write_integer_network(network, fitted.hyper, folder / "h_s.onnx")
+        _save_arrays(folder / "prior.npz", energy | fitted.z_tables.to_arrays() | network.to_arrays())
+        _save_arrays(folder / "scales.npz", fitted.scales.to_arrays())
+        return files | {"h_s": "h_s.onnx", "scales": "scales.npz"}, fitted.hyper, fitted.notes
+
+    def _write_head(self, folder: Path, transform: Transform, h_a: nn.Module | None) -> None:
+        module = HeadGraph(copy.deepcopy(self.backbone.head), transform.analysis, h_a)
+        round_to_half(module)
+        outputs = ["y"] if h_a is None else ["y", "z"]
+        write_graph(module, self._example(), folder / "head.onnx", ["image"], outputs)
+
+    def _write_shared(self, rate: int, transform: Transform) -> dict[str, str]:
+        """Restore, tail and labels, once for all bundles that use them."""
+        name = self.backbone.name
+        files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
+        shared = self.out / "shared"
+        shape = (1, int(transform.analysis.out_channels), *self._grid(transform))
+        write_graph(transform.restore, torch.randn(shape), shared / files["restore"], ["y_hat"], ["features"])
+        if not (shared / files["tail"]).exists():
+            tail = copy.deepcopy(self.backbone.tail)
+            round_to_half(tail)
+            example = self.calibrated.features[:1]
+            write_graph(tail, example, shared / files["tail"], ["features"], ["logits"])
+        if self.backbone.labels is not None:
+            files["labels"] = f"{name}-labels.txt"
+            (shared / files["labels"]).write_text("\n".join(self.backbone.labels) + "\n", encoding="utf-8")
+        return {role: f"../shared/{file}" for role, file in files.items()}
+
+    def _grid(self, transform: Transform) -> tuple[int, int]:
+        _, height, width = self.calibrated.calibration.features
+        patch = self.calibrated.calibration.patch
+        return height // patch, width // patch
+
+    def _example(self) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.rand(1, 3, self.backbone.size, self.backbone.size, generator=generator)
+
+    def _manifest(
+        self,
+        folder: Path,
+        prior: PriorName,
+        rate: int,
+        transform: Transform,
+        latent: tuple[int, int, int],
+        hyper: tuple[int, int, int] | None,
+        files: dict[str, str],
+        notes: dict[str, Any],
+    ) -> Manifest:
+        with torch.no_grad():
+            classes = self.backbone.tail(self.calibrated.features[:1]).shape[1]
+        return Manifest(
+            schema=SCHEMA,
+            name=folder.name,
+            backbone=self.backbone.name,
+            prior=prior,
+            rate=rate,
+            step=transform.step,
+            classes=int(classes),
+            preprocess=Preprocess(self.backbone.size, self.backbone.crop),
+            latent=latent,
+            hyper=hyper,
+            features=self.calibrated.calibration.features,
+            clean_bits=(),
+            files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
+            provenance=self._provenance() | notes,
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            "weights": self.backbone.source,
+            "data": self.calibrated.data,
+            "images": self.calibrated.images,
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+        }
+
+    def _finish(self, folder: Path, manifest: Manifest) -> None:
+        """Measure the clean rates through the runtime itself, then write the final manifest."""
+        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        head = Head(load(folder))
+        bits = []
+        with bar(len(self.photographs), f"{folder.name}: clean rates", "image") as progress:
+            for square in squares(self.photographs, manifest.preprocess, views=1):
+                bits.append(head.analyse(square).expected_bits)
+                progress.update(1)
+        quantiles = tuple((q, float(np.quantile(bits, q))) for q in QUANTILES)
+        final = replace(manifest, clean_bits=quantiles)
+        (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
+        say(f"{folder.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
+
+
+def _shape(y: torch.Tensor) -> tuple[int, int, int]:
+    _, c, h, w = y.shape
+    return c, h, w
+
+
+def _save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    np.savez_compressed(path, **arrays)

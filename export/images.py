@@ -1,0 +1,61 @@
+"""Unlabelled photographs for calibration and training: found, read, cropped, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from runtime.errors import ImageError
+from runtime.preprocess import Preprocess, read_image
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """All image files under ``folder``, sorted. Raises ImageError when there are none."""
+    root = Path(folder)
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ImageError(f"{root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
+    return found
+
+
+MARGIN = 1.125  # times the input's side: photographs without that reserve have often been enlarged already
+
+
+def sharp_enough(paths: list[Path], size: int) -> list[Path]:
+    """Those with some resolution in reserve: enlarged photographs are soft and teach low rates."""
+    kept = []
+    for path in paths:
+        with Image.open(path) as image:
+            if min(image.size) >= MARGIN * size:
+                kept.append(path)
+    return kept
+
+
+def squares(
+    paths: list[Path], preprocess: Preprocess, views: int, seed: int = 0
+) -> Iterator[NDArray[np.uint8]]:
+    """``views`` squares of each image, uint8 (size, size, 3): the plain one, then random crops and flips.
+
+    The plain view is what the runtime sees; the others keep 75 to 100 % of the side, at a random place,
+    mirrored half the time.
+    """
+    rng = np.random.default_rng(seed)
+    for path in paths:
+        image = read_image(path)
+        yield preprocess.square(image)
+        for _ in range(views - 1):
+            view = preprocess.square(_random_square(image, rng))
+            yield view[:, ::-1] if rng.random() < 0.5 else view
+
+
+def _random_square(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    side = int(min(height, width) * rng.uniform(0.75, 1.0))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return image[top : top + side, left : left + side]

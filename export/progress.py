@@ -1,0 +1,18 @@
+"""Progress on stderr, where it does not mix with results."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def bar(total: int, text: str, unit: str = "step") -> Any:
+    """A progress bar of ``total`` units; closes itself as a context manager."""
+    return tqdm(total=total, desc=text, unit=unit, file=sys.stderr, dynamic_ncols=True, mininterval=1.0)
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)

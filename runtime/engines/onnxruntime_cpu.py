@@ -1,0 +1,72 @@
+"""ONNX Runtime on the CPU: always there, and the reference for the other engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.engines import Engine, EngineOptions
+from runtime.errors import EngineError, EngineUnavailable
+
+PROVIDER = "CPUExecutionProvider"
+
+
+def open_graph(graph: Path, options: EngineOptions) -> Engine:
+    """Open an ONNX file with ONNX Runtime's CPU provider."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable("ONNX Runtime is not installed: pip install 'ratehold[cpu]'") from error
+    try:
+        session = onnxruntime.InferenceSession(
+            str(graph), _session_options(onnxruntime, options), providers=[PROVIDER]
+        )
+    except Exception as error:  # its exceptions have no common base but this one
+        raise EngineError(f"{graph}: ONNX Runtime cannot open it: {error}") from error
+    return OnnxRuntimeCpu(session)
+
+
+def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
+    levels = onnxruntime.GraphOptimizationLevel
+    session_options = onnxruntime.SessionOptions()
+    session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    session_options.graph_optimization_level = {
+        "disabled": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[options.optimisation]
+    session_options.log_severity_level = 3  # warnings about constant folding are no user's business
+    if options.threads is not None:
+        session_options.intra_op_num_threads = options.threads
+    return session_options
+
+
+class OnnxRuntimeCpu:
+    """An ONNX Runtime session on the CPU, float32 in and out."""
+
+    device = "CPU"
+    precision = "float32"
+
+    def __init__(self, session: Any):
+        if session.get_providers() != [PROVIDER]:
+            raise EngineError(f"asked for {PROVIDER}, got {session.get_providers()}")
+        self._session = session
+        self.inputs = tuple((i.name, tuple(i.shape)) for i in session.get_inputs())
+        self.outputs = tuple(o.name for o in session.get_outputs())
+
+    def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run once; see ``Engine.run``."""
+        feeds = {name: array for (name, _), array in zip(self.inputs, inputs, strict=True)}
+        try:
+            outputs: list[NDArray[np.float32]] = self._session.run(None, feeds)
+        except Exception as error:  # its exceptions have no common base but this one
+            raise EngineError(f"ONNX Runtime failed: {error}") from error
+        return outputs
+
+    def warm_up(self) -> None:
+        """Run once on zeros."""
+        self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))

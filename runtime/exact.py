@@ -1,0 +1,144 @@
+"""Integer networks: arithmetic that no machine can round differently.
+
+The usual failure of a hyperprior is that h_s rounds differently on two machines, so that they disagree on
+one scale and lose sync. Here every value is an integer: weights and activations are at most 127 in
+magnitude, and every partial sum stays below 2**20, so float32 engines compute it exactly in any order. A
+``Round`` in the graph repairs algorithms that are exact only to 0.5 (Winograd, FFT).
+
+This NumPy int32 implementation is the definition; export writes the same network as a graph, and every
+engine must equal it bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import BundleError
+
+MAGNITUDE = 127
+"""Largest magnitude of weights, inputs and hidden activations."""
+
+ACCUMULATOR_LIMIT = 1 << 20
+"""No partial sum may reach it: float32 is exact to 2**24, which leaves 4 bits for reordered algorithms."""
+
+_FIELDS = ("transposed", "stride", "padding", "output_padding", "shift", "low", "high")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """clamp(floor((convolution(a) + bias) / 2**shift), low, high).
+
+    Attributes:
+        weight: int32, (out, in, k, k); of a transposed convolution (in, out, k, k), as torch has it.
+        bias: int32, (out,).
+    """
+
+    weight: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    transposed: bool
+    stride: int
+    padding: int
+    output_padding: int
+    shift: int
+    low: int
+    high: int
+
+    def __call__(self, a: NDArray[np.int32]) -> NDArray[np.int32]:
+        """int32 (in, H, W) -> int32 (out, H', W')."""
+        sums = self._transposed(a) if self.transposed else self._convolution(a)
+        return np.clip((sums + self.bias[:, None, None]) >> self.shift, self.low, self.high)
+
+    def _convolution(self, a: NDArray[np.int32]) -> NDArray[np.int32]:
+        k, s, p = self.weight.shape[2], self.stride, self.padding
+        padded = np.pad(a, ((0, 0), (p, p), (p, p)))
+        height, width = ((size + 2 * p - k) // s + 1 for size in a.shape[1:])
+        out = np.zeros((self.weight.shape[0], height, width), dtype=np.int32)
+        for row in range(k):
+            for column in range(k):
+                seen = padded[:, row : row + s * height : s, column : column + s * width : s]
+                out += _mix(self.weight[:, :, row, column], seen[:, :height, :width])
+        return out
+
+    def _transposed(self, a: NDArray[np.int32]) -> NDArray[np.int32]:
+        k, s, p = self.weight.shape[2], self.stride, self.padding
+        _, rows, columns = a.shape
+        reach = k + self.output_padding - s
+        spread = np.zeros((self.weight.shape[1], rows * s + reach, columns * s + reach), dtype=np.int32)
+        for row in range(k):
+            for column in range(k):
+                target = spread[:, row : row + s * rows : s, column : column + s * columns : s]
+                target[:, :rows, :columns] += _mix(self.weight[:, :, row, column].T, a)
+        height, width = ((size - 1) * s - 2 * p + k + self.output_padding for size in (rows, columns))
+        return spread[:, p : p + height, p : p + width]
+
+    def largest_sum(self) -> int:
+        """Bound on the magnitude of every partial sum, for inputs of magnitude ``MAGNITUDE``."""
+        axes = (0, 2, 3) if self.transposed else (1, 2, 3)
+        absolute = np.abs(self.weight.astype(np.int64)).sum(axis=axes)
+        return int((absolute * MAGNITUDE + np.abs(self.bias.astype(np.int64))).max())
+
+
+def _mix(weight: NDArray[np.int32], a: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(out, in) x (in, H, W) -> (out, H, W), exactly.
+
+    Integers below 2**53 in float64 are exact in any order too, and BLAS is 30 times faster at it.
+    """
+    mixed = weight.astype(np.float64) @ a.reshape(len(a), -1).astype(np.float64)
+    return mixed.astype(np.int32).reshape(-1, *a.shape[1:])
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """A chain of integer layers. Raises BundleError when its sums could leave exact arithmetic."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        for number, layer in enumerate(self.layers):
+            hidden = number < len(self.layers) - 1
+            if np.abs(layer.weight).max(initial=0) > MAGNITUDE:
+                raise BundleError(f"layer {number}: a weight is larger than {MAGNITUDE}")
+            if hidden and not -MAGNITUDE <= layer.low <= layer.high <= MAGNITUDE:
+                raise BundleError(f"layer {number}: activations may exceed {MAGNITUDE}")
+            if layer.largest_sum() >= ACCUMULATOR_LIMIT:
+                raise BundleError(f"layer {number}: sums may reach {layer.largest_sum()}, not below 2**20")
+
+    def __call__(self, z: NDArray[np.int32]) -> NDArray[np.int32]:
+        """int32 (C, H, W), clamped to +-127 -> int32 (C', H', W')."""
+        a = np.clip(z, -MAGNITUDE, MAGNITUDE)
+        for layer in self.layers:
+            a = layer(a)
+        return a
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays for an npz file; no pickle."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for number, layer in enumerate(self.layers):
+            arrays[f"h_s.{number}.weight"] = layer.weight.astype(np.int8)
+            arrays[f"h_s.{number}.bias"] = layer.bias
+            arrays[f"h_s.{number}.geometry"] = np.array([getattr(layer, f) for f in _FIELDS], dtype=np.int32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerNetwork:
+        """Inverse of ``to_arrays``. Raises BundleError for anything that it cannot have made."""
+        count = sum(name.startswith("h_s.") and name.endswith(".weight") for name in arrays)
+        try:
+            return cls(tuple(_layer(arrays, f"h_s.{number}") for number in range(count)))
+        except (KeyError, ValueError) as error:
+            raise BundleError(f"integer network cannot be read: {error}") from error
+
+
+def _layer(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Layer:
+    geometry = dict(zip(_FIELDS, (int(v) for v in arrays[f"{prefix}.geometry"]), strict=True))
+    return Layer(
+        weight=arrays[f"{prefix}.weight"].astype(np.int32),
+        bias=arrays[f"{prefix}.bias"].astype(np.int32),
+        transposed=bool(geometry.pop("transposed")),
+        **geometry,
+    )

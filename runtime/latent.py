@@ -1,0 +1,50 @@
+"""A coded latent: the streams of one frame, what they cost, and where in the image the bits are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.prior import Stream
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Streams in the order in which the decoder reads them; the last one is y.
+
+    energy: float32 (C, P, P), how the squared magnitude of each coefficient's basis function spreads over
+        its patch of P x P feature positions; each (P, P) sums to 1.
+    shape: (C, H, W) of y.
+    """
+
+    streams: tuple[Stream, ...]
+    energy: NDArray[np.float32]
+    shape: tuple[int, int, int]
+
+    @cached_property
+    def bits(self) -> tuple[NDArray[np.float32], ...]:
+        """Information content of each symbol, one float32 array a stream."""
+        return tuple(stream.information_bits() for stream in self.streams)
+
+    @property
+    def expected_bits(self) -> float:
+        """Information content of the frame under the shipped tables: the payload, but for rounding."""
+        return float(sum(bits.sum(dtype=np.float64) for bits in self.bits))
+
+    @cached_property
+    def likelihood_map(self) -> NDArray[np.float32]:
+        """Mean likelihood of y at each feature position, float32 (H P, W P) in (0, 1].
+
+        Large in the background, small on what costs bits: the paper's soft mask before it is resized.
+        A coefficient's likelihood counts where its basis function has its energy.
+        """
+        channels, height, width = self.shape
+        patch = self.energy.shape[1]
+        likelihood = np.exp2(-self.bits[-1]).reshape(channels, height * width)
+        energy = self.energy.reshape(channels, patch * patch)
+        spread = likelihood.T @ (energy / energy.sum(axis=0))
+        blocks = spread.reshape(height, width, patch, patch).transpose(0, 2, 1, 3)
+        return np.minimum(blocks.reshape(height * patch, width * patch), np.float32(1))

@@ -1,0 +1,173 @@
+"""Priors (entropy models): which table codes which symbol, and what the decoded symbols mean.
+
+    FactorizedPrior   one table a channel                    y_sym = round(y)         y_hat = y_sym
+    Hyperprior        z, whose exact h_s gives table, mean   y_sym = round(y - mean)  y_hat = y_sym + mean
+
+Quantisation happens here and not in a graph. Everything between z_hat and (table, mean) is integer-valued,
+so that encoder and decoder agree on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Bundle
+from runtime.coder import Decoder
+from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.errors import BundleError, CoderError, EngineError, PacketSyncError
+from runtime.exact import MAGNITUDE, IntegerNetwork
+from runtime.tables import Tables
+
+MEAN_STEPS = 16
+"""Means count sixteenths of a symbol."""
+
+LATENT_LIMIT = float(1 << 16)
+"""Latents are clipped here: no uint8 image comes near, and the coder takes symbols up to 2**20."""
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One part of a packet: int32[n] symbols and the table that codes each of them."""
+
+    name: str
+    symbols: NDArray[np.int32]
+    index: NDArray[np.int32]
+    tables: Tables
+
+    def information_bits(self) -> NDArray[np.float32]:
+        """Exact cost of each symbol in bits, float32[n]."""
+        return self.tables.information_bits(self.symbols, self.index)
+
+
+class Prior(Protocol):
+    """What encoder and decoder share."""
+
+    def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
+        """The head's outputs (y, and z with a hyperprior), float32 (1, C, H, W) -> streams in decoding order.
+
+        Raises EngineError when the head returned something that is not a number.
+        """
+
+    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+        """Take all streams from a decoder: the streams, and y_hat as float32 (1, C, H, W).
+
+        Raises PacketSyncError for symbols that no encoder writes.
+        """
+
+
+def open_prior(bundle: Bundle, options: EngineOptions) -> Prior:
+    """The prior that a bundle's manifest names. Raises BundleError when its parts do not fit together."""
+    manifest, arrays = bundle.manifest, bundle.arrays("prior")
+    try:
+        tables = Tables.from_arrays(arrays)
+        if manifest.prior == "fp":
+            return FactorizedPrior(tables, manifest.latent)
+        if manifest.prior == "mshp" and manifest.hyper is not None:
+            scales = Tables.from_arrays(bundle.arrays("scales"))
+            h_s = ExactSynthesis(open_engine(bundle.path("h_s"), options), IntegerNetwork.from_arrays(arrays))
+            return Hyperprior(tables, scales, h_s, manifest.latent, manifest.hyper)
+    except CoderError as error:
+        raise BundleError(f"bundle {manifest.name}: {error}") from error
+    raise BundleError(f"bundle {manifest.name}: unknown prior {manifest.prior!r}")
+
+
+class FactorizedPrior:
+    """One static table a channel. Means are zero: the transform has centred its latents."""
+
+    def __init__(self, tables: Tables, latent: Shape):
+        _check_tables(tables, latent[0])
+        self._tables, self._shape = tables, latent
+        self._index = _channel_index(latent)
+
+    def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
+        """See ``Prior.code``."""
+        (y,) = latents
+        return (Stream("y", _round(_checked(y, self._shape)).ravel(), self._index, self._tables),)
+
+    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+        """See ``Prior.read``."""
+        symbols = decoder.pop(self._index, self._tables)
+        y_hat = symbols.astype(np.float32).reshape(1, *self._shape)
+        return (Stream("y", symbols, self._index, self._tables),), y_hat
+
+
+class ExactSynthesis:
+    """h_s on an engine, with the NumPy network that defines it at hand as the reference."""
+
+    def __init__(self, engine: Engine, definition: IntegerNetwork):
+        self._engine, self.definition = engine, definition
+
+    def __call__(self, z: NDArray[np.int32]) -> NDArray[np.int32]:
+        """int32 (C, H, W) -> int32 (2 C', H', W'): table indices, then means in sixteenths."""
+        clamped = np.clip(z, -MAGNITUDE, MAGNITUDE)
+        (out,) = self._engine.run(clamped[None].astype(np.float32))
+        return out[0].astype(np.int32)
+
+
+class Hyperprior:
+    """Mean-scale hyperprior with an exact h_s."""
+
+    def __init__(self, z_tables: Tables, scales: Tables, h_s: ExactSynthesis, latent: Shape, hyper: Shape):
+        _check_tables(z_tables, hyper[0])
+        self._z_tables, self._scales, self._h_s = z_tables, scales, h_s
+        self._latent, self._hyper = latent, hyper
+        self._z_index = _channel_index(hyper)
+
+    def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
+        """See ``Prior.code``."""
+        y, z = latents
+        z_symbols = _round(_checked(z, self._hyper))
+        index, mean = self._parameters(z_symbols)
+        y_symbols = _round(_checked(y, self._latent) - mean)
+        return (self._z_stream(z_symbols.ravel()), Stream("y", y_symbols.ravel(), index, self._scales))
+
+    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+        """See ``Prior.read``."""
+        z_symbols = decoder.pop(self._z_index, self._z_tables)
+        if np.abs(z_symbols).max(initial=0) > LATENT_LIMIT:
+            raise PacketSyncError("a symbol of z is larger than any encoder writes")
+        index, mean = self._parameters(z_symbols.reshape(self._hyper))
+        y_symbols = decoder.pop(index, self._scales)
+        y_hat = y_symbols.astype(np.float32).reshape(self._latent) + mean
+        return (self._z_stream(z_symbols), Stream("y", y_symbols, index, self._scales)), y_hat[None]
+
+    def _parameters(self, z: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Table of each symbol of y, int32[n], and its mean, float32 (C, H, W)."""
+        out = self._h_s(z)
+        channels = self._latent[0]
+        index = np.clip(out[:channels], 0, len(self._scales) - 1).ravel()
+        return index, out[channels:].astype(np.float32) * np.float32(1 / MEAN_STEPS)
+
+    def _z_stream(self, symbols: NDArray[np.int32]) -> Stream:
+        return Stream("z", symbols, self._z_index, self._z_tables)
+
+
+def _round(values: NDArray[np.float32]) -> NDArray[np.int32]:
+    return np.rint(values).astype(np.int32)
+
+
+def _checked(latent: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
+    """The latent (C, H, W), clipped. Raises EngineError when it has another shape or is not a number."""
+    if latent.shape != (1, *shape):
+        raise EngineError(f"the head returned {latent.shape}; the manifest says {(1, *shape)}")
+    clipped: NDArray[np.float32] = np.clip(latent[0], -LATENT_LIMIT, LATENT_LIMIT)
+    if np.isnan(clipped.sum()):  # one pass without a temporary: only a NaN survives the clipping
+        raise EngineError("the head returned NaN: the graph or its input is damaged")
+    return clipped
+
+
+def _channel_index(shape: Shape) -> NDArray[np.int32]:
+    """Table of each symbol when each channel has its own, int32[C H W]."""
+    channels, height, width = shape
+    return np.repeat(np.arange(channels, dtype=np.int32), height * width)
+
+
+def _check_tables(tables: Tables, channels: int) -> None:
+    if len(tables) != channels:
+        raise BundleError(f"{len(tables)} tables for {channels} channels")

@@ -1,0 +1,99 @@
+"""The server's half: packet -> logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Bundle
+from runtime.clock import Clock
+from runtime.coder import Backend, open_coder
+from runtime.engines import EngineOptions, open_engine
+from runtime.errors import PacketBundleMismatch
+from runtime.packet import Flags, Packet, symbol_checksum
+from runtime.prior import Stream, open_prior
+
+ESCAPED_SYMBOL_BYTES = 9
+"""Most bytes that one symbol takes: 24 bits for an escape, 42 for its sign and Elias-gamma code."""
+
+STREAM_BYTES = 16
+"""Seal, state and rounding of a stream, generously."""
+
+
+@dataclass(frozen=True)
+class TailReport:
+    """What the tail did with one packet.
+
+    streams: the decoded symbols, in decoding order.
+    flags: what the device had done to the frame.
+    seconds: wall time by stage, in order: decode, tail (restore included).
+    """
+
+    streams: tuple[Stream, ...]
+    flags: Flags
+    seconds: dict[str, float]
+
+
+class Tail:
+    """Opens a bundle's server half once, then decodes packets.
+
+    Not thread-safe: ``report`` describes the last packet. Use one Tail a thread.
+
+    Args:
+        bundle: as ``runtime.bundle.load`` returns it; the very one that encoded.
+        options: engine and threads.
+        coder: entropy-coder backend; any decodes what any other wrote.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions | None = None, coder: Backend = "auto"):
+        options = options or EngineOptions()
+        self.bundle = bundle
+        self.report: TailReport | None = None
+        self._prior = open_prior(bundle, options)
+        self._restore = open_engine(bundle.path("restore"), options)
+        self._tail = open_engine(bundle.path("tail"), options)
+        self._coder = open_coder(coder)
+        self._max_payload = max_payload(bundle)
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """Decode one packet to logits, float32 (classes,); ``report`` then says how it went.
+
+        Raises a PacketError for anything but a packet of this bundle, before any network runs.
+        """
+        clock = Clock()
+        packet = Packet.from_bytes(data, self._max_payload)
+        streams, y_hat = self._read(packet)
+        clock.lap("decode")
+        (features,) = self._restore.run(y_hat)
+        (logits,) = self._tail.run(features)
+        clock.lap("tail")
+        self.report = TailReport(streams, packet.flags, clock.seconds)
+        return logits[0]
+
+    def read(self, data: bytes) -> tuple[Stream, ...]:
+        """The symbols of one packet, without running a network; the same errors as ``decode``."""
+        return self._read(Packet.from_bytes(data, self._max_payload))[0]
+
+    def warm_up(self) -> None:
+        """Run each network once, so that the first packet does not pay for allocation."""
+        for engine in (self._restore, self._tail):
+            engine.warm_up()
+
+    def _read(self, packet: Packet) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+        if packet.bundle_id != self.bundle.id:
+            raise PacketBundleMismatch(
+                f"packet of bundle {packet.bundle_id.hex()}, this is {self.bundle.id.hex()} "
+                f"({self.bundle.manifest.name}): load the bundle that encoded it"
+            )
+        decoder = self._coder.decoder(packet.payload)
+        streams, y_hat = self._prior.read(decoder)
+        decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
+        return streams, y_hat
+
+
+def max_payload(bundle: Bundle) -> int:
+    """Most bytes of payload that any frame of this bundle can have, hostile ones included."""
+    shapes = (bundle.manifest.latent, bundle.manifest.hyper or (0, 0, 0))
+    return STREAM_BYTES + ESCAPED_SYMBOL_BYTES * sum(c * h * w for c, h, w in shapes)
