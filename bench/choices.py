@@ -1,14 +1,17 @@
-"""Options that the benchmarks of bundles share: which bundles, which engine, how many threads."""
+"""Options that the benchmarks of bundles share: which bundles, engine, threads, where to print."""
 
 from __future__ import annotations
 
 import argparse
+
+from rich.console import Console
 
 from runtime.bundle import Bundle, installed, load
 from runtime.engines import DEFAULT, ENGINES, EngineOptions
 from runtime.errors import BundleError
 
 ALL = "all"
+WIDTH = 100  # columns of a table: a pipe counts as 80, which is too few
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
     parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT, help="default: %(default)s")
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads of the engine (default: it chooses)"
+        "--threads", type=positive, metavar="N", help="threads of the engine (default: it chooses)"
     )
 
 
@@ -37,3 +40,18 @@ def bundles(options: argparse.Namespace) -> list[Bundle]:
 def engine(options: argparse.Namespace) -> EngineOptions:
     """The engine that was asked for."""
     return EngineOptions(options.engine, options.threads)
+
+
+def console(options: argparse.Namespace) -> Console:
+    """Where tables go: standard output, or standard error when the JSON goes there."""
+    where = Console(stderr=options.json == "-", highlight=False)
+    where.width = max(where.width, WIDTH)
+    return where
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

@@ -29,7 +29,7 @@ class Footprint:
 
 
 def footprint(folder: Path, engine: str, threads: int | None, starts: int = 3) -> Footprint:
-    """Start fresh processes and ask them: one with Head and Tail, and ``starts`` with Head alone (medians)."""
+    """Start fresh processes and ask them: one with both halves, ``starts`` with Head alone (medians)."""
     both = _ask(folder, BOTH, engine, threads)
     heads = [_ask(folder, HEAD, engine, threads) for _ in range(starts)]
     median = {key: statistics.median(head[key] for head in heads) for key in heads[0]}

@@ -94,8 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="images to use (default: sample photographs)"
     )
-    parser.add_argument("--limit", type=int, default=8, help="at most so many photos (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=50, help="timed frames a photo (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=choices.positive, default=8, help="at most so many photos (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=choices.positive, default=50, help="timed frames a photo (default: %(default)s)"
+    )
     parser.add_argument(
         "--link", type=float, default=1000, metavar="KBIT/S",
         help="rate for which the time on the link is computed (default: %(default)s)",

@@ -9,19 +9,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench import choices
 from bench.frame_timing import DEVICE, LINK, SERVER, TOTAL, Result, pooled
 from bench.image_codecs import CODECS
 from bench.report import environment
 from bench.timing import Timing
 from bench.variants import CLEAN, VARIANTS
 
-WIDTH = 100  # a pipe counts as 80 columns, which is too few
-
 
 def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -> None:
-    """Print everything about one bundle on standard output, or on standard error when the JSON goes there."""
-    console = Console(stderr=options.json == "-", highlight=False)
-    console.width = max(console.width, WIDTH)
+    """Print everything about one bundle."""
+    console = choices.console(options)
     machine = environment()
     threads = f"{options.threads} threads" if options.threads else "threads as the engine chooses"
     console.print(

@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+
+from bench import frame_timing, latency
+from bench.cold_start import Footprint, footprint
+from bench.frame_timing import DEVICE, SERVER, measure_bundle, pooled, steps, transmit_seconds
+from bench.variants import VARIANTS
+from runtime.bundle import load
+from runtime.engines import EngineOptions
+from runtime.head import Head
+from tests.tiny_bundle import make_tiny_bundle, tiny_images
+
+RUNS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles"), "mshp")
+
+
+@pytest.fixture
+def no_cold_start(monkeypatch):
+    monkeypatch.setattr(frame_timing, "footprint", lambda *arguments: Footprint(1.0, 2.0, 3.0))
+
+
+@pytest.fixture
+def result(folder, no_cold_start):
+    chosen = [(f"photo {i}", image) for i, image in enumerate(tiny_images(2))]
+    told = []
+    result = measure_bundle(load(folder), chosen, EngineOptions(threads=1), RUNS, 1000, told.append)
+    assert len(told) == steps(chosen)
+    return result
+
+
+def test_bytes_are_those_of_the_packet(folder, result):
+    head = Head(load(folder))
+    clean = [m for m in result.measurements if m.variant == "clean"]
+    assert [m.bytes for m in clean] == [len(head.encode(image).to_bytes()) for image in tiny_images(2)]
+    assert all(0 <= m.bytes - m.information <= 22 for m in result.measurements)
+
+
+def test_every_stage_is_timed_in_every_run(result):
+    assert [(m.photo, m.variant) for m in result.measurements] == [
+        (f"photo {i}", variant.name) for i in range(2) for variant in VARIANTS
+    ]
+    for m in result.measurements:
+        assert set(m.seconds) == {*DEVICE, "transmit", *SERVER}
+        assert all(seconds.shape == (RUNS,) and (seconds > 0).all() for seconds in m.seconds.values())
+        assert np.allclose(m.seconds["transmit"], 8e-6 * m.bytes)  # at 1000 kbit/s
+    assert pooled(result, "clean", DEVICE).runs == 2 * RUNS
+
+
+def test_the_link_takes_bits_over_rate():
+    assert transmit_seconds(1250, 100) == pytest.approx(0.1)
+
+
+def test_percentiles_of_sums_are_sums_run_by_run(result):
+    rows = latency.rows_of(result)
+    first = result.measurements[0]
+    device = sum(first.seconds[stage] for stage in DEVICE)
+    assert rows[0]["device_p50_ms"] == pytest.approx(1e3 * float(np.median(device)))
+    assert rows[0]["fps"] == pytest.approx(1e3 / rows[0]["device_p50_ms"])
+    assert {row["codec"] for row in rows} == {"ratehold", "jpeg", "webp"}
+
+
+def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys):
+    path = tmp_path / "latency.json"
+    arguments = ["--bundle", str(folder), "--runs", "1", "--limit", "2", "--json", str(path)]
+    assert latency.main(arguments) == 0
+    summary = json.loads(path.read_text())["summary"]
+    assert summary["bundle"] == "tiny-mshp"
+    assert {"bytes_clean_p50", "bytes_noise_p50", "device_ms_p50", "server_ms_p50", "total_ms_p50"} <= set(
+        summary
+    )
+    assert (summary["cold_start_s"], summary["head_rss_mb"], summary["head_tail_rss_mb"]) == (1.0, 2.0, 3.0)
+    printed = capsys.readouterr().out
+    assert "astronaut" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_json_on_standard_output_is_alone_there(folder, no_cold_start, capsys):
+    assert latency.main(["--bundle", str(folder), "--runs", "1", "--limit", "1", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["bench"] == "latency"
+
+
+def test_a_missing_bundle_or_folder_is_said(folder, tmp_path, capsys):
+    assert latency.main(["--bundle", "nothing"]) == 2
+    assert latency.main(["--bundle", str(folder), "--data", str(tmp_path)]) == 2
+    assert "no images" in capsys.readouterr().err
+
+
+def test_a_fresh_process_says_what_it_costs(folder):
+    cost = footprint(folder, "onnxruntime-cpu", 1, starts=1)
+    assert cost.cold_start_s > 0
+    assert 20 < cost.head_rss_mb < 1000
+    assert 20 < cost.head_tail_rss_mb < 1000
