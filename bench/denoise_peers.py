@@ -131,7 +131,8 @@ def _opencv(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int)
         return cv2.fastNlMeansDenoisingColored(bytes_, None, 8, 8, 7, 21).astype(np.float32) / 255
 
     def gaussian() -> Image:
-        return cv2.GaussianBlur(noisy, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)
+        blurred: Image = cv2.GaussianBlur(noisy, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)  # type: ignore
+        return blurred
 
     return [
         Peer("OpenCV TVL1, 30 steps", tvl1),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .simd import LANES
-from .sweeps import BASE, BOTTOM, COLUMNS, FIRST, FRAME, LAST, STACK, TOP
+from .sweeps import BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, STACK, TOP
 from .waves import LEVELS
 
 LINE = 16
@@ -28,7 +28,7 @@ class Plan:
     bands: NDArray[np.int64]
     """(bands, COLUMNS), in the order of frame, stack and row; ACTIVE is left zero."""
     chunks: tuple[tuple[int, int, int], ...]
-    """One for each thread: first band, last band + 1, offset of its flux rows."""
+    """One for each thread: first band, last band + 1, offset of its flux rows (`descent` only)."""
     size: int
     """Length of the work array."""
     stride: int
@@ -64,7 +64,10 @@ def plan(
             bands.append(band)
             begin += bottom - top
         chunks.append((first, len(bands), offset))
-        offset = _aligned(offset + LEVELS * 2 * depth * stride)
+        if planes == PLANES[DESCENT]:
+            # Rows of flux and, for each row and step of a wave, a vector where tiles meet.
+            tallest = max(band[LAST] - band[FIRST] for band in bands[first:])
+            offset = _aligned(offset + LEVELS * (2 * depth * stride + tallest * LANES))
     return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 

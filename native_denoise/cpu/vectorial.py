@@ -16,7 +16,7 @@ from .simd import LANES, larger, load, rsqrt, smaller, splat, store
 
 
 @row
-def descent_stack(work, x, size, depth, stride, below, flux, weights, w, width, blocks, a, a_lambda, floor):
+def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, a, a_lambda, floor):
     """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
     p_x.
     """
@@ -42,15 +42,10 @@ def descent_stack(work, x, size, depth, stride, below, flux, weights, w, width, 
             store(work, above, p_y)
             change = a * (load(work, c + F * plane) - here) + a_lambda * divergence
             store(work, c, here + load(weights, w + i) * change)
-    for channel in range(depth):
-        end = x + channel * size + width
-        work[end] = work[end - 1]
 
 
 @row
-def rof_stack(
-    work, x, size, depth, stride, below, weights, w, width, blocks, radius, ascent, keep, pull, push
-):
+def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, radius, ascent, keep, pull, push):
     """``rows.rof_row`` for ``depth`` planes."""
     one = splat(np.float32(1.0))
     plane = depth * size
@@ -80,6 +75,3 @@ def rof_stack(
             new = keep * old + pull * (load(work, c + F * plane) + divergence)
             store(work, c, new)
             store(work, c + AHEAD * plane, new + push * (new - old))
-    for channel in range(depth):
-        end = x + channel * size + AHEAD * plane + width
-        work[end] = work[end - 1]

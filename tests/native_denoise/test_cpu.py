@@ -74,6 +74,17 @@ def test_large_frame_at_the_default_settings(mode, vectorial):
     np.testing.assert_allclose(out, expected(planes, masks, chosen, vectorial), atol=BAR)
 
 
+@pytest.mark.parametrize(("mode", "vectorial"), CASES)
+@pytest.mark.parametrize("width", [384, 385, 511, 512, 513, 700])
+def test_rows_wider_than_a_tile(mode, vectorial, width, monkeypatch):
+    monkeypatch.setattr(solver, "WORTH_SHARING", 0)
+    planes, masks = batch((1, 2, 60, width), width)
+    chosen = settings(mode, iterations=14)
+    out = np.empty_like(planes)
+    solver.solve(planes, masks, chosen, vectorial, 2, out)
+    np.testing.assert_allclose(out, expected(planes, masks, chosen, vectorial), atol=BAR)
+
+
 @pytest.mark.parametrize("mode", ["rof", "descent", "released"])
 @pytest.mark.parametrize("weight", [0.0, 0.02, 1.0])
 def test_weights(mode, weight):
