@@ -91,10 +91,10 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     """The table, and the summary in words."""
     console.print(
         f"\n[bold]{summary['images']:,} images[/] through the bitstream of each bundle, and what else could "
-        "be sent; bytes with all headers"
+        "be sent\nbytes an image with all headers; inform.: bytes of information under the bundle's tables"
     )
     table = Table()
-    for column in ("bundle", "top-1 %", "95 %", "bytes mean", "p50", "p95", "max", "information"):
+    for column in ("bundle", "top-1 %", "95 %", "mean", "p50", "p95", "max", "inform."):
         table.add_column(column, justify="left" if column == "bundle" else "right", no_wrap=True)
     for row in rows:
         low, high = row["top1_ci"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.baselines import Baseline, measure_baseline
 from bench.cold_start import Footprint, footprint
 from bench.image_codecs import CODECS
-from bench.timing import Timing, measure
+from bench.timing import Timing
 from bench.unquantised import Unquantised
 from bench.variants import CLEAN, VARIANTS, Variant
 from runtime.bundle import Bundle
@@ -54,7 +54,6 @@ class Measurement:
 class Result:
     """Everything measured of one bundle.
 
-    network: head, restore and tail without coding, what a server runs that is sent a picture.
     uncoded_top1: by photo, the class that the network gives without any coding.
     """
 
@@ -62,7 +61,6 @@ class Result:
     measurements: list[Measurement]
     baselines: list[Baseline]
     footprint: Footprint
-    network: Timing
     uncoded_top1: dict[str, int]
 
 
@@ -128,11 +126,9 @@ def measure_bundle(
             advance(f"{name}, {codec.name}")
             baselines.append(measure_baseline(codec, name, prepare(image), target, network, runs))
     uncoded = {name: int(network.logits(prepare(image)).argmax()) for name, image in chosen}
-    square = prepare(chosen[0][1])
     advance("cold start")
     fresh = footprint(bundle.folder.resolve(), engine.engine, engine.threads)
-    whole = measure(lambda: network.logits(square), runs)
-    return Result(bundle, measurements, baselines, fresh, whole, uncoded)
+    return Result(bundle, measurements, baselines, fresh, uncoded)
 
 
 def steps(chosen: Photos) -> int:

@@ -16,6 +16,8 @@ from bench.report import environment
 from bench.timing import Timing
 from bench.variants import CLEAN, VARIANTS
 
+AFTER_RESIZING = "put on the resized square, so no resizing is in its device time"
+
 
 def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -> None:
     """Print everything about one bundle."""
@@ -34,21 +36,20 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         console,
         _photos(result),
         "By photo: bytes of the packet, bytes of information in it, median ms",
-        "Variants other than clean disturb the resized square, so their device time has no resizing in it.",
+        "\n".join(f"{v.name}: {v.about}; {AFTER_RESIZING}" for v in VARIANTS if v.disturb),
     )
     _print(console, _stages(result), "By stage, clean photos: ms")
     _print(
         console,
         _baselines(result, summary, options.link),
         "Instead: the picture in as many bytes, the whole network on the server; clean photos, median ms",
-        "total: with resizing and all of the network, on this machine.\n"
+        "total: with resizing and with all of the network, whose time is that of head and tail above.\n"
         "right: photos that get the class that the network gives to the picture before any coding.",
     )
     console.print(
-        f"\ndevice [bold]{summary['fps']:.0f}[/] frames/s, "
-        f"cold start {summary['cold_start_s']:.2f} s (import to first packet), "
-        f"resident memory {summary['head_rss_mb']:.0f} MB (device), "
-        f"{summary['head_tail_rss_mb']:.0f} MB (device and server in one process)"
+        f"\nThe device: [bold]{summary['fps']:.0f}[/] frames/s, one at a time; "
+        f"{summary['head_rss_mb']:.0f} MB resident; {summary['cold_start_s']:.2f} s from import to first packet.\n"
+        f"Device and server in one process: {summary['head_tail_rss_mb']:.0f} MB resident."
     )
 
 
@@ -111,17 +112,18 @@ def _baselines(result: Result, summary: dict[str, Any], link: float) -> Table:
         "ratehold", f"rate {result.bundle.manifest.rate}", f"{summary['bytes_clean_p50']:,.0f}",
         *(f"{time:.1f}" for time in times), f"{right}/{len(clean)}", style="bold",
     )  # fmt: skip
+    around = sum(summary[f"{stage}_ms_p50"] for stage in ("preprocess", "head", "tail"))
     for codec in CODECS:
-        table.add_row(codec.name, *_baseline(result, codec.name, summary["preprocess_ms_p50"], link))
+        table.add_row(codec.name, *_baseline(result, codec.name, around, link))
     return table
 
 
-def _baseline(result: Result, codec: str, resize_ms: float, link: float) -> list[str]:
+def _baseline(result: Result, codec: str, around_ms: float, link: float) -> list[str]:
     of = [b for b in result.baselines if b.codec == codec]
     size = float(np.median([b.bytes for b in of]))
     encode, decode = (_median([getattr(b, stage) for b in of]) for stage in ("encode", "decode"))
     transmit = 8 * size / link
-    total = resize_ms + encode + transmit + decode + result.network.p50
+    total = around_ms + encode + transmit + decode
     qualities = sorted({b.quality for b in of})
     quality = f"{qualities[0]}" if len(qualities) == 1 else f"{qualities[0]} to {qualities[-1]}"
     right = sum(b.top1 == result.uncoded_top1[b.photo] for b in of)

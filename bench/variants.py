@@ -18,9 +18,14 @@ NOISE = 4  # of 255
 
 @dataclass(frozen=True)
 class Variant:
-    """``disturb``: uint8 (size, size, 3), seed -> uint8 of the same shape; None leaves the photo alone."""
+    """One thing that is done to a photo.
+
+    about: what it is, for the reader of a table; empty where there is nothing to say.
+    disturb: uint8 (size, size, 3), seed -> uint8 of the same shape; None leaves the photo alone.
+    """
 
     name: str
+    about: str = ""
     disturb: Callable[[Image, int], Image] | None = None
 
 
@@ -31,4 +36,4 @@ def sign_noise(square: Image, seed: int, amplitude: int = NOISE) -> Image:
 
 
 CLEAN = Variant("clean")
-VARIANTS = (CLEAN, Variant("noise", sign_noise))
+VARIANTS = (CLEAN, Variant("noise", f"+-{NOISE} of 255, at random", sign_noise))
