@@ -48,7 +48,8 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
     )
     console.print(
         f"\nThe device: [bold]{summary['fps']:.0f}[/] frames/s, one at a time; "
-        f"{summary['head_rss_mb']:.0f} MB resident; {summary['cold_start_s']:.2f} s from import to first packet.\n"
+        f"{summary['head_rss_mb']:.0f} MB resident; "
+        f"{summary['cold_start_s']:.2f} s from import to first packet.\n"
         f"Device and server in one process: {summary['head_tail_rss_mb']:.0f} MB resident."
     )
 
