@@ -23,7 +23,7 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
     """Print everything about one bundle."""
     console = choices.console(options)
     machine = environment()
-    threads = f"{options.threads} threads" if options.threads else "threads as the engine chooses"
+    threads = f"threads: {options.threads or 'as the engine chooses'}"
     console.print(
         f"\n[bold]{summary['bundle']}[/]: photographs from pixels to class through a real bitstream"
     )
