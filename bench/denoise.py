@@ -259,6 +259,7 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
     layout = plan(1, 3, 1, SIDE, SIDE, 5, 1, 1)
     return {
         "speedup_vs_torch_descent": speedups.get("torch loop, descent"),
+        "speedup_vs_torch_descent_in_place": speedups.get("torch loop, descent, in place and rsqrt"),
         "speedup_vs_released": speedups.get("torch loop, released"),
         "speedup_vs_skimage": speedups.get("scikit-image Chambolle, 100 steps"),
         "default_p50_ms": default["p50_ms"],

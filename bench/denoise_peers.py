@@ -72,6 +72,19 @@ def _torch(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) 
     @torch.no_grad()
     def descent() -> Image:
         chosen, u = modes["descent"], f.clone()
+        for _ in range(chosen.iterations):
+            along_x, along_y = differences(u)
+            length = torch.sqrt(along_x**2 + along_y**2 + chosen.epsilon**2)
+            p_x, p_y = along_x / length, along_y / length
+            divergence = p_x + p_y
+            divergence[..., 1:] -= p_x[..., :-1]
+            divergence[..., 1:, :] -= p_y[..., :-1, :]
+            u = u - chosen.step * m * ((u - f) - chosen.weight * divergence)
+        return u.numpy().transpose(1, 2, 0)
+
+    @torch.no_grad()
+    def descent_in_place() -> Image:
+        chosen, u = modes["descent"], f.clone()
         rate = chosen.step * m
         for _ in range(chosen.iterations):
             along_x, along_y = differences(u)
@@ -87,6 +100,7 @@ def _torch(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) 
     return [
         Peer("torch loop, released", released, same_as="released"),
         Peer("torch loop, descent", descent, same_as="descent"),
+        Peer("torch loop, descent, in place and rsqrt", descent_in_place, same_as="descent"),
     ]
 
 
