@@ -1,6 +1,6 @@
 """The one shape in which every benchmark writes its result.
 
-    {"bench": name, "environment": {...}, "settings": {...}, "rows": [{...}, ...], "summary": {...}}
+{"bench": name, "environment": {...}, "settings": {...}, "rows": [{...}, ...], "summary": {...}}
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def _processor() -> str:
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--json PATH``, the option that every benchmark has."""
-    parser.add_argument("--json", metavar="PATH", help="write the result as JSON to PATH ('-': standard output)")
+    parser.add_argument(
+        "--json", metavar="PATH", help="write the result as JSON to PATH ('-': standard output)"
+    )
 
 
 def write(

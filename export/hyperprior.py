@@ -17,12 +17,12 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
-from runtime.exact import MAGNITUDE
+from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE
 from runtime.prior import MEAN_STEPS
 from runtime.tables import SCALES
 
 UNIT = 8  # hidden activations count eighths
-HIDDEN = 96
+HIDDEN = 128
 LOG_SCALE_STEP = math.log(SCALES[1] / SCALES[0])
 TINY = 1e-9
 
@@ -43,9 +43,17 @@ class QuantisedLayer(nn.Module):
 
     @property
     def shift(self) -> int:
-        """The largest shift for which all weights fit into 8 bits."""
-        largest = float(self.layer.weight.detach().abs().max()) * self.gain_out / self.gain_in
-        return math.floor(math.log2(MAGNITUDE / max(largest, TINY)))
+        """The largest shift for which all weights fit into 8 bits and all sums stay exact.
+
+        A sum is at most the bias and 127 times the weights' magnitudes, each half a unit larger by rounding.
+        """
+        weight = self.layer.weight.detach().abs() * (self.gain_out / self.gain_in)
+        transposed = isinstance(self.layer, nn.ConvTranspose2d)
+        rows = (weight.transpose(0, 1) if transposed else weight).flatten(1)
+        sums = MAGNITUDE * rows.sum(1) + self.gain_out * self._bias().detach().abs()
+        room = ACCUMULATOR_LIMIT - 1 - MAGNITUDE * rows.shape[1] / 2
+        finest = min(MAGNITUDE / max(float(weight.max()), TINY), 0.9 * room / max(float(sums.max()), TINY))
+        return math.floor(math.log2(finest))
 
     def integer_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Integer weight, and integer bias with the half that turns ``floor`` into rounding."""
@@ -94,7 +102,7 @@ class Synthesis(nn.Module):
         self.layers = nn.ModuleList(
             [
                 QuantisedLayer(up, gain_in=1, gain_out=UNIT),
-                QuantisedLayer(nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1), gain_in=UNIT, gain_out=UNIT),
+                QuantisedLayer(nn.Conv2d(HIDDEN, HIDDEN, 1), gain_in=UNIT, gain_out=UNIT),
                 QuantisedLayer(last, gain_in=UNIT, gain_out=1),
             ]
         )

@@ -15,8 +15,8 @@ def split(model: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     """Split ``model`` behind the module called ``cut`` (a name as in ``model.named_modules()``).
 
     Returns (head, tail) in evaluation mode with ``tail(head(x)) == model(x)`` but for rounding: batch
-    normalisation is folded into the convolutions. The cut must be the only connection between the two: a skip connection
-    across it would have to be transmitted too. Raises CutError otherwise.
+    normalisation is folded into the convolutions. The cut must be the only connection between the two: a
+    skip connection across it would have to be transmitted too. Raises CutError otherwise.
     """
     model = model.eval()
     names = [name for name, _ in model.named_modules() if name]

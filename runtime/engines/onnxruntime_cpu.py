@@ -39,6 +39,9 @@ def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
         "extended": levels.ORT_ENABLE_EXTENDED,
         "all": levels.ORT_ENABLE_ALL,
     }[options.optimisation]
+    # A frame runs through several sessions and the coder in turn: threads that spin after one of them take
+    # the cores from the next, and on two cores everything takes two to three times as long.
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session_options.log_severity_level = 3  # warnings about constant folding are no user's business
     if options.threads is not None:
         session_options.intra_op_num_threads = options.threads

@@ -1,0 +1,148 @@
+"""The integer network against torch in float64, its graph on every engine setting, and its bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.graph import write_integer_network
+from runtime.bundle import installed, load
+from runtime.engines import EngineOptions, Optimisation, open_engine
+from runtime.errors import BundleError
+from runtime.exact import ACCUMULATOR_LIMIT, IntegerNetwork, Layer
+
+
+def make_layer(
+    rng: np.random.Generator, transposed: bool, kernel: int, stride: int, padding: int, out: int
+) -> Layer:
+    shape = (3, out, kernel, kernel) if transposed else (out, 3, kernel, kernel)
+    return Layer(
+        weight=rng.integers(-127, 128, shape).astype(np.int32),
+        bias=rng.integers(-5000, 5000, out).astype(np.int32),
+        transposed=transposed,
+        stride=stride,
+        padding=padding,
+        output_padding=int(transposed and stride == 2),
+        shift=5,
+        low=-127,
+        high=127,
+    )
+
+
+def by_torch(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """The same layer by an independent implementation, in float64, where these integers are exact."""
+    x = torch.from_numpy(a)[None].double()
+    weight, bias = torch.from_numpy(layer.weight).double(), torch.from_numpy(layer.bias).double()
+    if layer.transposed:
+        sums = torch.nn.functional.conv_transpose2d(
+            x, weight, bias, layer.stride, layer.padding, layer.output_padding
+        )
+    else:
+        sums = torch.nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+    return torch.floor(sums / 2**layer.shift).clamp(layer.low, layer.high)[0].numpy().astype(np.int32)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    transposed=st.booleans(),
+    kernel=st.sampled_from([1, 2, 3, 5]),
+    stride=st.sampled_from([1, 2]),
+    height=st.integers(3, 8),
+    width=st.integers(3, 8),
+)
+@settings(max_examples=150, deadline=None)
+def test_layers_equal_torch(
+    seed: int, transposed: bool, kernel: int, stride: int, height: int, width: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    layer = make_layer(rng, transposed, kernel, stride, padding=kernel // 2, out=4)
+    a = rng.integers(-127, 128, (3, height, width)).astype(np.int32)
+    expected = by_torch(layer, a)
+    assert layer(a).dtype == np.int32
+    assert np.array_equal(layer(a), expected)
+
+
+def test_floor_goes_down_for_negative_sums() -> None:
+    layer = Layer(np.full((1, 1, 1, 1), 1, np.int32), np.zeros(1, np.int32), False, 1, 0, 0, 2, -127, 127)
+    a = np.array([[[-5, -4, -1, 0, 3, 4]]], dtype=np.int32)
+    assert layer(a).tolist() == [[[-2, -1, -1, 0, 0, 1]]]
+
+
+def test_largest_sum_is_reached_and_never_exceeded() -> None:
+    rng = np.random.default_rng(0)
+    layer = make_layer(rng, False, 3, 1, 1, out=1)
+    worst = (127 * np.sign(layer.weight[0])).astype(np.int64)
+    sums = (layer.weight[0].astype(np.int64) * worst).sum() + layer.bias[0]
+    assert max(abs(sums), abs(-sums + 2 * layer.bias[0])) == layer.largest_sum()
+
+
+def test_arrays_round_trip() -> None:
+    rng = np.random.default_rng(1)
+    network = IntegerNetwork((make_layer(rng, True, 3, 2, 1, out=3), make_layer(rng, False, 1, 1, 0, out=5)))
+    again = IntegerNetwork.from_arrays(network.to_arrays())
+    z = rng.integers(-127, 128, (3, 4, 4)).astype(np.int32)
+    assert np.array_equal(network(z), again(z))
+
+
+def test_overflowing_networks_are_refused() -> None:
+    weight = np.full((1, 80, 1, 1), 127, dtype=np.int32)
+    layer = Layer(weight, np.zeros(1, np.int32), False, 1, 0, 0, 0, -127, 127)
+    assert layer.largest_sum() >= ACCUMULATOR_LIMIT
+    with pytest.raises(BundleError, match="below 2\\*\\*20"):
+        IntegerNetwork((layer,))
+    with pytest.raises(BundleError, match="larger than 127"):
+        IntegerNetwork((Layer(weight[:, :1] + 1, np.zeros(1, np.int32), False, 1, 0, 0, 0, -127, 127),))
+
+
+def test_missing_arrays_are_a_bundle_error() -> None:
+    with pytest.raises(BundleError, match="cannot be read"):
+        IntegerNetwork.from_arrays({"h_s.0.weight": np.zeros((1, 1, 1, 1), np.int8)})
+
+
+LEVELS: tuple[Optimisation, ...] = ("disabled", "basic", "extended", "all")
+MSHP = [name for name in installed() if "-mshp-" in name]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("optimisation", LEVELS)
+@pytest.mark.parametrize("name", MSHP)
+def test_engine_equals_definition_on_shipped_bundles(
+    name: str, optimisation: Optimisation, threads: int
+) -> None:
+    bundle = load(name)
+    network = IntegerNetwork.from_arrays(bundle.arrays("prior"))
+    engine = open_engine(bundle.path("h_s"), EngineOptions(threads=threads, optimisation=optimisation))
+    assert bundle.manifest.hyper is not None
+    rng = np.random.default_rng(0)
+    for number in range(1000 // len(MSHP)):
+        reach = (1, 4, 127)[number % 3]
+        z = rng.integers(-reach, reach + 1, bundle.manifest.hyper).astype(np.int32)
+        (actual,) = engine.run(z[None].astype(np.float32))
+        assert np.array_equal(actual[0].astype(np.int64), network(z))
+
+
+def test_graph_survives_an_engine_that_is_exact_only_to_a_half(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Round repairs sums that are off by less than 0.5, as Winograd's may be: add such an error."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    network = IntegerNetwork((make_layer(rng, False, 3, 1, 1, out=4),))
+    path = tmp_path / "h_s.onnx"
+    write_integer_network(network, (3, 5, 5), path)
+    model = onnx.load(path)
+    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    output = convolution.output[0]
+    convolution.output[0] = "sums"
+    error = rng.uniform(-0.49, 0.49, (1, 4, 5, 5)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(error, "error"))
+    place = list(model.graph.node).index(convolution) + 1
+    model.graph.node.insert(place, helper.make_node("Add", ["sums", "error"], [output]))
+    path.write_bytes(model.SerializeToString())
+    engine = open_engine(path, EngineOptions(threads=1))
+    for _ in range(50):
+        z = rng.integers(-127, 128, (3, 5, 5)).astype(np.int32)
+        assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), network(z))
