@@ -14,11 +14,11 @@ import torch
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import LOSS_OF_RATE, Builder
 from export.calibration import load_or_calibrate
+from export.errors import CutError
 from export.finetune import FinetunePlan, finetune, load_transform
 from export.hyperprior import TrainingPlan
 from export.images import find_images, sharp_enough
 from export.rate_table import rate_table
-from export.split import CutError
 from runtime.errors import RateholdError
 
 RATES = sorted(LOSS_OF_RATE)
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         options.run(options)
-    except (RateholdError, CutError, OSError) as error:
+    except (RateholdError, OSError) as error:
         print(f"ratehold: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

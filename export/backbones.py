@@ -67,7 +67,8 @@ def _fold_batch_norms(model: nn.Module) -> None:
     """Fold them into the package's own convolution class, which torch's folding does not know."""
     names = (("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"),
              ("_project_conv", "_bn2"), ("_conv_head", "_bn1"))  # fmt: skip
-    for module in [model.eval(), *model._blocks]:
+    blocks: nn.ModuleList = model.eval()._blocks  # type: ignore[assignment]
+    for module in (model, *blocks):
         for conv_name, norm_name in names:
             if hasattr(module, conv_name):
                 conv, norm = getattr(module, conv_name), getattr(module, norm_name)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from export.backbones import Backbone
+from export.errors import CalibrationError
 from export.fisher import Calibration, calibrate
 from export.images import find_images, sharp_enough, squares
 from export.patches import to_patches
@@ -82,6 +83,7 @@ def step_for_loss(calibrated: Calibrated, loss: float) -> float:
     """The quantisation step at which coding costs ``loss`` nats an image, to second order; by bisection.
 
     The metric makes this the same for any backbone: 1/2 of the squared error in calibrated coordinates.
+    Raises CalibrationError when sending nothing would cost less.
     """
     calibration = calibrated.calibration
     sample = calibrated.plain_features[:300]
@@ -90,8 +92,8 @@ def step_for_loss(calibrated: Calibrated, loss: float) -> float:
     scale = 1 / (2 * len(sample))
     low, high = 0.0, float(y.abs().max())
     if float(y.square().sum()) * scale <= loss:
-        raise ValueError(
-            f"sending nothing already costs less than {loss} nats: calibrate on more photographs"
+        raise CalibrationError(
+            f"sending nothing already costs less than {loss} nats: the network says little about these images"
         )
     for _ in range(30):
         step = (low + high) / 2

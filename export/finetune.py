@@ -57,6 +57,7 @@ def finetune(
 
     The checkpoint is replaced in one move, so that an interruption loses at most ``save_every`` steps.
     """
+    torch.manual_seed(0)
     student = _Student(transform).requires_grad_(True)
     tail = tail.eval().requires_grad_(False)
     groups: list[dict[str, Any]] = [
@@ -71,6 +72,7 @@ def finetune(
     with bar(plan.steps, "finetune") as progress:
         progress.update(start)
         for step in range(start, plan.steps):
+            torch.manual_seed(step)  # the density's noise: a resumed run is the run that was interrupted
             optimiser.param_groups[0]["lr"] = (
                 plan.learning_rate * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
             )

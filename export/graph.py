@@ -17,15 +17,12 @@ from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 from torch import nn
 
+from export.errors import GraphError
 from runtime.exact import IntegerNetwork, Layer
 
 OPSET = 18
 TOLERANCE = 1e-4  # of the largest output: float32 in another order of summation
 HALF_FROM = 1024  # elements: smaller constants stay in float32
-
-
-class ExportError(RuntimeError):
-    """A graph does not compute what the module computes that it was made from."""
 
 
 def round_to_half(module: nn.Module) -> None:
@@ -42,7 +39,7 @@ def write_graph(
     """Export ``module`` at the static shape of ``example``, as one file, weights in 16 bits where they fit.
 
     Arithmetic stays float32: a Cast behind each stored constant is folded when an engine opens the graph.
-    Raises ExportError when the graph differs from the module by more than ``TOLERANCE``.
+    Raises GraphError when the graph differs from the module by more than ``TOLERANCE``.
     """
     module = module.eval()
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -65,7 +62,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def compare(module: nn.Module, example: torch.Tensor, path: Path) -> None:
-    """Run module and graph on ``example``; raise ExportError when they differ."""
+    """Run module and graph on ``example``; raise GraphError when they differ."""
     with torch.no_grad():
         expected = module(example)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -78,7 +75,7 @@ def compare(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     ):
         error = float(np.abs(e.numpy() - a).max() / max(np.abs(e.numpy()).max(), 1e-12))
         if not error <= TOLERANCE:
-            raise ExportError(f"{path.name}: output {name} differs from the torch module by {error:.1e}")
+            raise GraphError(f"{path.name}: output {name} differs from the torch module by {error:.1e}")
 
 
 def store_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -117,7 +114,7 @@ def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
 def write_integer_network(network: IntegerNetwork, shape: tuple[int, int, int], path: Path) -> None:
     """An exact network as a float32 graph whose every value is an integer; see ``runtime.exact``.
 
-    ``IntegerNetwork`` has asserted the bound on its accumulators. Raises ExportError when the graph differs
+    ``IntegerNetwork`` has asserted the bound on its accumulators. Raises GraphError when the graph differs
     from the NumPy definition anywhere on random inputs.
     """
     nodes: list[onnx.NodeProto] = []
@@ -173,4 +170,4 @@ def _compare_integers(network: IntegerNetwork, shape: tuple[int, int, int], path
         z = rng.integers(-127, 128, shape, dtype=np.int32)
         (actual,) = session.run(None, {"z": z[None].astype(np.float32)})
         if not np.array_equal(actual[0].astype(np.int32), network(z)):
-            raise ExportError(f"{path.name}: the graph differs from its NumPy definition")
+            raise GraphError(f"{path.name}: the graph differs from its NumPy definition")

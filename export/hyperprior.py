@@ -22,7 +22,7 @@ from runtime.prior import MEAN_STEPS
 from runtime.tables import SCALES
 
 UNIT = 8  # hidden activations count eighths
-HIDDEN = 128
+HIDDEN = 96
 LOG_SCALE_STEP = math.log(SCALES[1] / SCALES[0])
 TINY = 1e-9
 
@@ -102,7 +102,7 @@ class Synthesis(nn.Module):
         self.layers = nn.ModuleList(
             [
                 QuantisedLayer(up, gain_in=1, gain_out=UNIT),
-                QuantisedLayer(nn.Conv2d(HIDDEN, HIDDEN, 1), gain_in=UNIT, gain_out=UNIT),
+                QuantisedLayer(nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1), gain_in=UNIT, gain_out=UNIT),
                 QuantisedLayer(last, gain_in=UNIT, gain_out=1),
             ]
         )
@@ -188,11 +188,11 @@ def gaussian_bits(symbols: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 class TrainingPlan:
     """How long to train: steps in floating point, then steps on the integers' grid."""
 
-    float_steps: int = 1600
-    exact_steps: int = 500
+    float_steps: int = 2600
+    exact_steps: int = 600
     batch: int = 48
-    learning_rate: float = 2e-3
-    exact_learning_rate: float = 2e-4
+    learning_rate: float = 3e-3
+    exact_learning_rate: float = 3e-4
 
 
 def train(

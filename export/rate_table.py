@@ -20,10 +20,11 @@ def rate_table(
 ) -> str:
     """A table as text: rate, step, active coefficients, bytes (factorized prior), agreement in percent.
 
-    Agreement: how often the split network's first choice is the unsplit one's, on the first 200 plain views.
+    Agreement: how often the split network's first choice is the unsplit one's, on 200 plain views.
     Calibration has seen them, without labels; measure accuracy on other images with ``bench.accuracy``.
     """
-    features = calibrated.plain_features[:IMAGES]
+    plain = calibrated.plain_features
+    features = plain[:: max(1, len(plain) // IMAGES)]
     unsplit = _choices(backbone, features)
     lines = ["rate      step  coefficients  bytes  agreement"]
     for rate, transform in transforms:

@@ -6,9 +6,7 @@ import torch
 from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 
-
-class CutError(ValueError):
-    """The model cannot be cut there; the message says why and what can be tried."""
+from export.errors import CutError
 
 
 def split(model: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
@@ -57,20 +55,16 @@ def _check_single_connection(graph: fx.Graph, node: fx.Node, before: set[fx.Node
     crossing = {
         source
         for user in graph.nodes
-        if user not in before
+        if user not in before and not _is_batch_size(user)
         for source in user.all_input_nodes
-        if source in before and source is not node and not _remade(source)
+        if source in before and source is not node and source.op != "get_attr" and not _is_batch_size(source)
     }
     if crossing:
         raise CutError(f"{cut!r} is not the only connection: {sorted(map(str, crossing))} cross it too")
 
 
-def _remade(node: fx.Node) -> bool:
-    """Whether the tail makes this value anew: parameters, and the batch size, which the features have too."""
-    return node.op == "get_attr" or _is_batch_size(node)
-
-
 def _is_batch_size(node: fx.Node) -> bool:
+    """Whether a node is ``x.size(0)``, which the features have too."""
     return node.op == "call_method" and node.target == "size" and node.args[1:] == (0,)
 
 
@@ -89,11 +83,9 @@ def _tail(model: nn.Module, graph: fx.Graph, node: fx.Node, before: set[fx.Node]
     tail = fx.Graph()
     values = {node: tail.placeholder("features")}
     for source in graph.nodes:
-        if source in before and not _remade(source):
-            continue
-        if source in before and _is_batch_size(source):
+        if _is_batch_size(source):
             values[source] = tail.call_method("size", (values[node], 0))
-        else:
+        elif source not in before or source.op == "get_attr":
             values[source] = tail.node_copy(source, lambda n: values[n])
     module = fx.GraphModule(model, tail)
     module.graph.eliminate_dead_code()

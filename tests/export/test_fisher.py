@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.calibration import Calibrated, step_for_loss
+from export.errors import CalibrationError
 from export.fisher import REGULARISER, Calibration, calibrate, fisher_information
 from export.patches import from_patches, to_patches
 from export.transform import transform_at
@@ -120,5 +121,5 @@ def test_step_for_loss_hits_the_loss(calibration: Calibration, features: torch.T
         step = step_for_loss(calibrated, share * everything)
         loss = float((y - torch.round(y / step) * step).square().sum()) / 2 / len(features)
         assert loss == pytest.approx(share * everything, rel=0.05)
-    with pytest.raises(ValueError, match="already costs less"):
+    with pytest.raises(CalibrationError, match="already costs less"):
         step_for_loss(calibrated, 2 * everything)

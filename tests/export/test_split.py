@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from export.backbones import efficientnet_lite0, from_factory
-from export.split import CutError, Normalised, split
+from export.errors import CutError
+from export.split import Normalised, split
 
 
 class Skip(nn.Module):

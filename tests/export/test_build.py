@@ -1,0 +1,154 @@
+"""From a folder of photographs and a user's own classifier to bundles that code and decode, by command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from export.__main__ import main
+from export.calibration import load_or_calibrate
+from export.finetune import FinetunePlan, finetune
+from export.images import find_images, sharp_enough, squares
+from export.transform import transform_at
+from runtime.bundle import load
+from runtime.errors import ImageError
+from runtime.head import Head
+from runtime.preprocess import Preprocess
+from runtime.tail import Tail
+from tests.tiny_bundle import tiny_images
+
+OWN = ["--backbone", "tests.export.models:classifier", "--cut", "features", "--size", "32", "--patch", "2"]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for number, image in enumerate(tiny_images(60)):
+        Image.fromarray(image).save(folder / f"{number:02d}.png")
+    Image.fromarray(tiny_images(1)[0][:20, :20]).save(folder / "small.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("built")
+    arguments = ["--data", str(photographs), "-o", str(out), "--threads", "1"]
+    assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "30"]) == 0
+    return out
+
+
+@pytest.mark.parametrize("prior", ["fp", "mshp"])
+def test_built_bundles_code_and_decode(prior: str, built: Path) -> None:
+    bundle = load(built / f"classifier-{prior}-r2")
+    head, tail = Head(bundle), Tail(bundle)
+    for image in tiny_images(10, seed=9):
+        logits = tail.decode(head.encode(image).to_bytes())
+        assert logits.shape == (10,)
+    quantiles = [bits for _, bits in bundle.manifest.clean_bits]
+    assert quantiles == sorted(quantiles) and quantiles[0] > 0
+    assert bundle.manifest.provenance["weights"] == "tests.export.models:classifier"
+    assert bundle.manifest.classes == 10 and bundle.labels() is None
+
+
+def test_priors_share_restore_and_tail(built: Path) -> None:
+    fp, mshp = (load(built / f"classifier-{prior}-r2") for prior in ("fp", "mshp"))
+    for role in ("restore", "tail"):
+        assert fp.path(role).resolve() == mshp.path(role).resolve()
+
+
+def test_split_and_coded_network_agrees_with_the_whole(built: Path) -> None:
+    from export.backbones import from_factory
+
+    whole = from_factory("tests.export.models:classifier", "features", 32)
+    bundle = load(built / "classifier-fp-r2")
+    head, tail = Head(bundle), Tail(bundle)
+    divergence = []
+    for image in tiny_images(40, seed=11):
+        x = torch.from_numpy(bundle.manifest.preprocess(image))
+        with torch.no_grad():
+            expected = torch.log_softmax(whole.tail(whole.head(x))[0], 0)
+        coded = torch.log_softmax(torch.from_numpy(tail.decode(head.encode(image).to_bytes())), 0)
+        divergence.append(float((expected.exp() * (expected - coded)).sum()))
+    # Rate 2 aims at 0.066 nats to second order, on the photographs that it was calibrated on.
+    assert 0 < np.mean(divergence) < 0.2
+
+
+def test_calibration_is_kept_and_used_again(
+    built: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(photographs), "-o", str(built), "--threads", "1"]
+    assert main(["calibrate", *OWN, *arguments]) == 0
+    output = capsys.readouterr()
+    assert "calibration from" in output.err
+    rows = [line.split() for line in output.out.splitlines()[1:]]
+    assert [int(row[0]) for row in rows] == [1, 2, 3, 4]
+    sizes = [float(row[3]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_path: Path) -> None:
+    from export.backbones import from_factory
+
+    backbone = from_factory("tests.export.models:classifier", "features", 32)
+    calibrated = load_or_calibrate(backbone, photographs, built / "calibration.pt", 2)
+
+    plan = FinetunePlan(steps=8, batch=8, save_every=2, prior_steps=5)
+
+    def tuned(checkpoint: Path, tail: torch.nn.Module) -> torch.Tensor:
+        transform = transform_at(calibrated.calibration, calibrated.features, 0.05)
+        finetune(transform, calibrated.features, tail, plan, checkpoint)
+        return transform.analysis.weight
+
+    class Interrupted(torch.nn.Module):
+        """The tail, until somebody presses Ctrl-C in the sixth step."""
+
+        calls = 0
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls > 10:
+                raise KeyboardInterrupt
+            return backbone.tail(features)
+
+    whole = tuned(tmp_path / "whole.pt", backbone.tail)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "parts.pt", Interrupted())
+    assert torch.load(tmp_path / "parts.pt", weights_only=True)["step"] == 4
+    assert torch.allclose(whole, tuned(tmp_path / "parts.pt", backbone.tail), atol=1e-7)
+    untuned = transform_at(calibrated.calibration, calibrated.features, 0.05).analysis.weight
+    assert not torch.allclose(whole, untuned, atol=1e-6)
+
+
+def test_a_tuned_transform_can_be_built(
+    built: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*OWN, "--data", str(photographs), "-o", str(built), "--threads", "1", "--rate", "3"]
+    assert main(["finetune", *arguments, "--steps", "4"]) == 0
+    checkpoint = capsys.readouterr().out.strip()
+    assert main(["build", *arguments, "--prior", "fp", "--transform", checkpoint]) == 0
+    load(built / "classifier-fp-r3")
+    wrong = [*arguments[:-1], "4", "--prior", "fp", "--transform", checkpoint]
+    assert main(["build", *wrong]) == 1
+    assert "another rate" in capsys.readouterr().err
+
+
+def test_views_are_deterministic_and_plain_first(photographs: Path) -> None:
+    paths = sharp_enough(find_images(photographs), 32)
+    assert len(paths) == 60  # the small one is left out
+    prepare = Preprocess(32, 1.0)
+    first, again = (list(squares(paths[:3], prepare, 3)) for _ in range(2))
+    assert len(first) == 9 and all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    from runtime.preprocess import read_image
+
+    assert np.array_equal(first[3], prepare.square(read_image(paths[1])))
+
+
+def test_mistakes_are_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="no images"):
+        find_images(tmp_path)
+    assert main(["calibrate", "--data", str(tmp_path), "-o", str(tmp_path), "--backbone", "x:y"]) == 1
+    assert "--cut MODULE" in capsys.readouterr().err
