@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from native_denoise.modes import MODES, WEIGHTS
 from runtime.bundle import DEFAULT, Bundle, installed, load
+from runtime.defence import Defence
 from runtime.errors import BundleError, RateholdError
 from runtime.head import Head, HeadReport
 from runtime.packet import Packet
@@ -41,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="where the packet goes"
     )
     encode.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
+    _add_defence(encode)
     decode = _command(commands, "decode", "a packet -> the five likeliest classes", _decode)
     inspect = _command(commands, "inspect", "a packet's header, and its size by stream", _inspect)
     for command in (decode, inspect):
@@ -52,6 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_defence(encode: argparse.ArgumentParser) -> None:
+    encode.add_argument("--defend", action="store_true", help="denoise the image before it is sent")
+    encode.add_argument(
+        "--mode", choices=MODES, default=argparse.SUPPRESS, help=f"of --defend (default: {Defence().mode})"
+    )
+    encode.add_argument(
+        "--weight", type=float, default=argparse.SUPPRESS, metavar="LAMBDA",
+        help="of --defend: larger smooths more "
+        f"(default: {', '.join(f'{WEIGHTS[mode]:g} for {mode}' for mode in MODES)})",
+    )  # fmt: skip
+    encode.set_defaults(usage_error=encode.error)
+
+
 def _command(commands, name, text, run) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
     command: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -61,13 +77,25 @@ def _command(commands, name, text, run) -> argparse.ArgumentParser:  # type: ign
 
 
 def _encode(options: argparse.Namespace) -> None:
+    defence = _defence(options)
     image = read_image(options.image)
-    head = Head(load(options.bundle))
+    head = Head(load(options.bundle), defence=defence)
     data = head.encode(image).to_bytes()
     options.output.write_bytes(data)
     assert head.report is not None
     print(f"{options.output}: {len(data)} bytes of {options.bundle}", file=sys.stderr)
+    if head.report.before is not None:
+        before, after = (latent.expected_bits / 8 for latent in (head.report.before, head.report.latent))
+        print(f"bytes of information: {before:.0f}, defended {after:.0f}", file=sys.stderr)
     _print_times(head.report)
+
+
+def _defence(options: argparse.Namespace) -> Defence | None:
+    """How to defend, or None; a usage error when it is said how, but not that."""
+    chosen = {name: value for name, value in vars(options).items() if name in ("mode", "weight")}
+    if chosen and not options.defend:
+        options.usage_error(f"--{next(iter(chosen))} says how to defend: add --defend")
+    return Defence(**chosen) if options.defend else None
 
 
 def _print_times(report: HeadReport) -> None:

@@ -6,6 +6,7 @@
     ├── EngineError           a graph did not do what its bundle says
     │   └── EngineUnavailable an engine or a provider is not installed (the message says how to install it)
     ├── CoderError            a coder backend is not installed, or its tables are not coding tables
+    ├── DefenceError          settings of the denoiser or its mask that make no sense
     └── PacketError           bytes that are not a packet
         ├── PacketFormatError     magic, version, flags or lengths are wrong
         ├── PacketTruncated       bytes are missing
@@ -40,6 +41,10 @@ class EngineUnavailable(EngineError):
 
 class CoderError(RateholdError):
     """A coder backend is not installed, or its tables are not coding tables."""
+
+
+class DefenceError(RateholdError):
+    """Settings of the denoiser or its mask that make no sense."""
 
 
 class PacketError(RateholdError):
