@@ -104,4 +104,6 @@ def open_coder(backend: Backend = "auto") -> Coder:
         module = import_module(f"runtime.coder.{backend}_backend")
     except ImportError as error:
         raise CoderError(f"coder backend {backend} cannot be imported: pip install {backend}") from error
+    except RuntimeError as error:  # Numba finds no folder that it may write its compiled code to
+        raise CoderError(f"{error}: set NUMBA_CACHE_DIR to a folder that can be written to") from error
     return cast(Coder, module.Coder())

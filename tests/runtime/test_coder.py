@@ -392,3 +392,12 @@ def test_backends_that_are_not_installed(absent, said):
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert said in run.stdout + run.stderr
     assert run.returncode == (1 if said == "pip install" else 0), run.stderr
+
+
+def test_a_cache_that_cannot_be_written_names_the_cure(monkeypatch):
+    def no_cache(name):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("runtime.coder.import_module", no_cache)
+    with pytest.raises(CoderError, match="NUMBA_CACHE_DIR"):
+        open_coder("numba")

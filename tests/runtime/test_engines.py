@@ -1,0 +1,70 @@
+"""Engines open what they are given, or say what is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.bundle import load
+from runtime.engines import ENGINES, EngineOptions, open_engine
+from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu
+from runtime.errors import EngineError, EngineUnavailable
+
+
+@pytest.fixture
+def head(tiny_bundles: dict[str, Path]) -> Path:
+    return load(tiny_bundles["mshp"]).path("head")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_describes_its_graph(engine: str, head: Path) -> None:
+    opened = open_engine(head, EngineOptions(engine=engine, threads=1))
+    assert opened.inputs == (("image", (1, 3, 32, 32)),)
+    assert opened.outputs == ("y", "z")
+    assert opened.device == "CPU" and opened.precision == "float32"
+    opened.warm_up()
+    y, z = opened.run(np.zeros((1, 3, 32, 32), dtype=np.float32))
+    assert y.shape == (1, 6, 4, 4) and z.shape == (1, 2, 2, 2)
+
+
+def test_threads_and_optimisation_change_nothing_that_matters(head: Path) -> None:
+    image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
+    reference = open_engine(head, EngineOptions(threads=1, optimisation="disabled")).run(image)
+    for options in (EngineOptions(), EngineOptions(threads=2), EngineOptions(optimisation="basic")):
+        for a, b in zip(reference, open_engine(head, options).run(image), strict=True):
+            assert np.allclose(a, b, atol=1e-4)
+
+
+def test_unknown_engines_are_named_with_those_there_are(head: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="onnxruntime-cpu"):
+        open_engine(head, EngineOptions(engine="abacus"))
+
+
+def test_a_missing_onnxruntime_names_the_install_command(head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineUnavailable, match="pip install"):
+        open_engine(head, EngineOptions())
+
+
+def test_files_that_are_no_graphs_are_an_engine_error(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"nonsense")
+    for path in (tmp_path / "x.onnx", tmp_path / "none.onnx"):
+        with pytest.raises(EngineError, match="cannot open"):
+            open_engine(path, EngineOptions())
+
+
+def test_wrong_shapes_are_an_engine_error(head: Path) -> None:
+    with pytest.raises(EngineError, match="failed"):
+        open_engine(head, EngineOptions()).run(np.zeros((1, 3, 5, 5), dtype=np.float32))
+
+
+def test_a_silent_fall_back_is_an_error() -> None:
+    class Session:
+        def get_providers(self) -> list[str]:
+            return ["SomethingElse"]
+
+    with pytest.raises(EngineError, match="asked for CPUExecutionProvider"):
+        OnnxRuntimeCpu(Session())
