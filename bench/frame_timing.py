@@ -21,7 +21,9 @@ from runtime.engines import EngineOptions
 from runtime.head import Head
 from runtime.tail import Tail
 
-DEVICE = ("preprocess", "head", "prior", "encode")
+DEFENCE = ("mask", "denoise", "head_defended", "prior_defended")
+DEVICE = ("preprocess", "head", "prior", *DEFENCE, "encode")
+UNDEFENDED = tuple(stage for stage in DEVICE if stage not in DEFENCE)
 SERVER = ("decode", "tail")
 LINK = "transmit"
 TOTAL = (*DEVICE, LINK, *SERVER)
@@ -33,7 +35,8 @@ Photos = list[tuple[str, NDArray[np.uint8]]]
 class Measurement:
     """One photo in one variant.
 
-    seconds: by stage, one float64 value a run; ``transmit`` is computed.
+    seconds: by stage, one float64 value a run; ``transmit`` is computed; undefended frames have no stage
+        of ``DEFENCE``.
     information: bits under the shipped tables, in bytes.
     top1: class index.
     """
@@ -46,8 +49,8 @@ class Measurement:
     seconds: dict[str, NDArray[np.float64]]
 
     def total(self, stages: tuple[str, ...]) -> NDArray[np.float64]:
-        """Seconds of several stages together, one value a run."""
-        return np.sum([self.seconds[stage] for stage in stages], axis=0)
+        """Seconds of several stages together, as far as there are any of them, one value a run."""
+        return np.sum([self.seconds[stage] for stage in stages if stage in self.seconds], axis=0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def measure_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -
         "bytes": len(data),
         "information": head.report.latent.expected_bits / 8,
         "top1": int(logits.argmax()),
-        "seconds": {stage: np.array([lap[stage] for lap in timed]) for stage in (*DEVICE, *SERVER)},
+        "seconds": {stage: np.array([lap[stage] for lap in timed]) for stage in timed[0]},
     }
 
 
@@ -113,12 +116,14 @@ def measure_bundle(
     advance: Callable[[str], object],
 ) -> Result:
     """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them)."""
-    head, tail, network = Head(bundle, engine), Tail(bundle, engine), Unquantised(bundle, engine)
+    heads = {variant.defence: Head(bundle, engine, defence=variant.defence) for variant in VARIANTS}
+    tail, network = Tail(bundle, engine), Unquantised(bundle, engine)
     prepare = bundle.manifest.preprocess.square
     measurements, baselines = [], []
     for name, image in chosen:
         for variant in VARIANTS:
             advance(f"{name}, {variant.name}")
+            head = heads[variant.defence]
             measurements.append(measure_variant(head, tail, (name, image), variant, runs, link))
             if variant is CLEAN:
                 target = measurements[-1].bytes

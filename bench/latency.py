@@ -19,11 +19,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench import choices, latency_tables, report
+from bench.defence_cost import defence_costs, median_bytes
 from bench.frame_timing import (
     DEVICE,
     LINK,
     SERVER,
     TOTAL,
+    UNDEFENDED,
     Photos,
     Result,
     agreement,
@@ -51,34 +53,40 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
         row |= {"top1_name": labels[m.top1] if labels else None}
         row |= {"transmit_ms": 1e3 * float(m.seconds[LINK][0])}
         for part, of in PARTS.items():
+            if m.seconds.keys().isdisjoint(of):
+                continue  # a step of the defence, and this frame was not defended
             row |= Timing.of_seconds(m.total(of)).as_row(f"{part}_")
         rows.append(row | {"fps": 1e3 / row["device_p50_ms"]})
     return rows + [baseline.as_row(result.bundle.manifest.name) for baseline in result.baselines]
 
 
 def summarise(result: Result) -> dict[str, Any]:
-    """Medians over photos and runs of the clean variant; bytes of every variant."""
+    """Medians over photos and runs of clean photos, and what defending them costs; bytes of every variant."""
     clean = [m for m in result.measurements if m.variant == CLEAN.name]
     device = pooled(result, CLEAN.name, DEVICE)
     summary: dict[str, Any] = {"bundle": result.bundle.manifest.name}
     for variant in VARIANTS:
-        sizes = [m.bytes for m in result.measurements if m.variant == variant.name]
-        summary[f"bytes_{variant.name}_p50"] = float(np.median(sizes))
-    for stage in (*DEVICE, *SERVER):
+        summary[f"bytes_{variant.key}_p50"] = median_bytes(result, variant)
+    for stage in (*UNDEFENDED, *SERVER):
         summary[f"{stage}_ms_p50"] = pooled(result, CLEAN.name, (stage,)).p50
+    (of_clean, *_) = defence_costs(result)
     footprint = result.footprint
-    return summary | {
-        "information_bytes_clean_p50": float(np.median([m.information for m in clean])),
-        "device_ms_p50": device.p50,
-        "server_ms_p50": pooled(result, CLEAN.name, SERVER).p50,
-        "transmit_ms_p50": pooled(result, CLEAN.name, (LINK,)).p50,
-        "total_ms_p50": pooled(result, CLEAN.name, TOTAL).p50,
-        "fps": 1e3 / device.p50,
-        "head_rss_mb": footprint.head_rss_mb,
-        "head_tail_rss_mb": footprint.head_tail_rss_mb,
-        "cold_start_s": footprint.cold_start_s,
-        "same_class": {name: agreement(result, name) for name in (v.name for v in VARIANTS)},
-    }
+    return (
+        summary
+        | of_clean.as_summary()
+        | {
+            "information_bytes_clean_p50": float(np.median([m.information for m in clean])),
+            "device_ms_p50": device.p50,
+            "server_ms_p50": pooled(result, CLEAN.name, SERVER).p50,
+            "transmit_ms_p50": pooled(result, CLEAN.name, (LINK,)).p50,
+            "total_ms_p50": pooled(result, CLEAN.name, TOTAL).p50,
+            "fps": 1e3 / device.p50,
+            "head_rss_mb": footprint.head_rss_mb,
+            "head_tail_rss_mb": footprint.head_tail_rss_mb,
+            "cold_start_s": footprint.cold_start_s,
+            "same_class": {name: agreement(result, name) for name in (v.name for v in VARIANTS)},
+        }
+    )
 
 
 def choose_photos(folder: Path | None, limit: int) -> Photos:

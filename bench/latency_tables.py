@@ -1,4 +1,4 @@
-"""What ``bench.latency`` prints: photos, then stages, then the formats that are sent instead."""
+"""What ``bench.latency`` prints: photos, stages, the defence, then the formats that are sent instead."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import choices
-from bench.frame_timing import DEVICE, LINK, SERVER, TOTAL, Result, pooled
+from bench.defence_cost import STEPS, defence_costs
+from bench.frame_timing import DEVICE, LINK, SERVER, TOTAL, UNDEFENDED, Result, pooled
 from bench.image_codecs import CODECS
 from bench.report import environment
 from bench.timing import Timing
-from bench.variants import CLEAN, VARIANTS
+from bench.variants import CLEAN, INPUTS, TWINS, VARIANTS
 
 AFTER_RESIZING = "put on the resized square, so no resizing is in its device time"
 
@@ -36,9 +37,15 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         console,
         _photos(result),
         "By photo: bytes of the packet, bytes of information in it, median ms",
-        "\n".join(f"{v.name}: {v.about}; {AFTER_RESIZING}" for v in VARIANTS if v.disturb),
+        "\n".join(f"{v.name}: {v.about}; {AFTER_RESIZING}" for v in INPUTS if v.disturb),
     )
     _print(console, _stages(result), "By stage, clean photos: ms")
+    _print(
+        console,
+        _defence(result),
+        f"What the defence costs ({_defence_in_words()}): median ms",
+        "added: to the device's time for the same frame; bytes, right: without -> with the defence.",
+    )
     _print(
         console,
         _baselines(result, summary, options.link),
@@ -93,15 +100,38 @@ def _stages(result: Result) -> Table:
         values = (f"{value:.2f}" for value in (timing.p50, timing.p95, timing.p99))
         table.add_row(where, name, *values, end_section=last, style="bold" if len(stages) > 1 else None)
 
-    for number, stage in enumerate(DEVICE):
+    for number, stage in enumerate(UNDEFENDED):
         add("" if number else "device", stage, (stage,))
-    add("", "together", DEVICE, last=True)
+    add("", "together", UNDEFENDED, last=True)
     add("link", "transmit (computed)", (LINK,), last=True)
     add("server", "decode", ("decode",))
     add("", "restore + tail", ("tail",))
     add("", "together", SERVER, last=True)
     add("", "pixels to class", TOTAL)
     return table
+
+
+def _defence(result: Result) -> Table:
+    table = _table(
+        ("input",), ("mask", "TV", "head again", "prior again", "together", "added", "bytes", "right")
+    )
+    photos = len(result.uncoded_top1)
+    for cost in defence_costs(result):
+        times = [*(cost.steps_ms[step] for step in STEPS), cost.ms]
+        without, with_it = (f"{size:,.0f}" for size in cost.bytes)
+        before, after = (round(photos * share) for share in cost.right)
+        table.add_row(
+            cost.variant, *(f"{ms:.2f}" for ms in times), f"{cost.percent:.0f} %",
+            f"{without} -> {with_it}", f"{before} -> {after} of {photos}",
+        )  # fmt: skip
+    return table
+
+
+def _defence_in_words() -> str:
+    (_, defended), *_ = TWINS
+    assert defended.defence is not None
+    solver = defended.defence.solver()
+    return f"{solver.mode}, weight {solver.weight:g}"
 
 
 def _baselines(result: Result, summary: dict[str, Any], link: float) -> Table:

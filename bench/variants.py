@@ -1,16 +1,19 @@
-"""What is done to an image before the head sees it. A benchmark runs every variant in ``VARIANTS``.
+"""What is done to an image before the head sees it, and how the head defends itself.
 
-Variants act on the prepared square, at the network's own resolution, as the attacks of the literature do:
-on a larger photograph, resizing would average most of the noise away.
+A benchmark runs every variant in ``VARIANTS``. Disturbances act on the prepared square, at the network's own
+resolution, as the attacks of the literature do: on a larger photograph, resizing would average most of the
+noise away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runtime.defence import Defence
 
 Image = NDArray[np.uint8]
 NOISE = 4  # of 255
@@ -22,11 +25,18 @@ class Variant:
 
     about: what it is, for the reader of a table; empty where there is nothing to say.
     disturb: uint8 (size, size, 3), seed -> uint8 of the same shape; None leaves the photo alone.
+    defence: what the head does against it; None sends the frame as it is.
     """
 
     name: str
     about: str = ""
     disturb: Callable[[Image, int], Image] | None = None
+    defence: Defence | None = None
+
+    @property
+    def key(self) -> str:
+        """The name as part of a key of a report's summary."""
+        return self.name.replace("+", "_")
 
 
 def sign_noise(square: Image, seed: int, amplitude: int = NOISE) -> Image:
@@ -36,4 +46,6 @@ def sign_noise(square: Image, seed: int, amplitude: int = NOISE) -> Image:
 
 
 CLEAN = Variant("clean")
-VARIANTS = (CLEAN, Variant("noise", f"+-{NOISE} of 255, at random", sign_noise))
+INPUTS = (CLEAN, Variant("noise", f"+-{NOISE} of 255, at random", sign_noise))
+TWINS = tuple((plain, replace(plain, name=f"{plain.name}+defended", defence=Defence())) for plain in INPUTS)
+VARIANTS = tuple(variant for twins in TWINS for variant in twins)

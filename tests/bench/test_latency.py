@@ -5,9 +5,20 @@ import pytest
 
 from bench import frame_timing, latency
 from bench.cold_start import Footprint, footprint
-from bench.frame_timing import DEVICE, SERVER, measure_bundle, pooled, steps, transmit_seconds
-from bench.variants import VARIANTS
+from bench.defence_cost import STEPS, defence_costs
+from bench.frame_timing import (
+    DEFENCE,
+    DEVICE,
+    SERVER,
+    UNDEFENDED,
+    measure_bundle,
+    pooled,
+    steps,
+    transmit_seconds,
+)
+from bench.variants import INPUTS, VARIANTS, sign_noise
 from runtime.bundle import load
+from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.head import Head
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
@@ -41,15 +52,52 @@ def test_bytes_are_those_of_the_packet(folder, result):
     assert all(0 <= m.bytes - m.information <= 22 for m in result.measurements)
 
 
+def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
+    plain, defended = Head(load(folder)), Head(load(folder), defence=Defence())
+    image = tiny_images(1)[0]
+    disturbed = sign_noise(plain.bundle.manifest.preprocess.square(image), 0)
+    sizes = {m.variant: m.bytes for m in result.measurements if m.photo == "photo 0"}
+    assert sizes == {
+        "clean": len(plain.encode(image).to_bytes()),
+        "clean+defended": len(defended.encode(image).to_bytes()),
+        "noise": len(plain.encode(disturbed).to_bytes()),
+        "noise+defended": len(defended.encode(disturbed).to_bytes()),
+    }
+
+
 def test_every_stage_is_timed_in_every_run(result):
     assert [(m.photo, m.variant) for m in result.measurements] == [
         (f"photo {i}", variant.name) for i in range(2) for variant in VARIANTS
     ]
     for m in result.measurements:
-        assert set(m.seconds) == {*DEVICE, "transmit", *SERVER}
+        device = DEVICE if m.variant.endswith("+defended") else UNDEFENDED
+        assert list(m.seconds) == [*device, *SERVER, "transmit"]
         assert all(seconds.shape == (RUNS,) and (seconds > 0).all() for seconds in m.seconds.values())
         assert np.allclose(m.seconds["transmit"], 8e-6 * m.bytes)  # at 1000 kbit/s
     assert pooled(result, "clean", DEVICE).runs == 2 * RUNS
+
+
+def test_the_cost_of_the_defence_is_that_of_its_steps(result):
+    costs = defence_costs(result)
+    assert [cost.variant for cost in costs] == [variant.name for variant in INPUTS]
+    for cost in costs:
+        of = [m for m in result.measurements if m.variant == f"{cost.variant}+defended"]
+        added = np.concatenate([sum(m.seconds[stage] for stage in DEFENCE) for m in of])
+        rest = np.concatenate([sum(m.seconds[stage] for stage in UNDEFENDED) for m in of])
+        assert cost.ms == pytest.approx(1e3 * float(np.median(added)))
+        assert cost.percent == pytest.approx(100 * float(np.median(added / rest)))
+        assert cost.steps_ms.keys() == STEPS.keys()
+        assert cost.bytes == tuple(
+            float(np.median([m.bytes for m in result.measurements if m.variant == name]))
+            for name in (cost.variant, f"{cost.variant}+defended")
+        )
+
+
+def test_only_defended_rows_have_the_steps_of_the_defence(result):
+    for row in latency.rows_of(result):
+        if row["codec"] == "ratehold":
+            steps = {f"{stage}_p50_ms" for stage in DEFENCE}
+            assert row.keys() & steps == (steps if row["variant"].endswith("+defended") else set())
 
 
 def test_the_link_takes_bits_over_rate():
@@ -59,7 +107,7 @@ def test_the_link_takes_bits_over_rate():
 def test_percentiles_of_sums_are_sums_run_by_run(result):
     rows = latency.rows_of(result)
     first = result.measurements[0]
-    device = sum(first.seconds[stage] for stage in DEVICE)
+    device = sum(first.seconds[stage] for stage in UNDEFENDED)
     assert rows[0]["device_p50_ms"] == pytest.approx(1e3 * float(np.median(device)))
     assert rows[0]["fps"] == pytest.approx(1e3 / rows[0]["device_p50_ms"])
     assert {row["codec"] for row in rows} == {"ratehold", "jpeg", "webp"}
@@ -75,8 +123,12 @@ def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys):
         summary
     )
     assert (summary["cold_start_s"], summary["head_rss_mb"], summary["head_tail_rss_mb"]) == (1.0, 2.0, 3.0)
+    assert {f"bytes_{kind}_defended_p50" for kind in ("clean", "noise")} <= set(summary)
+    assert {"defence_ms_p50", "defence_percent_of_device"} <= set(summary)
+    assert {f"defence_{step}_ms_p50" for step in ("mask", "denoise", "head", "prior")} <= set(summary)
     printed = capsys.readouterr().out
     assert "astronaut" in printed
+    assert "What the defence costs (rof, weight 0.05)" in printed
     assert max(map(len, printed.splitlines())) <= 100
 
 
