@@ -45,7 +45,8 @@ def measure(
         points = [of_bundle(b, engine, _told(bar, b.manifest.name, samples)) for b in bundles]
         network, chosen = Unquantised(finest, engine), PICTURES if pictures else []
         name = "pictures" if pictures else "unquantised"
-        return points + of_network(network, finest.manifest.preprocess, chosen, _told(bar, name, samples))
+        points += of_network(network, finest.manifest.preprocess, chosen, _told(bar, name, samples))
+    return [point.against(points[len(bundles)]) for point in points]
 
 
 def _told(bar: Any, name: str, samples: list[Sample]) -> Iterator[Sample]:
@@ -91,21 +92,27 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     """The table, and the summary in words."""
     console.print(
         f"\n[bold]{summary['images']:,} images[/] through the bitstream of each bundle, and what else could "
-        "be sent\nbytes an image with all headers; inform.: bytes of information under the bundle's tables"
+        "be sent\nbytes an image with all headers; inform.: bytes of information under the bundle's tables\n"
+        "nats: mean divergence of the answer from that of the network without coding"
     )
     table = Table()
-    for column in ("bundle", "top-1 %", "95 %", "mean", "p50", "p95", "max", "inform."):
+    for column in ("bundle", "top-1 %", "95 %", "mean", "p50", "p95", "max", "inform.", "nats"):
         table.add_column(column, justify="left" if column == "bundle" else "right", no_wrap=True)
     for row in rows:
         low, high = row["top1_ci"]
         sizes = [row[f"bytes_{name}"] for name in ("mean", "p50", "p95", "max")]
         cells = ["" if size is None else f"{size:,.0f}" for size in (*sizes, row["information_bytes"])]
-        table.add_row(row["bundle"], f"{100 * row['top1']:.1f}", f"{100 * low:.1f}-{100 * high:.1f}", *cells)
+        top1 = (f"{100 * row['top1']:.1f}", f"{100 * low:.1f}-{100 * high:.1f}")
+        table.add_row(row["bundle"], *top1, *cells, f"{row['divergence_nats']:.3f}")
     console.print(table)
     for key, value in summary.items():
         if key.startswith("mshp_saving_r"):
             said = "outside the FP curve" if value is None else f"{value:+.1f} % of the bytes"
-            console.print(f"MSHP saves at the accuracy of rate {key[-1]}: {said}")
+            nats = summary[f"mshp_saving_equal_divergence_r{key[-1]}"]
+            also = "" if nats is None else f"; at equal divergence {nats:+.1f} %"
+            same = summary.get(f"mshp_saving_same_rate_r{key[-1]}")
+            also += "" if same is None else f"; at the same step {same:+.1f} %"
+            console.print(f"MSHP rate {key[-1]} saves at equal top-1 {said}{also}")
     console.print(
         f"packets: {100 * summary['overhead_ratio']:.2f} % over their information content at most, "
         f"and {summary['header_bytes']} bytes of header and checks"

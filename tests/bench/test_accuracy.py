@@ -21,7 +21,7 @@ from tests.tiny_bundle import make_tiny_bundle, tiny_images
 ENGINE = EngineOptions(threads=1)
 ROW = [
     "bundle", "prior", "rate", "top1", "top1_ci", "bytes_mean", "bytes_p50", "bytes_p95", "bytes_max",
-    "information_bytes",
+    "information_bytes", "divergence_nats",
 ]  # fmt: skip
 
 
@@ -58,6 +58,17 @@ def test_a_bundle_is_scored_on_its_packets(bundles, data):
     assert list(row) == ROW
     assert row["top1"] == pytest.approx(5 / 6)
     assert row["top1_ci"][0] < row["top1"] <= row["top1_ci"][1]
+
+
+def test_divergence_is_kullback_leibler():
+    from scipy.special import rel_entr, softmax
+
+    rng = np.random.default_rng(0)
+    p, q = rng.normal(0, 3, (2, 7, 10)).astype(np.float32)
+    reference, other = (Point("x", "fp", 1, np.ones(7, dtype=bool), logits) for logits in (p, q))
+    expected = rel_entr(softmax(p.astype(np.float64), axis=1), softmax(q.astype(np.float64), axis=1)).sum(1)
+    assert other.against(reference).divergence == pytest.approx(expected, rel=1e-9)
+    assert reference.against(reference).divergence == pytest.approx(0, abs=1e-12)
 
 
 def test_a_decoder_out_of_step_is_an_error_and_not_a_figure(bundles, data, monkeypatch):
@@ -112,13 +123,15 @@ def test_bytes_at_equal_accuracy():
 
 
 def test_savings_by_rate():
-    def row(prior, rate, top1, size):
-        return {"prior": prior, "rate": rate, "top1": top1, "bytes_mean": size}
+    def row(prior, rate, top1, size, nats):
+        return {"prior": prior, "rate": rate, "top1": top1, "bytes_mean": size, "divergence_nats": nats}
 
-    rows = [row("fp", 1, 0.86, 2800.0), row("fp", 2, 0.84, 1800.0)]
-    found = savings([*rows, row("mshp", 1, 0.86, 2520.0), row("mshp", 2, 0.80, 1980.0)])
+    rows = [row("fp", 1, 0.86, 2800.0, 0.03), row("fp", 2, 0.84, 1800.0, 0.07)]
+    found = savings([*rows, row("mshp", 1, 0.86, 2520.0, 0.05), row("mshp", 2, 0.80, 1980.0, 0.08)])
     assert found == {
         "mshp_saving_r1": pytest.approx(10), "mshp_saving_same_rate_r1": pytest.approx(10),
+        "mshp_saving_equal_divergence_r1": pytest.approx(100 * (1 - 2520 / np.sqrt(2800 * 1800))),
+        "mshp_saving_equal_divergence_r2": None,
         "mshp_saving_r2": None, "mshp_saving_same_rate_r2": pytest.approx(-10),
     }  # fmt: skip
     assert savings(rows) == {}
@@ -126,7 +139,10 @@ def test_savings_by_rate():
 
 def test_overhead_leaves_header_and_seal_out():
     sizes = np.array([122, 222])
-    point = Point("x", "fp", 1, np.array([True, False]), sizes, sizes - 22, np.array([99.0, 199.0]))
+    point = Point(
+        "x", "fp", 1, np.array([True, False]), np.zeros((2, 3)),
+        bytes=sizes, payload=sizes - 22, information=np.array([99.0, 199.0]),
+    )  # fmt: skip
     assert accuracy.overhead(point) == pytest.approx(300 / 298 - 1)
     assert accuracy.header_bytes(point) == 22
 
