@@ -16,9 +16,9 @@ from native_denoise.cpu.jit import kernel
 from native_denoise.cpu.simd import LANES, load, splat, store
 from native_denoise.cpu.threads import share
 
-OPERATIONS = {"released": 7, "descent": 24, "rof": 33}
+OPERATIONS = {"released": 5, "descent": 21, "rof": 29}
 """float32 operations of one pixel and step, counted in native_denoise/cpu/rows.py: a multiply-add is 2, the
-reciprocal square root 6 (estimate and one Newton step), a shuffle none."""
+reciprocal square root 5 (estimate and one Newton step), a shuffle none."""
 
 BYTES = {"released": 4 * (3 + 1), "descent": 4 * (5 + 2), "rof": 4 * (8 + 4)}
 """Bytes that one pixel and step loads and stores, all of them in the cache: rows times 4."""

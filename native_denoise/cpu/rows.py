@@ -17,7 +17,19 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel, row
-from .simd import LANES, larger, left_neighbours, load, right_neighbours, rsqrt, smaller, splat, store, total
+from .simd import (
+    LANES,
+    larger,
+    left_neighbours,
+    load,
+    right_neighbours,
+    rsqrt,
+    rsqrt_twice,
+    smaller,
+    splat,
+    store,
+    total,
+)
 
 TINY = np.float32(1e-30)
 """Keeps rsqrt finite where a vector is zero; lambda times 1e15 is still far above 1 unless lambda is 0
@@ -29,21 +41,25 @@ X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4
 
 
 @row
-def released_row(work, x, below, weights, w, begin, end, speed):
-    """u <- u + a lambda m ((u_right - u) + (u_below - u)); ``x``, ``below``, ``w``: offsets of the rows."""
+def released_row(work, x, below, weights, w, begin, end):
+    """u <- u + w ((u_right - u) + (u_below - u)) with w = a lambda m.
+
+    ``x``, ``below``, ``w``: offsets of the rows.
+    """
     here = load(work, x + begin * LANES)
     for block in range(begin, end):
         i = block * LANES
         following = load(work, x + i + LANES)
         differences = (right_neighbours(here, following) - here) + (load(work, below + i) - here)
-        store(work, x + i, here + speed * load(weights, w + i) * differences)
+        store(work, x + i, here + load(weights, w + i) * differences)
         here = following
 
 
 @row
-def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, a, a_lambda, floor):
-    """x <- x - a m ((x - f) - lambda div p), p = grad x / sqrt(|grad x|^2 + epsilon^2).
+def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, pull, floor):
+    """x <- x - w ((x - f) - lambda div p) with w = a m, p = grad x / sqrt(|grad x|^2 + epsilon^2).
 
+    p is kept as 2 p; ``pull`` is lambda / 2, ``floor`` epsilon^2.
     ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row;
     ``seam`` of one vector that carries p_x from one tile of the row to the next.
     """
@@ -56,12 +72,12 @@ def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, a, a_lamb
         following = load(work, x + i + LANES)
         along_x = right_neighbours(here, following) - here
         along_y = load(work, below + i) - here
-        scale = rsqrt(along_x * along_x + (along_y * along_y + floor))
+        scale = rsqrt_twice(along_x * along_x + (along_y * along_y + floor))
         p_x = along_x * scale
         p_y = along_y * scale
         divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, flux + i))
         store(work, flux + i, p_y)
-        change = a * (load(work, f + i) - here) + a_lambda * divergence
+        change = pull * divergence + (load(work, f + i) - here)
         store(work, x + i, here + load(weights, w + i) * change)
         before = p_x
         here = following
@@ -69,12 +85,12 @@ def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, a, a_lamb
 
 
 @row
-def rof_row(work, x, size, stride, below, weights, w, begin, end, radius, ascent, keep, pull, push):
+def rof_row(work, x, size, stride, below, weights, w, begin, end, ascent, keep, pull, push):
     """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
 
     ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below`` is
     what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.  The
-    last five are vectors: lambda, sigma, 1 / (1 + tau), tau / (1 + tau), theta.
+    last four are vectors: sigma, 1 / (1 + tau), tau / (1 + tau), theta.  w = lambda m / 2.
     """
     one = splat(np.float32(1.0))
     tiny = splat(TINY)
@@ -87,8 +103,8 @@ def rof_row(work, x, size, stride, below, weights, w, begin, end, radius, ascent
         following = load(work, ahead + i + LANES)
         p_x = load(work, q_x + i) + ascent * (right_neighbours(here, following) - here)
         p_y = load(work, q_y + i) + ascent * (load(work, ahead + below + i) - here)
-        inverse = rsqrt(larger(p_x * p_x + p_y * p_y, tiny))
-        scale = smaller(one, radius * load(weights, w + i) * inverse)
+        inverse = rsqrt_twice(larger(p_x * p_x + p_y * p_y, tiny))
+        scale = smaller(one, load(weights, w + i) * inverse)
         p_x = p_x * scale
         p_y = p_y * scale
         divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, q_y - stride + i))
@@ -103,7 +119,7 @@ def rof_row(work, x, size, stride, below, weights, w, begin, end, radius, ascent
 
 
 @kernel
-def gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weight):
+def gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks):
     """This row's part of ``objective.duality_gap``, for ``depth`` planes that share one norm.
 
     ``inner`` is the offset in ``weights`` of a row with 1 left of the last column and 0 from there on:
@@ -111,7 +127,7 @@ def gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weig
     """
     tiny = splat(TINY)
     half = splat(np.float32(0.5))
-    radius = splat(weight)
+    two = splat(np.float32(2.0))
     result = splat(np.float32(0.0))
     plane = depth * size
     for block in range(blocks):
@@ -129,5 +145,5 @@ def gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weig
             residual = here - load(work, c + F * plane) - divergence
             result = result + half * residual * residual - (p_x * along_x + p_y * along_y)
             squares = squares + (along_x * along_x + along_y * along_y)
-        result = result + radius * load(weights, w + i) * (squares * rsqrt(squares))
+        result = result + two * load(weights, w + i) * (squares * rsqrt(squares))
     return total(result)

@@ -93,10 +93,11 @@ def _shuffle(first_lane: int) -> Any:
     """Code for the lanes ``first_lane ...`` of two vectors laid end to end."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes = [first_lane + i for i in range(LANES)]
-        return builder.shuffle_vector(
-            args[0], args[1], ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes)
-        )
+        integers = ir.VectorType(ir.IntType(32), LANES)
+        lanes = ir.Constant(integers, [first_lane + i for i in range(LANES)])
+        # As integers: for them LLVM knows an instruction that needs no table of lanes (valignd).
+        a, b = (builder.bitcast(arg, integers) for arg in args)
+        return builder.bitcast(builder.shuffle_vector(a, b, lanes), _VECTOR)
 
     return generate
 
@@ -116,16 +117,36 @@ def left_neighbours(typing_context: Any, before: Any, here: Any) -> Any:
 
 
 @intrinsic
+def rsqrt_twice(typing_context: Any, value: Any) -> Any:
+    """``2 / sqrt(value)``, a multiplication cheaper than ``rsqrt``: without the half of its Newton step."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if LANES != 16:
+            return builder.fmul(_constant(2.0), _rsqrt(builder, args))
+        kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, ir.IntType(16)])
+        estimate = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.rsqrt14.ps.512")
+        y = builder.call(estimate, [args[0], args[0], ir.Constant(ir.IntType(16), -1)])
+        square = builder.fmul(builder.fmul(args[0], y), y, flags=("contract",))
+        return builder.fmul(y, builder.fsub(_constant(3.0), square, flags=("contract",)))
+
+    return vector(vector), generate
+
+
+@intrinsic
 def rsqrt(typing_context: Any, value: Any) -> Any:
     """``1 / sqrt(value)`` by estimate and one Newton step where the machine has one; value > 0."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_VECTOR, [_VECTOR])
-        root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
-        # Without these three flags LLVM emits a square root and a division, ten times the latency.
-        return builder.fdiv(_constant(1.0), builder.call(root, args, fastmath=("fast",)), flags=("fast",))
+        return _rsqrt(builder, args)
 
     return vector(vector), generate
+
+
+def _rsqrt(builder: Any, args: Any) -> Any:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR])
+    root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
+    # Without these two flags LLVM emits a square root and a division, ten times the latency.
+    return builder.fdiv(_constant(1.0), builder.call(root, args, fastmath=("fast",)), flags=("fast",))
 
 
 def _selected(comparison: str) -> Any:

@@ -92,10 +92,10 @@ class _Run:
         frames, channels, self.height, self.width = images.shape
         self.work = _buffer("work", layout.size)
         self.weights = _buffer("weights", (frames * self.height + 1) * layout.stride)
-        ones = masks is None
-        shape = (frames, self.height, self.width)
-        filled = np.broadcast_to(np.float32(1.0), shape) if ones else masks
-        sweeps.fill_weights(filled, self.height, self.width, layout.stride, self.weights)
+        sweeps.fill_weights(
+            _ones(self.width) if masks is None else masks, _factor(settings),
+            self.height, self.width, layout.stride, self.weights,
+        )  # fmt: skip
         self.bands = layout.bands.copy()
         self.bands[:, sweeps.ACTIVE] = 1
         self.rates = _rates(settings)
@@ -143,7 +143,7 @@ class _Run:
         if self.measures(steps[1]):
             sweeps.gap_of_bands(
                 self.work, self.weights, self.bands, start, stop, depth, self.height, self.width, stride,
-                weight, self.band_gaps,
+                self.band_gaps,
             )  # fmt: skip
         if out is not None:
             self.store(out, thread)
@@ -175,10 +175,23 @@ class _Run:
 
 
 @functools.lru_cache(maxsize=32)
+def _ones(width: int) -> NDArray[np.float32]:
+    """One row of a mask that is 1 everywhere."""
+    return np.ones((1, 1, width), dtype=np.float32)
+
+
+def _factor(settings: Settings) -> np.float32:
+    """What the rows of each mode want the mask multiplied by."""
+    if settings.mode == "rof":
+        return np.float32(0.5 * settings.weight)
+    return np.float32(settings.step * (settings.weight if settings.mode == "released" else 1.0))
+
+
+@functools.lru_cache(maxsize=32)
 def _rates(settings: Settings) -> NDArray[np.float32]:
-    """(iterations, 4) as ``sweeps.advance_bands`` wants them."""
+    """(iterations, 4) as ``sweeps.advance_bands`` wants them, of `rof` only."""
     if settings.mode != "rof":
-        return np.full((1, 4), settings.step, dtype=np.float32)
+        return np.zeros((1, 4), dtype=np.float32)
     tau, sigma, theta = schedule(settings.iterations).T
     return np.stack([sigma, 1 / (1 + tau), tau / (1 + tau), theta], axis=1).astype(np.float32)
 

@@ -42,12 +42,18 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
                 row = plane + (r + 1) * stride
                 frame, c, y = bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r
                 clear(work, row + stride - 2 * LANES, 2 * LANES)
-                for i in range(width):
-                    work[row + i] = images[frame, c, y, i] * scale
+                convert(images[frame, c, y], work[row : row + width], scale, np.float32(0.0))
                 for v in range(1, min(planes, DUAL_X)):
                     copy(work, row + v * depth * size, row, stride)
                 border = row + (AHEAD * depth * size if mode == ROF else 0)
                 work[border + width] = work[border + width - 1]
+
+
+@kernel
+def convert(source, target, scale, bias):
+    """``target = source * scale + bias``; as slices, so that LLVM sees no index that might be negative."""
+    for i in range(source.size):
+        target[i] = source[i] * scale + bias
 
 
 @kernel
@@ -77,8 +83,7 @@ def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
                 for i in range(row, row + width, LANES):
                     positive = larger(load(work, i), splat(np.float32(0.0)))
                     store(work, i, smaller(positive, splat(np.float32(1.0))))
-                for x in range(width):
-                    out[frame, c, y, x] = work[row + x] * scale + bias
+                convert(work[row : row + width], out[frame, c, y], scale, bias)
 
 
 @kernel
@@ -87,9 +92,8 @@ def advance_bands(
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
-    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`; its first column is
-    the step size of the other modes.  ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 *
-    depth rows.
+    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`.
+    ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
     """
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
@@ -106,23 +110,22 @@ def advance_bands(
             if mode == ROF:
                 rof_wave(
                     work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom,
-                    rates, done, weight,
+                    rates, done,
                 )  # fmt: skip
             elif mode == DESCENT:
                 clear(work, flux, LEVELS * 2 * depth * stride)
                 descent_wave(
                     work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom,
-                    rates[0, 0], weight, epsilon,
+                    weight, epsilon,
                 )  # fmt: skip
             else:
                 released_wave(
-                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom,
-                    rates[0, 0] * weight,
+                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom
                 )  # fmt: skip
 
 
 @kernel
-def gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride, weight, gaps):
+def gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride, gaps):
     """Write the duality gap over the owned rows of each active band [start, stop) to ``gaps``, float64."""
     blocks = (width + LANES - 1) // LANES
     inner = weights.size - stride
@@ -135,7 +138,7 @@ def gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride
             x = bands[b, BASE] + (y - bands[b, FIRST] + 1) * stride
             w = (bands[b, FRAME] * height + y) * stride
             below = stride if y < height - 1 else 0
-            gaps[b] += gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks, weight)
+            gaps[b] += gap_row(work, x, size, depth, stride, below, weights, w, inner, blocks)
 
 
 @kernel
@@ -155,17 +158,15 @@ def exchange_halos(work, bands, planes, depth, stride):
 
 
 @kernel
-def fill_weights(masks, height, width, stride, weights):
-    """Lay (N, H, W) float32 masks out with rows of ``stride``, zero past the image, and the row ``inner``
-    last.
+def fill_weights(masks, factor, height, width, stride, weights):
+    """Lay ``masks`` times ``factor`` out with rows of ``stride``, zero past the image, and the row ``inner``
+    last.  ``masks`` is (N, H, W) float32, or (1, 1, W) for all rows.
     """
-    for frame in range(masks.shape[0]):
-        for y in range(height):
-            row = (frame * height + y) * stride
-            for x in range(width):
-                weights[row + x] = masks[frame, y, x]
-            for x in range(width, stride):
-                weights[row + x] = np.float32(0.0)
+    for row in range(weights.size // stride - 1):
+        start = row * stride
+        clear(weights, start + stride - 2 * LANES, 2 * LANES)
+        frame, y = min(row // height, masks.shape[0] - 1), min(row % height, masks.shape[1] - 1)
+        convert(masks[frame, y], weights[start : start + width], factor, np.float32(0.0))
     inner = weights.size - stride
     for x in range(stride):
         weights[inner + x] = np.float32(1.0 if x < width - 1 else 0.0)

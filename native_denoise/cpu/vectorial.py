@@ -12,11 +12,11 @@ import numpy as np
 
 from .jit import row
 from .rows import AHEAD, DUAL_X, DUAL_Y, TINY, F
-from .simd import LANES, larger, load, rsqrt, smaller, splat, store
+from .simd import LANES, larger, load, rsqrt_twice, smaller, splat, store
 
 
 @row
-def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, a, a_lambda, floor):
+def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, pull, floor):
     """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
     p_x.
     """
@@ -29,7 +29,7 @@ def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks,
             here = load(work, c)
             along_x, along_y = load(work, c + 1) - here, load(work, c + below) - here
             squares = squares + (along_x * along_x + along_y * along_y)
-        scale = rsqrt(squares)
+        scale = rsqrt_twice(squares)
         for channel in range(depth):
             c = x + channel * size + i
             here = load(work, c)
@@ -40,12 +40,12 @@ def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks,
             store(work, left, p_x)
             divergence = (p_x - load(work, left - 1)) + (p_y - load(work, above))
             store(work, above, p_y)
-            change = a * (load(work, c + F * plane) - here) + a_lambda * divergence
+            change = pull * divergence + (load(work, c + F * plane) - here)
             store(work, c, here + load(weights, w + i) * change)
 
 
 @row
-def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, radius, ascent, keep, pull, push):
+def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, ascent, keep, pull, push):
     """``rows.rof_row`` for ``depth`` planes."""
     one = splat(np.float32(1.0))
     plane = depth * size
@@ -61,8 +61,8 @@ def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, radius, a
             store(work, q_x, p_x)
             store(work, q_y, p_y)
             squares = squares + (p_x * p_x + p_y * p_y)
-        inverse = rsqrt(larger(squares, splat(TINY)))
-        scale = smaller(one, radius * load(weights, w + i) * inverse)
+        inverse = rsqrt_twice(larger(squares, splat(TINY)))
+        scale = smaller(one, load(weights, w + i) * inverse)
         for channel in range(depth):
             c = x + channel * size + i
             q_x, q_y = c + DUAL_X * plane, c + DUAL_Y * plane

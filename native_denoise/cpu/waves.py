@@ -14,6 +14,8 @@ the band is not a border of the image but the end of a halo, and one row more is
 
 from __future__ import annotations
 
+import numpy as np
+
 from .jit import kernel, row
 from .rows import AHEAD, F, descent_row, released_row, rof_row
 from .simd import LANES, splat
@@ -45,11 +47,10 @@ def end_of(tile, tiles, level, blocks):
 
 
 @kernel
-def released_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rate):
+def released_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom):
     """``levels`` steps of `released`."""
     blocks = (width + LANES - 1) // LANES
     tiles = tiles_of(blocks, levels)
-    speed = splat(rate)
     for tile in range(tiles):
         for front in range(rows + levels - 1):
             for level in range(levels):
@@ -61,14 +62,14 @@ def released_wave(work, x, rows, depth, stride, weights, w, width, levels, age, 
                 below = stride if r < rows - 1 else 0
                 for channel in range(depth):
                     c = x + channel * (rows + 1) * stride + r * stride
-                    released_row(work, c, c + below, weights, w + r * stride, begin, end, speed)
+                    released_row(work, c, c + below, weights, w + r * stride, begin, end)
                     if end == blocks:
                         work[c + width] = work[c + width - 1]
 
 
 @kernel
 def descent_wave(
-    work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, step, weight, epsilon
+    work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, weight, epsilon
 ):
     """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first; seams
     follow.
@@ -76,8 +77,7 @@ def descent_wave(
     blocks = (width + LANES - 1) // LANES
     size = (rows + 1) * stride
     tiles = tiles_of(blocks, levels) if depth == 1 else 1
-    a = splat(step)
-    a_lambda = splat(step * weight)
+    pull = splat(np.float32(0.5) * weight)
     floor = splat(epsilon * epsilon)
     for tile in range(tiles):
         for front in range(rows + levels - 1):
@@ -91,27 +91,26 @@ def descent_wave(
                 here, there = x + r * stride, w + r * stride
                 above = flux + level * 2 * depth * stride
                 if depth == 1:
-                    seam = flux + LEVELS * 2 * stride + (r * LEVELS + level) * LANES
+                    seam = flux + LEVELS * 2 * stride + ((r * LEVELS + level) * LANES if tiles > 1 else 0)
                     descent_row(
                         work, here, here + F * size, here + below, above, seam, weights, there, begin, end,
-                        a, a_lambda, floor,
+                        pull, floor,
                     )  # fmt: skip
                 else:
                     descent_stack(
                         work, here, size, depth, stride, below, above, weights, there, blocks,
-                        a, a_lambda, floor,
+                        pull, floor,
                     )  # fmt: skip
                 if end == blocks:
                     repeat_border(work, here + width, depth, size)
 
 
 @kernel
-def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done, weight):
+def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done):
     """Steps ``done`` to ``done + levels`` of `rof`; ``rates`` as in ``sweeps.advance_bands``."""
     blocks = (width + LANES - 1) // LANES
     size = (rows + 1) * stride
     tiles = tiles_of(blocks, levels) if depth == 1 else 1
-    radius = splat(weight)
     for tile in range(tiles):
         for front in range(rows + levels - 1):
             for level in range(levels):
@@ -128,12 +127,12 @@ def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, 
                 if depth == 1:
                     rof_row(
                         work, here, size, stride, below, weights, there, begin, end,
-                        radius, ascent, keep, pull, push,
+                        ascent, keep, pull, push,
                     )  # fmt: skip
                 else:
                     rof_stack(
                         work, here, size, depth, stride, below, weights, there, blocks,
-                        radius, ascent, keep, pull, push,
+                        ascent, keep, pull, push,
                     )  # fmt: skip
                 if end == blocks:
                     repeat_border(work, here + AHEAD * depth * size + width, depth, size)

@@ -22,19 +22,20 @@ def run(a, b, out):
     simd.store(out, 6 * LANES, simd.right_neighbours(x, y))
     simd.store(out, 7 * LANES, simd.left_neighbours(x, y))
     simd.store(out, 8 * LANES, simd.splat(a[1]))
+    simd.store(out, 9 * LANES, simd.rsqrt_twice(x))
     return simd.total(x)
 
 
 def test_operations():
     a, b = np.random.default_rng(0).random((2, LANES), dtype=np.float32) + np.float32(1e-3)
-    out = np.zeros(9 * LANES, dtype=np.float32)
+    out = np.zeros(10 * LANES, dtype=np.float32)
     total = run(a, b, out)
     both = np.concatenate([a, b])
     want = [
         a + b, a - b, a * b, 1 / np.sqrt(a), np.minimum(a, b), np.maximum(a, b),
-        both[1 : LANES + 1], both[LANES - 1 : -1], np.full(LANES, a[1]),
+        both[1 : LANES + 1], both[LANES - 1 : -1], np.full(LANES, a[1]), 2 / np.sqrt(a),
     ]  # fmt: skip
-    for got, expected in zip(out.reshape(9, LANES), want, strict=True):
+    for got, expected in zip(out.reshape(10, LANES), want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert total == pytest.approx(a.sum(), rel=1e-5)
 
@@ -42,9 +43,10 @@ def test_operations():
 @pytest.mark.parametrize("exponent", [-30, -12, -6, 0, 6])
 def test_rsqrt_is_accurate_over_its_range(exponent):
     a = (np.linspace(1, 9, LANES) * 10.0**exponent).astype(np.float32)
-    out = np.zeros(9 * LANES, dtype=np.float32)
+    out = np.zeros(10 * LANES, dtype=np.float32)
     run(a, a, out)
     np.testing.assert_allclose(out[3 * LANES : 4 * LANES], 1 / np.sqrt(a.astype(np.float64)), rtol=1e-6)
+    np.testing.assert_allclose(out[9 * LANES :], 2 / np.sqrt(a.astype(np.float64)), rtol=1e-6)
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
@@ -52,7 +54,7 @@ def test_a_row_of_descent_is_vector_code_with_the_estimate_of_the_reciprocal_roo
     @numba.njit
     def call(work, weights):
         one = simd.splat(np.float32(1.0))
-        rows.descent_row(work, 64, 512, 256, 768, 1024, weights, 0, 0, 7, one, one, one)
+        rows.descent_row(work, 64, 512, 256, 768, 1024, weights, 0, 0, 7, one, one)
 
     call(np.ones(2048, dtype=np.float32), np.ones(2048, dtype=np.float32))
     (assembly,) = call.inspect_asm().values()
