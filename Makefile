@@ -35,6 +35,8 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench]"
 	touch $@
 
+# dev after export: its CUDA compiler then takes the toolkit that torch has pinned, not torch another one's.
 $(VENV)/.dev: pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@ $(VENV)/.bench

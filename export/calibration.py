@@ -103,7 +103,6 @@ def step_for_loss(calibrated: Calibrated, loss: float) -> float:
 
 
 def _features(backbone: Backbone, paths: list[Path], preprocess: Preprocess) -> torch.Tensor:
-    head = backbone.head.to(memory_format=torch.channels_last)
     found, batch = [], []
     total = len(paths) * VIEWS
     with bar(total, "features", "view") as progress, torch.no_grad():
@@ -111,7 +110,7 @@ def _features(backbone: Backbone, paths: list[Path], preprocess: Preprocess) -> 
             batch.append(square)
             if len(batch) == 32 or number == total:
                 images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
-                found.append(head(images).contiguous())
+                found.append(backbone.head(images))
                 progress.update(len(batch))
                 batch.clear()
     return torch.cat(found)
