@@ -66,29 +66,27 @@ def soft_mask(
 def resize(
     small: NDArray[np.float32], shape: tuple[int, int], out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Bilinear resizing of a float32 map, columns first, then rows.
-
-    Weighted rows and not matrix products: waking the threads of a BLAS takes longer, and many milliseconds
-    where another process has the cores.
-    """
+    """Bilinear resizing of a float32 map as one small and one larger matrix product."""
     height, width = shape
     if height < 1 or width < 1:
         raise DenoiseError(f"shape must be at least 1x1, not {shape}")
-    left, right, share = _taps(small.shape[1], width)
-    wide = small[:, left] * (1 - share) + small[:, right] * share
-    left, right, share = _taps(small.shape[0], height)
-    out = np.take(wide, left, axis=0, out=out, mode="clip")
-    out *= (1 - share)[:, None]
-    out += wide[right] * share[:, None]
-    return out
+    wide = small @ _weights(small.shape[1], width).T
+    return np.matmul(_weights(small.shape[0], height), wide, out=out)
 
 
 @functools.lru_cache(maxsize=32)
-def _taps(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of ``new`` positions its two neighbours among ``old`` and the share of the second."""
+def _weights(old: int, new: int) -> NDArray[np.float32]:
+    """(new, old) matrix of bilinear interpolation along one axis; each row sums to 1."""
     centre = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0.0, old - 1.0)
-    left = centre.astype(np.intp)
-    return left, np.minimum(left + 1, old - 1), (centre - left).astype(np.float32)
+    left = np.minimum(centre.astype(np.intp), max(old - 2, 0))
+    share = centre - left
+    matrix = np.zeros((new, old), dtype=np.float32)
+    rows = np.arange(new)
+    matrix[rows, left] = 1.0 - share
+    if old > 1:
+        matrix[rows, left + 1] += share
+    matrix.setflags(write=False)
+    return matrix
 
 
 class MaskMemory:

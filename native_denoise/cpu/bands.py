@@ -65,9 +65,7 @@ def plan(
             begin += bottom - top
         chunks.append((first, len(bands), offset))
         if planes == PLANES[DESCENT]:
-            # Rows of flux and, for each row and step of a wave, a vector where tiles meet.
-            tallest = max(band[LAST] - band[FIRST] for band in bands[first:])
-            offset = _aligned(offset + LEVELS * (2 * depth * stride + tallest * LANES))
+            offset = _aligned(offset + LEVELS * 2 * depth * stride)
     return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 

@@ -7,7 +7,7 @@ values, the multiple of LANES that holds the width W and LANES more.  Row 0 of a
 stands for the row above the image.  Columns from W on keep weight 0 and dual 0; column W of an iterate
 repeats column W - 1 (the replicate border), so that a row needs no special case at its end.
 
-A row function does the vectors ``begin`` to ``end`` of its row.  Rows are updated in place.  Step n of row
+A row function does the first ``blocks`` vectors of its row.  Rows are updated in place.  Step n of row
 y reads rows y and y + 1 of step n - 1 and what step n left in row y - 1, so row y - 1 may take step n + 1
 directly after row y has taken step n.
 """
@@ -41,13 +41,13 @@ X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4
 
 
 @row
-def released_row(work, x, below, weights, w, begin, end):
+def released_row(work, x, below, weights, w, blocks):
     """u <- u + w ((u_right - u) + (u_below - u)) with w = a lambda m.
 
     ``x``, ``below``, ``w``: offsets of the rows.
     """
-    here = load(work, x + begin * LANES)
-    for block in range(begin, end):
+    here = load(work, x)
+    for block in range(blocks):
         i = block * LANES
         following = load(work, x + i + LANES)
         differences = (right_neighbours(here, following) - here) + (load(work, below + i) - here)
@@ -56,18 +56,15 @@ def released_row(work, x, below, weights, w, begin, end):
 
 
 @row
-def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, pull, floor):
+def descent_row(work, x, f, below, flux, weights, w, blocks, pull, floor):
     """x <- x - w ((x - f) - lambda div p) with w = a m, p = grad x / sqrt(|grad x|^2 + epsilon^2).
 
     p is kept as 2 p; ``pull`` is lambda / 2, ``floor`` epsilon^2.
-    ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row;
-    ``seam`` of one vector that carries p_x from one tile of the row to the next.
+    ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row.
     """
     before = splat(np.float32(0.0))
-    if begin > 0:
-        before = load(work, seam)
-    here = load(work, x + begin * LANES)
-    for block in range(begin, end):
+    here = load(work, x)
+    for block in range(blocks):
         i = block * LANES
         following = load(work, x + i + LANES)
         along_x = right_neighbours(here, following) - here
@@ -81,11 +78,10 @@ def descent_row(work, x, f, below, flux, seam, weights, w, begin, end, pull, flo
         store(work, x + i, here + load(weights, w + i) * change)
         before = p_x
         here = following
-    store(work, seam, before)
 
 
 @row
-def rof_row(work, x, size, stride, below, weights, w, begin, end, ascent, keep, pull, push):
+def rof_row(work, x, size, stride, below, weights, w, blocks, ascent, keep, pull, push):
     """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
 
     ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below`` is
@@ -95,10 +91,9 @@ def rof_row(work, x, size, stride, below, weights, w, begin, end, ascent, keep, 
     one = splat(np.float32(1.0))
     tiny = splat(TINY)
     f, ahead, q_x, q_y = x + F * size, x + AHEAD * size, x + DUAL_X * size, x + DUAL_Y * size
-    # Left of the first column lie the last zeros of the row before.
-    before = load(work, q_x + (begin - 1) * LANES)
-    here = load(work, ahead + begin * LANES)
-    for block in range(begin, end):
+    before = splat(np.float32(0.0))
+    here = load(work, ahead)
+    for block in range(blocks):
         i = block * LANES
         following = load(work, ahead + i + LANES)
         p_x = load(work, q_x + i) + ascent * (right_neighbours(here, following) - here)

@@ -119,9 +119,7 @@ def advance_bands(
                     weight, epsilon,
                 )  # fmt: skip
             else:
-                released_wave(
-                    work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom
-                )  # fmt: skip
+                released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom)
 
 
 @kernel

@@ -54,7 +54,7 @@ def test_a_row_of_descent_is_vector_code_with_the_estimate_of_the_reciprocal_roo
     @numba.njit
     def call(work, weights):
         one = simd.splat(np.float32(1.0))
-        rows.descent_row(work, 64, 512, 256, 768, 1024, weights, 0, 0, 7, one, one)
+        rows.descent_row(work, 64, 512, 256, 768, weights, 0, 7, one, one)
 
     call(np.ones(2048, dtype=np.float32), np.ones(2048, dtype=np.float32))
     (assembly,) = call.inspect_asm().values()
