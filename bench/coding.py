@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -143,7 +144,10 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     """Table on standard output."""
-    table = Table(title="Entropy coding: p50 in ms, gap = bits over the information content of our tables")
+    table = Table(
+        title="Entropy coding: p50 in ms, gap = bits over the information content of our tables",
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for column in ("set", "coder", "symbols", "bytes", "gap %", "index", "encode", "decode", "Msymbols/s"):
         table.add_column(column, justify="left" if column in ("set", "coder") else "right")
     for row in rows:
