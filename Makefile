@@ -38,5 +38,5 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 # dev after export: its CUDA compiler then takes the toolkit that torch has pinned, not torch another one's.
 $(VENV)/.dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,dev]"
 	touch $@ $(VENV)/.bench
