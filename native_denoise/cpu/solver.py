@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..modes import Settings, schedule
 from . import sweeps
-from .bands import Plan, aligned_zeros, plan
+from .bands import Plan, aligned_zeros, plan, turns
 from .threads import available, share
 
 _MODES = {"released": sweeps.RELEASED, "descent": sweeps.DESCENT, "rof": sweeps.ROF}
@@ -46,14 +46,17 @@ def solve(
     frames, channels, height, width = images.shape
     mode = _MODES[settings.mode]
     depth = channels if vectorial else 1
-    rows = frames * (channels // depth) * height
-    block = _block(settings, rows, threads)
-    layout = _plan(
-        frames, channels // depth, depth, height, width, sweeps.PLANES[mode],
-        _threads(images.size * max(settings.iterations, 1), threads, rows, block), block + 1,
-    )  # fmt: skip
+    stacks = frames * (channels // depth)
+    block = _block(settings, stacks * height, threads)
+    count = _threads(images.size * max(settings.iterations, 1), threads, stacks * height, block)
+    in_turns = settings.tolerance is None and settings.iterations > 0 and count <= stacks
+    halo = height if in_turns else block + 1
+    layout = _plan(frames, channels // depth, depth, height, width, sweeps.PLANES[mode], count, halo)
     run = _Run(mode, layout, images, masks, settings, depth, block)
-    run.go(out)
+    if in_turns:
+        run.go_in_turns(out)
+    else:
+        run.go(out)
     return run.taken, run.gaps if mode == sweeps.ROF else None
 
 
@@ -103,6 +106,26 @@ class _Run:
         self.gaps = np.full(self.taken.shape, np.inf)
         self.band_gaps = np.zeros(len(self.bands))
 
+    def go_in_turns(self, out: NDArray[Any]) -> None:
+        """All steps of each stack at once, or by two threads one after the other."""
+        iterations, threads = self.settings.iterations, len(self.layout.chunks)
+        parts = turns(len(self.bands), iterations, threads)
+        begun = [threading.Event() for _ in parts]
+
+        def job(thread: int) -> None:
+            try:
+                for band, first, last in parts[thread]:
+                    if first > 0:
+                        begun[thread - 1].wait()
+                    whole = out if last == iterations else None
+                    self.advance((band, band + 1), (first, last), first == 0, whole, thread)
+                    begun[thread].set()
+            finally:
+                begun[thread].set()
+
+        share(job, threads)
+        self.finish_block(iterations)
+
     def go(self, out: NDArray[Any]) -> None:
         """Load, blocks of steps until the last one or until every stack is close enough, store."""
         iterations, threads = self.settings.iterations, len(self.layout.chunks)
@@ -111,11 +134,11 @@ class _Run:
             steps = (done, min(done + self.block, iterations))
             last = steps[1] == iterations
             target = out if last else None
-            share(functools.partial(self.advance, steps, not loaded, target), threads)
+            share(functools.partial(self.advance_chunk, steps, not loaded, target), threads)
             loaded, stored, done = True, last, steps[1]
             self.finish_block(done)
             if not stored and not self.bands[:, sweeps.ACTIVE].any():
-                share(functools.partial(self.store, out), threads)
+                share(lambda thread: self.store(self.layout.chunks[thread][:2], out), threads)
                 stored = True
             elif not stored and self.layout.cut:
                 planes = sweeps.PLANES[self.mode]
@@ -126,9 +149,23 @@ class _Run:
         wanted = self.settings.tolerance is not None or done == self.settings.iterations
         return self.mode == sweeps.ROF and wanted
 
-    def advance(self, steps: tuple[int, int], load: bool, out: NDArray[Any] | None, thread: int) -> None:
+    def advance_chunk(
+        self, steps: tuple[int, int], load: bool, out: NDArray[Any] | None, thread: int
+    ) -> None:
         """What one thread does in one block; ``out`` only in the last."""
-        start, stop, flux = self.layout.chunks[thread]
+        self.advance(self.layout.chunks[thread][:2], steps, load, out, thread)
+
+    def advance(
+        self,
+        bands: tuple[int, int],
+        steps: tuple[int, int],
+        load: bool,
+        out: NDArray[Any] | None,
+        thread: int,
+    ) -> None:
+        """Let the bands ``bands[0]`` to ``bands[1] - 1`` take ``steps[0]`` to ``steps[1]``."""
+        start, stop = bands
+        flux = self.layout.chunks[thread][2]
         depth, stride = self.depth, self.layout.stride
         weight = np.float32(self.settings.weight)
         if load:
@@ -146,7 +183,7 @@ class _Run:
                 self.band_gaps,
             )  # fmt: skip
         if out is not None:
-            self.store(out, thread)
+            self.store(bands, out)
 
     def finish_block(self, done: int) -> None:
         """Note the steps taken and the gaps; retire the stacks that are proven to be close enough."""
@@ -163,9 +200,9 @@ class _Run:
             pixels = self.height * self.width * self.depth
             bands[:, sweeps.ACTIVE] = (gaps > 0.5 * self.settings.tolerance**2 * pixels)[where]
 
-    def store(self, out: NDArray[Any], thread: int) -> None:
-        """Write this thread's rows."""
-        start, stop, _ = self.layout.chunks[thread]
+    def store(self, bands: tuple[int, int], out: NDArray[Any]) -> None:
+        """Write the rows of some bands."""
+        start, stop = bands
         # The conversion to uint8 truncates, so half a grey level makes it round.
         scale, bias = (255.0, 0.5) if out.dtype == np.uint8 else (1.0, 0.0)
         sweeps.store_bands(

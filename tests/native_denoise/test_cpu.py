@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from native_denoise import denoise, denoise_planar, reference, settings
 from native_denoise.cpu import solver
-from native_denoise.cpu.bands import plan
+from native_denoise.cpu.bands import plan, turns
 from native_denoise.cpu.simd import LANES
 from native_denoise.cpu.sweeps import BOTTOM, FIRST, FRAME, LAST, STACK, TOP
 
@@ -142,6 +142,25 @@ def test_plan_owns_every_row_once_and_neighbours_can_fill_the_halo(height, stack
             assert band[BOTTOM] - band[TOP] >= halo
     assert np.all(owned == 1)
     assert len(layout.chunks) <= threads
+
+
+@given(stacks=st.integers(1, 30), steps=st.integers(1, 120), data=st.data())
+def test_turns_take_every_step_once_and_nobody_waits(stacks, steps, data):
+    threads = data.draw(st.integers(1, stacks))
+    done = np.zeros((stacks, steps), dtype=int)
+    ended = {}
+    late = []
+    for parts in turns(stacks, steps, threads):
+        time = 0
+        for stack, first, last in parts:
+            done[stack, first:last] += 1
+            late.append((stack, first, time))
+            time += last - first
+            ended[stack, last] = time
+        assert abs(time - stacks * steps / threads) <= 1
+    assert np.all(done == 1)
+    # Cuts are rounded to whole steps, hence the one.
+    assert all(ended[stack, first] <= time + 1 for stack, first, time in late if first > 0)
 
 
 def test_memory_in_flight_is_five_planes_and_the_halo():
