@@ -69,23 +69,21 @@ def plan(
     return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 
-def turns(stacks: int, steps: int, threads: int) -> list[list[tuple[int, int, int]]]:
-    """What each thread does, in order, as (stack, first step, last step + 1), if all steps are to be taken.
+def turns(stacks: int, steps: int, threads: int) -> list[list[tuple[tuple[int, int], tuple[int, int]]]]:
+    """What each thread does, in order, as ((stack, end), (step, end)), to take all steps.
 
     Threads take equal numbers of *steps*, so at most one stack is handed from a thread to the next: the one
     begins with its first steps and the other ends with the rest.  With ``threads <= stacks`` nobody waits
     (McNaughton 1959), and unlike a band of rows a stack has no halo.
     """
-    cuts = [round(i * stacks * steps / threads) for i in range(threads + 1)]
+    cuts = [divmod(round(i * stacks * steps / threads), steps) for i in range(threads + 1)]
     result = []
-    for begin, end in itertools.pairwise(cuts):
-        parts = []
-        while begin < end:
-            stack, first = divmod(begin, steps)
-            last = min(steps, first + end - begin)
-            parts.append((stack, first, last))
-            begin += last - first
-        result.append(parts[-1:] + parts[1:-1] + parts[: len(parts) > 1])
+    for (begin, skipped), (end, some) in itertools.pairwise(cuts):
+        whole = (begin + (skipped > 0), end)
+        parts = [((end, end + 1), (0, some))] if some else []
+        parts += [(whole, (0, steps))] if whole[0] < whole[1] else []
+        parts += [((begin, begin + 1), (skipped, steps))] if skipped else []
+        result.append(parts)
     return result
 
 

@@ -27,6 +27,7 @@ WORTH_SHARING = 400_000
 """Pixels times steps below which (about 0.1 ms) a second thread costs more than it saves."""
 
 _plan = functools.lru_cache(maxsize=32)(plan)
+_turns = functools.lru_cache(maxsize=32)(turns)
 _local = threading.local()
 
 
@@ -109,22 +110,23 @@ class _Run:
     def go_in_turns(self, out: NDArray[Any]) -> None:
         """All steps of each stack at once, or by two threads one after the other."""
         iterations, threads = self.settings.iterations, len(self.layout.chunks)
-        parts = turns(len(self.bands), iterations, threads)
+        parts = _turns(len(self.bands), iterations, threads)
         begun = [threading.Event() for _ in parts]
 
         def job(thread: int) -> None:
             try:
-                for band, first, last in parts[thread]:
-                    if first > 0:
+                for bands, steps in parts[thread]:
+                    if steps[0] > 0:
                         begun[thread - 1].wait()
-                    whole = out if last == iterations else None
-                    self.advance((band, band + 1), (first, last), first == 0, whole, thread)
+                    target = out if steps[1] == iterations else None
+                    self.advance(bands, steps, steps[0] == 0, target, thread)
                     begun[thread].set()
             finally:
                 begun[thread].set()
 
         share(job, threads)
-        self.finish_block(iterations)
+        self.taken[:] = iterations
+        self.gaps = self.band_gaps.reshape(self.taken.shape)
 
     def go(self, out: NDArray[Any]) -> None:
         """Load, blocks of steps until the last one or until every stack is close enough, store."""

@@ -43,14 +43,18 @@ def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bo
 def descent_wave(
     work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, weight, epsilon
 ):
-    """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first."""
+    """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first.
+
+    A level stays two rows behind the one before it, so that it need not wait for the long chain from a row of
+    that to its flux.
+    """
     blocks = (width + LANES - 1) // LANES
     size = (rows + 1) * stride
     pull = splat(np.float32(0.5) * weight)
     floor = splat(epsilon * epsilon)
-    for front in range(rows + levels - 1):
+    for front in range(rows + 2 * (levels - 1)):
         for level in range(levels):
-            r = front - level
+            r = front - 2 * level
             stale = r < (age + level) * top or r >= rows - (1 + age + level) * bottom
             if stale:
                 continue

@@ -152,11 +152,11 @@ def test_turns_take_every_step_once_and_nobody_waits(stacks, steps, data):
     late = []
     for parts in turns(stacks, steps, threads):
         time = 0
-        for stack, first, last in parts:
-            done[stack, first:last] += 1
-            late.append((stack, first, time))
-            time += last - first
-            ended[stack, last] = time
+        for (begin, end), (first, last) in parts:
+            done[begin:end, first:last] += 1
+            late.append((begin, first, time))
+            time += (end - begin) * (last - first)
+            ended[begin, last] = time
         assert abs(time - stacks * steps / threads) <= 1
     assert np.all(done == 1)
     # Cuts are rounded to whole steps, hence the one.
