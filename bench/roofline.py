@@ -16,7 +16,7 @@ from native_denoise.cpu.jit import kernel
 from native_denoise.cpu.simd import LANES, load, splat, store
 from native_denoise.cpu.threads import share
 
-OPERATIONS = {"released": 5, "descent": 21, "rof": 29}
+OPERATIONS = {"released": 5, "descent": 21, "rof": 26}
 """float32 operations of one pixel and step, counted in native_denoise/cpu/rows.py: a multiply-add is 2, the
 reciprocal square root 5 (estimate and one Newton step), a shuffle none."""
 

@@ -19,7 +19,6 @@ import numpy as np
 from .jit import kernel, row
 from .simd import (
     LANES,
-    larger,
     left_neighbours,
     load,
     right_neighbours,
@@ -81,12 +80,12 @@ def descent_row(work, x, f, below, flux, weights, w, blocks, pull, floor):
 
 
 @row
-def rof_row(work, x, size, stride, below, weights, w, blocks, ascent, keep, pull, push):
+def rof_row(work, x, size, stride, below, weights, w, blocks, ascent, pull, stretch):
     """Dual step and projection, then primal step and extrapolation (``reference.rof``), of one plane.
 
     ``x`` is the offset of the row in plane X; the other planes follow at multiples of ``size``; ``below`` is
     what to add for the next row: ``stride``, or 0 in the last row, where the difference is then zero.  The
-    last four are vectors: sigma, 1 / (1 + tau), tau / (1 + tau), theta.  w = lambda m / 2.
+    last three are vectors: sigma, tau / (1 + tau) and 1 + theta times that.  w = lambda m / 2.
     """
     one = splat(np.float32(1.0))
     tiny = splat(TINY)
@@ -98,7 +97,7 @@ def rof_row(work, x, size, stride, below, weights, w, blocks, ascent, keep, pull
         following = load(work, ahead + i + LANES)
         p_x = load(work, q_x + i) + ascent * (right_neighbours(here, following) - here)
         p_y = load(work, q_y + i) + ascent * (load(work, ahead + below + i) - here)
-        inverse = rsqrt_twice(larger(p_x * p_x + p_y * p_y, tiny))
+        inverse = rsqrt_twice(p_x * p_x + (p_y * p_y + tiny))
         scale = smaller(one, load(weights, w + i) * inverse)
         p_x = p_x * scale
         p_y = p_y * scale
@@ -106,9 +105,9 @@ def rof_row(work, x, size, stride, below, weights, w, blocks, ascent, keep, pull
         store(work, q_x + i, p_x)
         store(work, q_y + i, p_y)
         old = load(work, x + i)
-        new = keep * old + pull * (load(work, f + i) + divergence)
-        store(work, x + i, new)
-        store(work, ahead + i, new + push * (new - old))
+        change = (load(work, f + i) + divergence) - old
+        store(work, x + i, old + pull * change)
+        store(work, ahead + i, old + stretch * change)
         before = p_x
         here = following
 

@@ -228,11 +228,12 @@ def _factor(settings: Settings) -> np.float32:
 
 @functools.lru_cache(maxsize=32)
 def _rates(settings: Settings) -> NDArray[np.float32]:
-    """(iterations, 4) as ``sweeps.advance_bands`` wants them, of `rof` only."""
+    """(iterations, 3) as ``sweeps.advance_bands`` wants them, of `rof` only."""
     if settings.mode != "rof":
-        return np.zeros((1, 4), dtype=np.float32)
+        return np.zeros((1, 3), dtype=np.float32)
     tau, sigma, theta = schedule(settings.iterations).T
-    return np.stack([sigma, 1 / (1 + tau), tau / (1 + tau), theta], axis=1).astype(np.float32)
+    pull = tau / (1 + tau)
+    return np.stack([sigma, pull, (1 + theta) * pull], axis=1).astype(np.float32)
 
 
 def _buffer(name: str, size: int) -> NDArray[np.float32]:

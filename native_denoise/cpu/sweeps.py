@@ -92,7 +92,7 @@ def advance_bands(
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
-    ``rates`` is (iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`.
+    ``rates`` is (iterations, 3): sigma, tau / (1 + tau) and 1 + theta times that, of `rof`.
     ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
     """
     for b in range(start, stop):

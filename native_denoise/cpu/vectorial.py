@@ -12,7 +12,7 @@ import numpy as np
 
 from .jit import row
 from .rows import AHEAD, DUAL_X, DUAL_Y, TINY, F
-from .simd import LANES, larger, load, rsqrt_twice, smaller, splat, store
+from .simd import LANES, load, rsqrt_twice, smaller, splat, store
 
 
 @row
@@ -45,7 +45,7 @@ def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks,
 
 
 @row
-def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, ascent, keep, pull, push):
+def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, ascent, pull, stretch):
     """``rows.rof_row`` for ``depth`` planes."""
     one = splat(np.float32(1.0))
     plane = depth * size
@@ -61,7 +61,7 @@ def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, ascent, k
             store(work, q_x, p_x)
             store(work, q_y, p_y)
             squares = squares + (p_x * p_x + p_y * p_y)
-        inverse = rsqrt_twice(larger(squares, splat(TINY)))
+        inverse = rsqrt_twice(squares)
         scale = smaller(one, load(weights, w + i) * inverse)
         for channel in range(depth):
             c = x + channel * size + i
@@ -72,6 +72,6 @@ def rof_stack(work, x, size, depth, stride, below, weights, w, blocks, ascent, k
             store(work, q_y, p_y)
             divergence = (p_x - load(work, q_x - 1)) + (p_y - load(work, q_y - stride))
             old = load(work, c)
-            new = keep * old + pull * (load(work, c + F * plane) + divergence)
-            store(work, c, new)
-            store(work, c + AHEAD * plane, new + push * (new - old))
+            change = (load(work, c + F * plane) + divergence) - old
+            store(work, c, old + pull * change)
+            store(work, c + AHEAD * plane, old + stretch * change)

@@ -86,17 +86,16 @@ def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, 
             below = stride if r < rows - 1 else 0
             here, there = x + r * stride, w + r * stride
             n = done + level
-            ascent, keep = splat(rates[n, 0]), splat(rates[n, 1])
-            pull, push = splat(rates[n, 2]), splat(rates[n, 3])
+            ascent, pull, stretch = splat(rates[n, 0]), splat(rates[n, 1]), splat(rates[n, 2])
             if depth == 1:
                 rof_row(
                     work, here, size, stride, below, weights, there, blocks,
-                    ascent, keep, pull, push,
+                    ascent, pull, stretch,
                 )  # fmt: skip
             else:
                 rof_stack(
                     work, here, size, depth, stride, below, weights, there, blocks,
-                    ascent, keep, pull, push,
+                    ascent, pull, stretch,
                 )  # fmt: skip
             repeat_border(work, here + AHEAD * depth * size + width, depth, size)
 
