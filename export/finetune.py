@@ -24,11 +24,15 @@ from runtime.errors import BundleError
 
 @dataclass(frozen=True)
 class FinetunePlan:
-    """How long and how fast: total steps, images a step, Adam's learning rates, steps between checkpoints."""
+    """How long and how fast: total steps, images a step, Adam's learning rates, steps between checkpoints.
+
+    ``learning_rate`` is relative to the root mean square of each tensor: analysis and restore are the
+    inverse of each other, so one absolute rate would be far too fast for one of them.
+    """
 
     steps: int = 400
     batch: int = 16
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     prior_rate: float = 1e-2
     prior_steps: int = 300
     save_every: int = 20
@@ -60,11 +64,12 @@ def finetune(
     torch.manual_seed(0)
     student = _Student(transform).requires_grad_(True)
     tail = tail.eval().requires_grad_(False)
-    groups: list[dict[str, Any]] = [
-        {"params": [*student.analysis.parameters(), *student.restore.parameters()]},
-        {"params": list(student.prior.parameters()), "lr": plan.prior_rate},
-    ]
-    optimiser = torch.optim.Adam(groups, lr=plan.learning_rate)
+    tuned = [*student.analysis.parameters(), *student.restore.parameters()]
+    speeds = [plan.learning_rate * float(p.detach().square().mean().sqrt()) for p in tuned]
+    groups: list[dict[str, Any]] = [{"params": [p], "lr": s} for p, s in zip(tuned, speeds, strict=True)]
+    optimiser = torch.optim.Adam(
+        [*groups, {"params": list(student.prior.parameters()), "lr": plan.prior_rate}]
+    )
     start = _resume(student, optimiser, checkpoint)
     if start == 0:
         _fit_prior(student, features, plan)
@@ -73,9 +78,8 @@ def finetune(
         progress.update(start)
         for step in range(start, plan.steps):
             torch.manual_seed(step)  # the density's noise: a resumed run is the run that was interrupted
-            optimiser.param_groups[0]["lr"] = (
-                plan.learning_rate * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-            )
+            for group, speed in zip(optimiser.param_groups, speeds, strict=False):
+                group["lr"] = speed * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
             divergence, bits = _step(student, tail, _batch(features, plan.batch, step), price, optimiser)
             progress.set_postfix(kl=f"{divergence:.4f}", bytes=f"{bits / 8:.0f}", refresh=False)
             progress.update(1)
