@@ -1,8 +1,9 @@
 """How a batch is cut into bands of rows for threads, and the work array that holds them.
 
-Three channels on two threads do not divide evenly, so threads take equal numbers of *rows* and a plane may
-be cut. Both sides of a cut keep ``halo`` rows of the other and compute them as well: after n steps n rows
-next to the edge are stale, so a halo of n rows buys n steps without waiting for one another.
+Three channels on two threads do not divide evenly.  If all steps are to be taken, a plane may change threads
+half way (``turns``).  If not, threads take equal numbers of *rows* and a plane may be cut.  Both sides of a
+cut keep ``halo`` rows of the other and compute them as well: after n steps n rows next to the edge are stale,
+so a halo of n rows buys n steps without waiting for one another.
 """
 
 from __future__ import annotations
