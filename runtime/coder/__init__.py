@@ -23,13 +23,16 @@ lies there instead of in the header costs nothing (measured: 0.1 bits).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.coder.stream import checked_seal
 from runtime.errors import CoderError
 from runtime.tables import Tables
 
@@ -75,16 +78,21 @@ class Decoder(Protocol):
         """Raise PacketSyncError unless exactly ``seal`` is left: nothing lost, nothing left over."""
 
 
-class Coder(Protocol):
-    """Makes encoders and decoders of one backend."""
+@dataclass(frozen=True)
+class Coder:
+    """Makes encoders and decoders of one backend, which is a module with these two classes."""
 
     name: str
+    _encoder: Callable[[int], Encoder]
+    _decoder: Callable[[bytes], Decoder]
 
     def encoder(self, seal: int = 0) -> Encoder:
         """A new stack with nothing on it but ``seal``, 0 .. 65535 (CoderError otherwise)."""
+        return self._encoder(checked_seal(seal))
 
     def decoder(self, data: bytes) -> Decoder:
         """A stack as ``Encoder.finish`` left it. Raises PacketSyncError for a last byte of zero."""
+        return self._decoder(data)
 
 
 def open_coder(backend: Backend = "auto") -> Coder:
@@ -106,4 +114,4 @@ def open_coder(backend: Backend = "auto") -> Coder:
         raise CoderError(f"coder backend {backend} cannot be imported: pip install {backend}") from error
     except RuntimeError as error:  # Numba finds no folder that it may write its compiled code to
         raise CoderError(f"{error}: set NUMBA_CACHE_DIR to a folder that can be written to") from error
-    return cast(Coder, module.Coder())
+    return Coder(backend, module.Encoder, module.Decoder)

@@ -22,7 +22,6 @@ from runtime.coder.stream import (
     bad_symbol,
     bytes_from_words,
     checked_index,
-    checked_seal,
     checked_symbols,
     words_from_bytes,
 )
@@ -39,20 +38,6 @@ def _categorical(counts: NDArray[Any]) -> Any:
 
 
 _BIT = _categorical(np.array([TOTAL // 2, TOTAL // 2]))
-
-
-class Coder:
-    """Opens stacks of constriction."""
-
-    name = "constriction"
-
-    def encoder(self, seal: int = 0) -> Encoder:
-        """A new stack with nothing on it but ``seal``."""
-        return Encoder(checked_seal(seal))
-
-    def decoder(self, data: bytes) -> Decoder:
-        """A stack as ``Encoder.finish`` left it."""
-        return Decoder(data)
 
 
 class Encoder:

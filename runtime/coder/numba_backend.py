@@ -17,7 +17,6 @@ from runtime.coder.stream import (
     bad_symbol,
     bytes_from_words,
     checked_index,
-    checked_seal,
     checked_symbols,
     words_from_bytes,
 )
@@ -26,20 +25,6 @@ from runtime.tables import PRECISION, Tables
 
 _MAX_SYMBOL_BITS = PRECISION + 2 * (MAX_EXPONENT + 1) + 1
 """Most bits that one symbol can cost: an escape of the smallest count, sign, Elias-gamma code, rounding."""
-
-
-class Coder:
-    """Opens stacks of this backend."""
-
-    name = "numba"
-
-    def encoder(self, seal: int = 0) -> Encoder:
-        """A new stack with nothing on it but ``seal``."""
-        return Encoder(checked_seal(seal))
-
-    def decoder(self, data: bytes) -> Decoder:
-        """A stack as ``Encoder.finish`` left it."""
-        return Decoder(data)
 
 
 class Encoder:
