@@ -8,7 +8,7 @@ import torch
 from export.factorized import channel_bits, channel_tables
 from export.hyperprior import Hyperprior, Synthesis
 from runtime.exact import MAGNITUDE, IntegerNetwork, Layer
-from runtime.tables import Tables, gaussian_tables
+from runtime.tables import gaussian_tables
 
 PARAMETER_LIMIT = 2047  # of the last layer: means up to 128 symbols
 
@@ -38,11 +38,11 @@ def integer_network(synthesis: Synthesis) -> IntegerNetwork:
 
 
 @torch.no_grad()
-def code_size(model: Hyperprior, y: torch.Tensor, z_tables: Tables | None = None) -> tuple[float, float]:
+def code_size(model: Hyperprior, y: torch.Tensor) -> tuple[float, float]:
     """Bits of y and of z for one frame, under the integer tables, h_s computing as it is switched.
 
     In floating point the scale takes the nearest table and the mean is not rounded: the best that the same
-    tables allow. ``z_tables`` default to those of ``y`` itself.
+    tables allow. The tables of z are those of ``y`` itself.
     """
     scales = gaussian_tables()
     y_bits, z_symbols = 0.0, []
@@ -55,4 +55,4 @@ def code_size(model: Hyperprior, y: torch.Tensor, z_tables: Tables | None = None
             dtype=np.float64
         )
     z_all = torch.cat(z_symbols)
-    return float(y_bits) / len(y), channel_bits(z_tables or channel_tables(z_all), z_all)
+    return float(y_bits) / len(y), channel_bits(channel_tables(z_all), z_all)
