@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import nn
 
 from export.backbones import Backbone
 from export.calibration import Calibrated, step_for_loss
+from export.errors import GraphError
 from export.exact import integer_network
 from export.factorized import channel_tables
-from export.graph import round_to_half, write_graph, write_integer_network
+from export.graph import compare, round_to_half, write_graph, write_integer_network
 from export.hyperprior import TrainingPlan
 from export.images import squares
 from export.mshp import fit_hyperprior
@@ -114,17 +116,16 @@ class Builder:
         write_graph(module, self._example(), folder / "head.onnx", ["image"], outputs)
 
     def _write_shared(self, rate: int, transform: Transform) -> dict[str, str]:
-        """Restore, tail and labels, once for all bundles that use them."""
+        """Restore, tail and labels: one file each for all bundles that use them."""
         name = self.backbone.name
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
         shared = self.out / "shared"
         shape = (1, int(transform.analysis.out_channels), *self._grid(transform))
-        write_graph(transform.restore, torch.randn(shape), shared / files["restore"], ["y_hat"], ["features"])
-        if not (shared / files["tail"]).exists():
-            tail = copy.deepcopy(self.backbone.tail)
-            round_to_half(tail)
-            example = self.calibrated.features[:1]
-            write_graph(tail, example, shared / files["tail"], ["features"], ["logits"])
+        _keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
+        tail = copy.deepcopy(self.backbone.tail)
+        round_to_half(tail)
+        example = self.calibrated.features[:1]
+        _keep_or_write(tail, example, shared / files["tail"], "features", "logits")
         if self.backbone.labels is not None:
             files["labels"] = f"{name}-labels.txt"
             (shared / files["labels"]).write_text("\n".join(self.backbone.labels) + "\n", encoding="utf-8")
@@ -192,6 +193,15 @@ class Builder:
         final = replace(manifest, clean_bits=quantiles)
         (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
         say(f"{folder.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
+
+
+def _keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
+    """Keep a shared graph that computes what ``module`` does; write it anew where another cut left it."""
+    if path.exists():
+        with suppress(GraphError):
+            compare(module, example, path)
+            return
+    write_graph(module, example, path, [given], [returned])
 
 
 def _shape(y: torch.Tensor) -> tuple[int, int, int]:

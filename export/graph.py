@@ -66,13 +66,18 @@ def compare(module: nn.Module, example: torch.Tensor, path: Path) -> None:
     with torch.no_grad():
         expected = module(example)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    actual = session.run(None, {session.get_inputs()[0].name: example.numpy()})
+    (given,) = session.get_inputs()
+    if given.shape != list(example.shape):
+        raise GraphError(f"{path.name}: takes {given.shape}, the module {list(example.shape)}")
+    actual = session.run(None, {given.name: example.numpy()})
     for name, e, a in zip(
         [o.name for o in session.get_outputs()],
         expected if isinstance(expected, tuple) else (expected,),
         actual,
         strict=True,
     ):
+        if e.shape != a.shape:
+            raise GraphError(f"{path.name}: output {name} is {a.shape}, the module's {tuple(e.shape)}")
         error = float(np.abs(e.numpy() - a).max() / max(np.abs(e.numpy()).max(), 1e-12))
         if not error <= TOLERANCE:
             raise GraphError(f"{path.name}: output {name} differs from the torch module by {error:.1e}")

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from export.__main__ import main
+from export.build import _keep_or_write
 from export.calibration import load_or_calibrate
 from export.finetune import FinetunePlan, finetune
+from export.graph import compare
 from export.images import find_images, sharp_enough, squares
 from export.transform import transform_at
 from runtime.bundle import load
@@ -58,6 +60,19 @@ def test_priors_share_restore_and_tail(built: Path) -> None:
     fp, mshp = (load(built / f"classifier-{prior}-r2") for prior in ("fp", "mshp"))
     for role in ("restore", "tail"):
         assert fp.path(role).resolve() == mshp.path(role).resolve()
+
+
+def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first, second, wider = (torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 5, 1))
+    example, path = torch.rand(1, 3, 4, 4), tmp_path / "tail.onnx"
+    _keep_or_write(first, example, path, "features", "logits")
+    written = path.stat().st_mtime_ns
+    _keep_or_write(first, example, path, "features", "logits")
+    assert path.stat().st_mtime_ns == written
+    for module, features in ((second, example), (wider, example), (second, torch.rand(1, 3, 5, 5))):
+        _keep_or_write(module, features, path, "features", "logits")
+        compare(module, features, path)
 
 
 def test_split_and_coded_network_agrees_with_the_whole(built: Path) -> None:
