@@ -61,14 +61,12 @@ def denoise(
     """Denoise ``image`` by total variation; returns an array like it, or ``Result`` with ``full_output``.
 
     image : (H, W), (H, W, C) or (N, H, W, C); float32 in [0, 1] or uint8.  Never altered.
-    mask : where to smooth and how much, (H, W) or (N, H, W) in [0, 1]; None is 1 everywhere.  `rof`
-    multiplies
-        lambda by it, the other modes the step.  0 leaves `descent` and `released` pixels as they are, and
-        lets `rof` move them only towards neighbours that are smoothed.
+    mask : where to smooth and how much, (H, W) or (N, H, W) in [0, 1]; None is 1 everywhere.  `rof` takes
+        lambda times the mask, the other modes the step.  0 leaves `descent` and `released` pixels as they
+        are, and lets `rof` move them only towards neighbours that are smoothed.
     mode : 'rof', 'descent' or 'released' (``modes``).
-    weight : lambda >= 0, larger smooths more (``objective``); None is the default of the mode
-    (``modes.WEIGHTS``). iterations, tolerance : `rof` stops when its RMS distance to the minimiser is
-    proven to be at most
+    weight : lambda >= 0, larger smooths more (``objective``); None is the mode's default (``modes.WEIGHTS``).
+    iterations, tolerance : `rof` stops when its RMS distance to the minimiser is proven to be at most
         ``tolerance`` (default 1/255), or after ``iterations`` (default 100); with ``iterations`` alone it
         takes exactly so many.  The other modes take ``iterations`` steps (100).
     step, epsilon : a and the smoothing of the norm in `descent` (``modes.steady_epsilon``).
