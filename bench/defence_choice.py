@@ -36,6 +36,7 @@ from runtime.tail import Tail
 
 Image = NDArray[np.uint8]
 WEIGHTS = {"rof": (0.02, 0.05, 0.1), "descent": (0.02, 0.05, 0.1)}
+ITERATIONS = {"rof": None, "descent": 100}  # the paper's; None: until it has converged
 BLURS = (0.7, 1.2)  # sigma in pixels; 1.2 is what the released denoiser amounts to
 
 
@@ -46,7 +47,7 @@ def senders(bundle_name: str, options: EngineOptions) -> dict[str, tuple[Head, C
     found: dict[str, tuple[Head, Callable[[Image], Image]]] = {"undefended": (plain, lambda image: image)}
     for mode, weights in WEIGHTS.items():
         for weight in weights:
-            head = Head(bundle, options, defence=Defence(mode=mode, weight=weight))
+            head = Head(bundle, options, defence=Defence(mode, weight, ITERATIONS[mode]))
             found[f"{mode} {weight}"] = (head, lambda image: image)
     for sigma in BLURS:
         found[f"blur {sigma}"] = (plain, lambda image, sigma=sigma: blurred(image, sigma))  # type: ignore[misc]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from native_denoise.modes import MODES, WEIGHTS
+from native_denoise.modes import MODES
 from runtime.bundle import DEFAULT, Bundle, installed, load
 from runtime.defence import Defence
 from runtime.errors import BundleError, RateholdError
@@ -63,7 +63,7 @@ def _add_defence(encode: argparse.ArgumentParser) -> None:
     encode.add_argument(
         "--weight", type=float, default=argparse.SUPPRESS, metavar="LAMBDA",
         help="of --defend: larger smooths more "
-        f"(default: {', '.join(f'{WEIGHTS[mode]:g} for {mode}' for mode in MODES)})",
+        f"(default: {', '.join(f'{Defence(mode).solver().weight:g} for {mode}' for mode in MODES)})",
     )  # fmt: skip
     encode.set_defaults(usage_error=encode.error)
 

@@ -29,12 +29,12 @@ DEFENCES = (
     Defence(),
     Defence(weight=0.2),
     Defence(iterations=7),
-    Defence(tolerance=0.02),
     Defence(stretch=True),
     Defence(power=3.0),
     Defence(threshold=0.08),
-    Defence("descent"),
-    Defence("descent", weight=0.3, iterations=20, stretch=True, power=0.5),
+    Defence("rof"),
+    Defence("rof", tolerance=0.02),
+    Defence("rof", weight=0.3, iterations=20, stretch=True, power=0.5),
     Defence("released"),
 )
 
@@ -70,7 +70,10 @@ class ByHand:
                 self.latent(prepared).likelihood_map, (SIZE, SIZE),
                 stretch=defence.stretch, power=defence.power, threshold=defence.threshold,
             )  # fmt: skip
-        chosen = settings(defence.mode, defence.weight, defence.iterations, defence.tolerance)
+        weight, iterations = defence.weight, defence.iterations
+        if defence.mode == "descent":
+            weight, iterations = 0.05 if weight is None else weight, iterations or 30
+        chosen = settings(defence.mode, weight, iterations, defence.tolerance)
         calm = np.empty_like(prepared)
         denoise_planar(prepared[0], mask, chosen, calm[0], threads=1)
         return self.latent(calm)
@@ -215,8 +218,8 @@ def test_a_frame_that_fails_leaves_the_memory_usable(
         ({"weight": float("nan")}, "weight must be"),
         ({"iterations": -1}, "iterations must be"),
         ({"iterations": 2.5}, "iterations must be"),
-        ({"tolerance": 0.0}, "tolerance must be"),
-        ({"mode": "descent", "tolerance": 0.01}, "tolerance is for 'rof' only"),
+        ({"mode": "rof", "tolerance": 0.0}, "tolerance must be"),
+        ({"tolerance": 0.01}, "tolerance is for 'rof' only"),
         ({"power": 0.0}, "power must be"),
         ({"power": float("nan")}, "power must be"),
         ({"threshold": 1.5}, "threshold must be"),
