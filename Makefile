@@ -36,7 +36,9 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 	touch $@
 
 # dev after export: its CUDA compiler then takes the toolkit that torch has pinned, not torch another one's.
+# imagecorruptions-imaug alone: it asks for opencv-python, which would write over the headless one.
 $(VENV)/.dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "imagecorruptions-imaug>=1.1.5"
 	touch $@ $(VENV)/.bench

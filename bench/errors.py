@@ -1,0 +1,15 @@
+"""What the benchmarks raise on purpose, besides what ``runtime.errors`` has."""
+
+from runtime.errors import RateholdError
+
+
+class BenchError(RateholdError):
+    """Base of what keeps a benchmark from running."""
+
+
+class MissingPackage(BenchError):
+    """A package that only some benchmarks need is not installed; the message says how to install it."""
+
+
+class CampaignError(BenchError):
+    """A campaign's settings make no sense, or what its folder holds cannot be read."""
