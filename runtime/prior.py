@@ -33,12 +33,17 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Stream:
-    """One part of a packet: int32[n] symbols and the table that codes each of them."""
+    """One part of a packet: int32[n] symbols and the table that codes each of them.
+
+    values: float32[n], what the symbols of y were rounded from, its mean taken off; None where the symbols
+        were decoded, and for z, which is only ever rounded.
+    """
 
     name: str
     symbols: NDArray[np.int32]
     index: NDArray[np.int32]
     tables: Tables
+    values: NDArray[np.float32] | None = None
 
     def information_bits(self) -> NDArray[np.float32]:
         """Exact cost of each symbol in bits, float32[n]."""
@@ -88,7 +93,8 @@ class FactorizedPrior:
     def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
         """See ``Prior.code``."""
         (y,) = latents
-        return (Stream("y", _round(_checked(y, self._shape)).ravel(), self._index, self._tables),)
+        values = _checked(y, self._shape).ravel()
+        return (Stream("y", _round(values), self._index, self._tables, values),)
 
     def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """See ``Prior.read``."""
@@ -124,8 +130,8 @@ class Hyperprior:
         y, z = latents
         z_symbols = _round(_checked(z, self._hyper))
         index, mean = self._parameters(z_symbols)
-        y_symbols = _round(_checked(y, self._latent) - mean)
-        return (self._z_stream(z_symbols.ravel()), Stream("y", y_symbols.ravel(), index, self._scales))
+        values = (_checked(y, self._latent) - mean).ravel()
+        return (self._z_stream(z_symbols.ravel()), Stream("y", _round(values), index, self._scales, values))
 
     def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """See ``Prior.read``."""

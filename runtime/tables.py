@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ MAX_ENTRIES = 1 << 22
 
 ESCAPE_FLOOR = 2.0**-18
 """Mass outside the support of a Gaussian table, and the least that its escape is given."""
+
+NEAR = 8
+"""Symbols up to this magnitude, nearly all of a latent's, are priced by one look into a grid."""
 
 SCALES = np.geomspace(0.11, 256.0, 64)
 SCALES.flags.writeable = False
@@ -127,14 +130,28 @@ class Tables:
             CoderError: an index or a symbol out of range.
         """
         _check_range("table index", index, 0, len(self) - 1)
+        place = np.add(symbols, NEAR, dtype=np.int32)
+        # Seen as unsigned, places before the grid are past its end: one comparison finds both sides.
+        far = place.view(np.uint32) > 2 * NEAR
+        place += np.multiply(index, 2 * NEAR + 1, dtype=np.int32)
+        bits = self._near_bits.take(place, mode="clip")
+        if far.any():
+            bits[far] = self._price(symbols[far], index[far])
+        return bits
+
+    @cached_property
+    def _near_bits(self) -> NDArray[np.float32]:
+        """Cost of each symbol from -NEAR to NEAR by each table, float32[T (2 NEAR + 1)]."""
+        symbols = np.tile(np.arange(-NEAR, NEAR + 1, dtype=np.int32), len(self))
+        return self._price(symbols, np.repeat(np.arange(len(self), dtype=np.int32), 2 * NEAR + 1))
+
+    def _price(self, symbols: NDArray[Any], index: NDArray[Any]) -> NDArray[np.float32]:
+        """``information_bits`` of indices that have been checked."""
         _check_range("symbol", symbols, -SYMBOL_LIMIT, SYMBOL_LIMIT)
         position = np.subtract(symbols, self.offset.take(index), dtype=np.int32)
         last = self._last.take(index)
-        # Seen as unsigned, positions before the table are past its end: one comparison finds both sides.
         outside = position.view(np.uint32) >= last.view(np.uint32)
-        entry = self.start.take(index)
-        entry += np.where(outside, last, position)
-        bits = self.bits.take(entry)
+        bits = self.bits.take(self.start.take(index) + np.where(outside, last, position))
         if outside.any():
             below, beyond = -position[outside], position[outside] - last[outside] + 1
             bits[outside] += escape_bits(np.where(below > 0, below, beyond))
