@@ -2,8 +2,8 @@
 
 17 of them are from ``imagecorruptions`` (the maintained ``imagecorruptions-imaug``: the original no longer
 imports with current setuptools and SciPy); their parameters and formulas are the published ones. Two are
-ours, because the library's are others: its elastic transform, made for detection (Michaelis et al., 2019), has
-no random affine map and other amplitudes, and its frost adds a sixth picture and enlarges all.
+ours, because the library's are others: its elastic transform, made for detection (Michaelis et al., 2019),
+has no random affine map and other amplitudes, and its frost adds a sixth picture and enlarges all.
 ``corrupt-tta`` was not taken: its motion blur, snow, fog, spatter and glass blur are not the published ones.
 
 As in ImageNet-C, values are cut off, not rounded, when they become uint8.
