@@ -24,13 +24,14 @@ from skimage.filters import gaussian
 from tqdm import tqdm
 
 from bench import report
-from bench.attacks.rate import FactorizedRate, attack_rate
+from bench.attacks import THREATS, Target, to_uint8
 from bench.bootstrap import interval
 from bench.photos import labelled
 from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.tail import Tail
 
@@ -47,7 +48,8 @@ def senders(bundle_name: str, options: EngineOptions) -> dict[str, tuple[Head, C
     found: dict[str, tuple[Head, Callable[[Image], Image]]] = {"undefended": (plain, lambda image: image)}
     for mode, weights in WEIGHTS.items():
         for weight in weights:
-            head = Head(bundle, options, defence=Defence(mode, weight, ITERATIONS[mode]))
+            guard = Guard("always", Defence(mode, weight, ITERATIONS[mode]))
+            head = Head(bundle, options, guard=guard)
             found[f"{mode} {weight}"] = (head, lambda image: image)
     for sigma in BLURS:
         found[f"blur {sigma}"] = (plain, lambda image, sigma=sigma: blurred(image, sigma))  # type: ignore[misc]
@@ -60,13 +62,14 @@ def blurred(image: Image, sigma: float) -> Image:
     return np.rint(smooth).astype(np.uint8)
 
 
-def attacked(squares: list[Image], rate: FactorizedRate, eps: int) -> list[Image]:
+def attacked(squares: list[Image], labels: list[int], target: Target, eps: int) -> list[Image]:
     """The squares after PGD-E within ``eps`` of 255, as uint8."""
-    found = []
+    found: list[Image] = []
     for start in tqdm(range(0, len(squares), 20), desc=f"PGD-E, eps {eps}/255", unit="batch"):
-        batch = torch.from_numpy(np.stack(squares[start : start + 20])).permute(0, 3, 1, 2).float() / 255
-        out = attack_rate(rate, batch, eps / 255).permute(0, 2, 3, 1).numpy()
-        found.extend(np.rint(255 * out).astype(np.uint8))
+        originals = np.stack(squares[start : start + 20])
+        batch = torch.from_numpy(originals).permute(0, 3, 1, 2).float() / 255
+        answers = torch.tensor(labels[start : start + 20])
+        found.extend(to_uint8(THREATS["pgd_e"](target, batch, answers, eps / 255), originals, eps / 255))
     return found
 
 
@@ -90,8 +93,8 @@ def run(
     samples = labelled(data)[:limit]
     squares = [bundle.manifest.preprocess.square(sample.image()) for sample in samples]
     labels = [int(sample.label or 0) for sample in samples]
-    rate, tail = FactorizedRate(bundle), Tail(bundle, options)
-    inputs = {"clean": squares} | {f"PGD-E {e}/255": attacked(squares, rate, e) for e in eps}
+    target, tail = Target.open(bundle), Tail(bundle, options)
+    inputs = {"clean": squares} | {f"PGD-E {e}/255": attacked(squares, labels, target, e) for e in eps}
     heads = senders(bundle_name, options)
     clean, _ = measure(squares, labels, *heads["undefended"], tail)
     rows = []

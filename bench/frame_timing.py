@@ -116,14 +116,14 @@ def measure_bundle(
     advance: Callable[[str], object],
 ) -> Result:
     """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them)."""
-    heads = {variant.defence: Head(bundle, engine, defence=variant.defence) for variant in VARIANTS}
+    heads = {variant.guard: Head(bundle, engine, guard=variant.guard) for variant in VARIANTS}
     tail, network = Tail(bundle, engine), Unquantised(bundle, engine)
     prepare = bundle.manifest.preprocess.square
     measurements, baselines = [], []
     for name, image in chosen:
         for variant in VARIANTS:
             advance(f"{name}, {variant.name}")
-            head = heads[variant.defence]
+            head = heads[variant.guard]
             measurements.append(measure_variant(head, tail, (name, image), variant, runs, link))
             if variant is CLEAN:
                 target = measurements[-1].bytes

@@ -129,8 +129,8 @@ def _defence(result: Result) -> Table:
 
 def _defence_in_words() -> str:
     (_, defended), *_ = TWINS
-    assert defended.defence is not None
-    solver = defended.defence.solver()
+    assert defended.guard is not None
+    solver = defended.guard.defence.solver()
     return f"{solver.mode}, weight {solver.weight:g}"
 
 

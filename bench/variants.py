@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.defence import Defence
+from runtime.guard import Guard
 
 Image = NDArray[np.uint8]
 NOISE = 4  # of 255
@@ -25,13 +25,13 @@ class Variant:
 
     about: what it is, for the reader of a table; empty where there is nothing to say.
     disturb: uint8 (size, size, 3), seed -> uint8 of the same shape; None leaves the photo alone.
-    defence: what the head does against it; None sends the frame as it is.
+    guard: what the head does against it; None sends the frame as it is.
     """
 
     name: str
     about: str = ""
     disturb: Callable[[Image, int], Image] | None = None
-    defence: Defence | None = None
+    guard: Guard | None = None
 
     @property
     def key(self) -> str:
@@ -47,5 +47,7 @@ def sign_noise(square: Image, seed: int, amplitude: int = NOISE) -> Image:
 
 CLEAN = Variant("clean")
 INPUTS = (CLEAN, Variant("noise", f"+-{NOISE} of 255, at random", sign_noise))
-TWINS = tuple((plain, replace(plain, name=f"{plain.name}+defended", defence=Defence())) for plain in INPUTS)
+TWINS = tuple(
+    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in INPUTS
+)
 VARIANTS = tuple(variant for twins in TWINS for variant in twins)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from native_denoise.modes import MODES
+from native_denoise.modes import MODES as DENOISERS
 from runtime.bundle import DEFAULT, Bundle, installed, load
 from runtime.defence import Defence
 from runtime.errors import BundleError, RateholdError
+from runtime.guard import MODES, Guard
 from runtime.head import Head, HeadReport
 from runtime.packet import Packet
 from runtime.preprocess import read_image
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="where the packet goes"
     )
     encode.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
-    _add_defence(encode)
+    _add_guard(encode)
     decode = _command(commands, "decode", "a packet -> the five likeliest classes", _decode)
     inspect = _command(commands, "inspect", "a packet's header, and its size by stream", _inspect)
     for command in (decode, inspect):
@@ -55,16 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_defence(encode: argparse.ArgumentParser) -> None:
-    encode.add_argument("--defend", action="store_true", help="denoise the image before it is sent")
+def _add_guard(encode: argparse.ArgumentParser) -> None:
+    encode.add_argument("--guard", choices=MODES, default="auto", help="which frames to defend")
     encode.add_argument(
-        "--mode", choices=MODES, default=argparse.SUPPRESS, help=f"of --defend (default: {Defence().mode})"
-    )
+        "--budget", type=int, default=argparse.SUPPRESS, metavar="BYTES",
+        help="most bytes of the packet, header included (default: no limit)",
+    )  # fmt: skip
+    encode.add_argument(
+        "--mode", choices=DENOISERS, default=argparse.SUPPRESS,
+        help=f"of the denoiser (default: {Defence().mode})",
+    )  # fmt: skip
     encode.add_argument(
         "--weight", type=float, default=argparse.SUPPRESS, metavar="LAMBDA",
-        help="of --defend: larger smooths more "
-        f"(default: {', '.join(f'{Defence(mode).solver().weight:g} for {mode}' for mode in MODES)})",
+        help="of the denoiser: larger smooths more "
+        f"(default: {', '.join(f'{Defence(mode).solver().weight:g} for {mode}' for mode in DENOISERS)})",
     )  # fmt: skip
+    encode.add_argument(
+        "--rate-control", type=float, default=argparse.SUPPRESS, metavar="LAMBDA",
+        help="of the defended latent, in squared steps a bit: larger sends fewer bytes "
+        f"(default: {Defence().rate_control:g})",
+    )  # fmt: skip
+    encode.add_argument("--explain", action="store_true", help="what the guard did, and why")
     encode.set_defaults(usage_error=encode.error)
 
 
@@ -77,30 +89,48 @@ def _command(commands, name, text, run) -> argparse.ArgumentParser:  # type: ign
 
 
 def _encode(options: argparse.Namespace) -> None:
-    defence = _defence(options)
+    guard = _guard(options)
     image = read_image(options.image)
-    head = Head(load(options.bundle), defence=defence)
+    head = Head(load(options.bundle), guard=guard)
     data = head.encode(image).to_bytes()
     options.output.write_bytes(data)
     assert head.report is not None
-    print(f"{options.output}: {len(data)} bytes of {options.bundle}", file=sys.stderr)
-    if head.report.before is not None:
-        before, after = (latent.expected_bits / 8 for latent in (head.report.before, head.report.latent))
-        print(f"bytes of information: {before:.0f}, defended {after:.0f}", file=sys.stderr)
-    _print_times(head.report)
+    done = f", {head.report.decision.rung}" if head.report.decision.rung != "plain" else ""
+    print(f"{options.output}: {len(data)} bytes of {options.bundle}{done}", file=sys.stderr)
+    if options.explain:
+        _explain(head.report)
 
 
-def _defence(options: argparse.Namespace) -> Defence | None:
-    """How to defend, or None; a usage error when it is said how, but not that."""
-    chosen = {name: value for name, value in vars(options).items() if name in ("mode", "weight")}
-    if chosen and not options.defend:
-        options.usage_error(f"--{next(iter(chosen))} says how to defend: add --defend")
-    return Defence(**chosen) if options.defend else None
+def _guard(options: argparse.Namespace) -> Guard:
+    """How to guard; a usage error when it is said how to defend, and that never."""
+    given = vars(options)
+    chosen = {name: given[name] for name in ("mode", "weight", "rate_control") if name in given}
+    if chosen and options.guard == "never":
+        option = next(iter(chosen)).replace("_", "-")
+        options.usage_error(f"--{option} says how to defend: it needs --guard auto or always")
+    return Guard(options.guard, Defence(**chosen), given.get("budget"))
 
 
-def _print_times(report: HeadReport) -> None:
-    stages = ", ".join(f"{stage} {1e3 * seconds:.1f}" for stage, seconds in report.seconds.items())
-    print(f"milliseconds (first frame, nothing warmed up): {stages}", file=sys.stderr)
+def _explain(report: HeadReport) -> None:
+    """The decision, one plain line each, on stdout."""
+    decision = report.decision
+    expected = decision.expected_bits_before
+    assert expected is not None  # only a mask of earlier frames saves the first look
+    score = "not asked for" if decision.score is None else f"{decision.score:+.3f}, above 0 is suspicious"
+    budget = "none" if decision.budget is None else f"{decision.budget} bytes"
+    lines = {
+        "guard": decision.mode,
+        "score": score,
+        "expected": f"{expected / 8:.0f} bytes, sent {decision.expected_bits / 8:.0f}",
+        "rung": decision.rung,
+        "rate": f"lambda {decision.rate_weight:.3g}",
+        "packet": f"{decision.bytes} bytes, budget {budget}",
+    }
+    for name, text in lines.items():
+        print(f"{name:<16} {text}")
+    for stage, seconds in report.seconds.items():
+        print(f"{stage:<16} {1e3 * seconds:8.2f} ms")
+    print(f"{'together':<16} {1e3 * sum(report.seconds.values()):8.2f} ms, nothing warmed up")
 
 
 def _decode(options: argparse.Namespace) -> None:

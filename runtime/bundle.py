@@ -5,6 +5,8 @@
         head.onnx        image -> y (and z)
         prior.npz        coding tables (integers), basis energy, exact h_s
         h_s.onnx         the exact h_s as a graph (MSHP only)
+        shield.onnx      image -> y (and z) of a frame that is defended (robust bundles only)
+        guard.npz        what makes a frame suspicious (robust bundles only)
     shared/              files that several bundles use: restore, tail, labels, scale tables
 
 Nothing in it is executed or unpickled. Its identity is the SHA-256 of the manifest, so two bundles with
@@ -61,7 +63,9 @@ class Manifest:
         latent, hyper: shape (channels, height, width) of y and of z; z is None for ``fp``.
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
-        files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known.
+        files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
+            optional ``shield``, a second head for defended frames, with the inputs and outputs of ``head``;
+            optional ``guard``, float32 ``weights`` (C,) and ``bias`` () of ``runtime.guard.Discriminant``.
         provenance: how and from what the bundle was made.
     """
 

@@ -1,8 +1,11 @@
 """The defence: smooth the image where the entropy model expects little, then look at it again.
 
-    prepared image --head, prior--> likelihood map --soft mask--> TV denoising --head, prior--> what is sent
+    prepared image --head, prior--> likelihood map --soft mask--> TV denoising
+                   --shield, prior--> rate control --> what is sent
 
-``Defence`` says how, ``Defender`` does it for the frames of one Head. See docs/denoise.md.
+The second look is the *shield*'s, a head that was trained on disturbed images, where the bundle has one, else
+the head's again. ``Defence`` says how, ``Defender`` masks and denoises the frames of one Head; which frames,
+``runtime.guard`` decides. See docs/denoise.md.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from native_denoise import DenoiseError, MaskMemory, Settings, denoise_planar, settings, soft_mask
 from runtime.errors import DefenceError
 from runtime.latent import Latent
+from runtime.rate_control import MAX_WEIGHT
 
 WEIGHT, ITERATIONS = 0.05, 30
 """Of ``descent`` when none are given: half of the paper's smoothing, in less than a third of its steps."""
@@ -36,7 +40,9 @@ class Defence:
         1/255, or as close as ``iterations`` steps come where they are given.
     stretch, power, threshold: variants of the soft mask (``native_denoise.mask``).
     reuse_mask: for video: the mask comes from the frames before (``native_denoise.MaskMemory``), so that only
-        the first frame pays for a head pass of its own.
+        the first frame pays for a head pass of its own. Only where every frame is defended.
+    rate_control: lambda >= 0 of ``runtime.rate_control`` on the defended latent, in squared steps a bit;
+        larger sends fewer bytes; 0 rounds.
     """
 
     mode: str = "descent"
@@ -47,6 +53,7 @@ class Defence:
     power: float = 1.0
     threshold: float | None = None
     reuse_mask: bool = False
+    rate_control: float = 0.0
 
     def __post_init__(self) -> None:
         with _errors_of_defence():
@@ -54,6 +61,10 @@ class Defence:
             soft_mask(np.ones((1, 1)), (1, 1), **self.mask_variant())
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise DefenceError(f"threshold must be a likelihood from 0 to 1, not {self.threshold!r}")
+        if not 0 <= self.rate_control <= MAX_WEIGHT:
+            raise DefenceError(
+                f"rate_control must be a number from 0 to {MAX_WEIGHT:g}, not {self.rate_control!r}"
+            )
 
     def solver(self) -> Settings:
         """What the denoiser is told, complete with the mode's defaults."""

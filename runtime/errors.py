@@ -6,7 +6,8 @@
     ├── EngineError           a graph did not do what its bundle says
     │   └── EngineUnavailable an engine or a provider is not installed (the message says how to install it)
     ├── CoderError            a coder backend is not installed, or its tables are not coding tables
-    ├── DefenceError          settings of the denoiser or its mask that make no sense
+    ├── DefenceError          settings of the guard, the denoiser or its mask that make no sense
+    ├── BudgetError           fewer bytes than the bundle needs for any frame at all
     └── PacketError           bytes that are not a packet
         ├── PacketFormatError     magic, version, flags or lengths are wrong
         ├── PacketTruncated       bytes are missing
@@ -44,7 +45,11 @@ class CoderError(RateholdError):
 
 
 class DefenceError(RateholdError):
-    """Settings of the denoiser or its mask that make no sense."""
+    """Settings of the guard, the denoiser or its mask that make no sense."""
+
+
+class BudgetError(RateholdError):
+    """A budget that a bundle cannot promise to keep; the message names the least that it can."""
 
 
 class PacketError(RateholdError):

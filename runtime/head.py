@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.budget import Attempt, controlled, emptied, fitting
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.coder import Backend, open_coder
-from runtime.defence import Defence, Defender
-from runtime.engines import EngineOptions, open_engine
-from runtime.errors import BundleError
+from runtime.defence import Defender
+from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.errors import BudgetError, BundleError, EngineError
+from runtime.guard import Counters, Decision, Guard, Watch, open_score
 from runtime.latent import Latent
 from runtime.packet import Flags, Packet, symbol_checksum
 from runtime.prior import open_prior
@@ -23,30 +26,54 @@ class HeadReport:
     """What the head did with one frame.
 
     latent: streams, expected bits and likelihood map of what was sent.
-    seconds: wall time by stage, in order: preprocess, head, prior, encode; of a defended frame preprocess,
-        head, prior, mask, denoise, head_defended, prior_defended, encode, without the first head and prior
-        where the mask came from the frames before.
+    seconds: wall time by stage, the first that ran first: preprocess, head, prior; guard in mode ``auto``;
+        of a defended frame mask, denoise, head_defended, prior_defended, without the first head and prior
+        where the mask came from the frames before; rate_control where there was any; encode.
     stream_bits: bits that each stream took in the payload.
-    before: of a defended frame the latent that it had before it was denoised: ``before.expected_bits`` is
-        what it would have cost. None where nothing was denoised or the mask came from the frames before.
+    decision: what the guard did, and why.
+    before: the latent of the first pass where something else was sent: ``before.expected_bits`` is what the
+        frame would have cost. None where it was sent as it was, or the mask came from the frames before.
     """
 
     latent: Latent
     seconds: dict[str, float]
     stream_bits: dict[str, int]
+    decision: Decision
     before: Latent | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One pass of a graph and the prior: what the graph returned, and what the prior makes of it."""
+
+    outputs: list[NDArray[np.float32]]
+    latent: Latent
+
+
+@dataclass
+class Frame:
+    """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it."""
+
+    prepared: NDArray[np.float32]
+    clock: Clock
+    mask: NDArray[np.float32] | None = None
+    first: Look | None = None
 
 
 class Head:
     """Opens a bundle's device half once, then encodes frames.
 
-    Not thread-safe: ``report`` describes the last frame. Use one Head a thread.
+    Not thread-safe: ``report`` describes the last frame, ``counters`` all of them. Use one Head a thread.
 
     Args:
         bundle: as ``runtime.bundle.load`` returns it.
         options: engine and threads.
         coder: entropy-coder backend.
-        defence: how to denoise every frame before it is sent; None sends frames as they are.
+        guard: which frames to defend, how, and the most bytes of a packet; None sends frames as they are.
+
+    Raises:
+        BundleError: parts of the bundle do not fit together.
+        BudgetError: the guard's budget is smaller than this bundle can keep for every frame.
     """
 
     def __init__(
@@ -54,34 +81,51 @@ class Head:
         bundle: Bundle,
         options: EngineOptions | None = None,
         coder: Backend = "auto",
-        defence: Defence | None = None,
+        guard: Guard | None = None,
     ):
         options = options or EngineOptions()
-        self.bundle = bundle
+        self.bundle, self.guard = bundle, guard or Guard("never")
         self.report: HeadReport | None = None
+        self.counters = Counters()
         self._prepare = bundle.manifest.preprocess
         self._engine = open_engine(bundle.path("head"), options)
         self._prior = open_prior(bundle, options)
         self._coder = open_coder(coder)
         self._energy = _energy(bundle)
-        self._defender = Defender(defence, self._prepare.size, options.threads) if defence else None
+        self._score = open_score(bundle) if self.guard.mode == "auto" else None
+        self._watch = Watch(self.guard.hold)
+        self._defender: Defender | None = None
+        if self.guard.mode != "never":
+            self._defender = Defender(self.guard.defence, self._prepare.size, options.threads)
+            self._shield = self._open_shield(options)
+        if self.guard.budget is not None:
+            self._empty = self._open_budget(self.guard.budget)
 
     def encode(self, image: NDArray[np.uint8]) -> Packet:
         """Encode one frame, uint8 (H, W, 3) of any size (or grey, or RGBA); ``report`` then says how it went.
 
         Raises ImageError when it is not an image and EngineError when the graph fails.
         """
-        clock = Clock()
-        prepared = self._prepare(image)
-        clock.lap("preprocess")
-        if self._defender is None:
-            before, latent, flags = None, self._look(prepared, clock), Flags.NONE
-        else:
-            before, latent = self._defend(self._defender, prepared, clock)
-            flags = Flags.DENOISED
-        packet, stream_bits = self._pack(latent, flags)
-        clock.lap("encode")
-        self.report = HeadReport(latent, clock.seconds, stream_bits, before)
+        frame = self._open_frame(image)
+        score = self._suspicion(frame)
+        suspicious = score is not None and score > 0
+        held = self._watch.holds(suspicious)
+        defend = suspicious or held or self.guard.mode == "always"
+        for rejected, attempt in enumerate(self._ladder(frame, defend)):  # noqa: B007 (counted after the loop)
+            if Flags.RATE_CONTROLLED in attempt.flags:
+                frame.clock.lap("rate_control")
+            packet, stream_bits = self._pack(attempt.latent, attempt.flags)
+            frame.clock.lap("encode")
+            if self.guard.budget is None or packet.size <= self.guard.budget:
+                break
+        first = frame.first.latent if frame.first else None
+        decision = Decision(
+            self.guard.mode, attempt.rung, score, suspicious, held, Flags.DENOISED in attempt.flags,
+            attempt.rate_weight, packet.size, self.guard.budget, first, attempt.latent,
+        )  # fmt: skip
+        self.counters = self.counters.plus(decision, over_budget=rejected > 0)
+        before = None if first is attempt.latent else first
+        self.report = HeadReport(attempt.latent, frame.clock.seconds, stream_bits, decision, before)
         return packet
 
     def analyse(self, image: NDArray[np.uint8]) -> Latent:
@@ -89,39 +133,75 @@ class Head:
         return self._latent(self._engine.run(self._prepare(image)))
 
     def warm_up(self) -> None:
-        """Encode a frame of noise, so that the first real one does not pay for compilation and allocation."""
-        size = self._prepare.size
-        self.encode(np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8))
+        """Encode a frame of noise, defended too where frames may be, so that the first real one does not pay
+        for compilation and allocation. It is not counted.
+        """
+        size, counters = self._prepare.size, self.counters
+        noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        self.encode(noise)
+        if self._defender is not None:
+            self._defended(self._defender, self._open_frame(noise))
         self.forget()
+        self.counters = counters
 
     def forget(self) -> None:
-        """Forget the frames before, as at a cut; only a defence that reuses masks remembers any."""
+        """Forget the frames before, as at a cut: that one was suspicious, and the masks that are reused."""
+        self._watch.forget()
         if self._defender is not None:
             self._defender.forget()
 
-    def _look(self, prepared: NDArray[np.float32], clock: Clock, suffix: str = "") -> Latent:
-        """One pass of head and prior."""
-        outputs = self._engine.run(prepared)
+    def _open_frame(self, image: NDArray[np.uint8]) -> Frame:
+        clock = Clock()
+        frame = Frame(self._prepare(image), clock)
+        clock.lap("preprocess")
+        if self._defender is not None:
+            frame.mask = self._defender.recall_mask()
+        if frame.mask is None:
+            frame.first = self._look(self._engine, frame.prepared, clock)
+        return frame
+
+    def _suspicion(self, frame: Frame) -> float | None:
+        if self._score is None or frame.first is None:
+            return None
+        score = self._score(frame.first.latent)
+        frame.clock.lap("guard")
+        return score
+
+    def _ladder(self, frame: Frame, defend: bool) -> Iterator[Attempt]:
+        """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last."""
+        look, flags, weight = frame.first, Flags.NONE, 0.0
+        if look is not None and not defend:
+            yield Attempt("plain", look.latent)
+        if self._defender is not None:
+            look, flags = self._defended(self._defender, frame), Flags.DENOISED
+            weight = self.guard.defence.rate_control
+            yield controlled(Attempt("defended", look.latent, flags), weight)
+        assert look is not None and self.guard.budget is not None  # without a budget one of these was sent
+        yield from fitting(Attempt("rate_controlled", look.latent, flags, weight), self.guard.budget)
+        if len(look.outputs) > 1:
+            y, z = look.outputs
+            without_z = self._latent([y, np.zeros_like(z)])
+            yield from fitting(Attempt("without_z", without_z, flags, weight), self.guard.budget)
+        yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
+
+    def _look(self, engine: Engine, prepared: NDArray[np.float32], clock: Clock, suffix: str = "") -> Look:
+        outputs = engine.run(prepared)
         clock.lap(f"head{suffix}")
         latent = self._latent(outputs)
         clock.lap(f"prior{suffix}")
-        return latent
+        return Look(outputs, latent)
 
-    def _defend(
-        self, defender: Defender, prepared: NDArray[np.float32], clock: Clock
-    ) -> tuple[Latent | None, Latent]:
-        """The latent before denoising, None where the mask did not need it, and the one after it."""
-        before = None
-        mask = defender.recall_mask()
-        if mask is None:
-            before = self._look(prepared, clock)
-            mask = defender.mask(before)
-        clock.lap("mask")
-        calm = defender.denoise(prepared, mask)
-        clock.lap("denoise")
-        latent = self._look(calm, clock, "_defended")
-        defender.remember(latent)
-        return before, latent
+    def _defended(self, defender: Defender, frame: Frame) -> Look:
+        """A second look, at the denoised frame."""
+        if frame.first is not None:
+            frame.mask = defender.mask(frame.first.latent)
+        assert frame.mask is not None
+        frame.clock.lap("mask")
+        calm = defender.denoise(frame.prepared, frame.mask)
+        frame.clock.lap("denoise")
+        look = self._look(self._shield, calm, frame.clock, "_defended")
+        defender.remember(look.latent)
+        return look
 
     def _latent(self, outputs: list[NDArray[np.float32]]) -> Latent:
         return Latent(self._prior.code(*outputs), self._energy, self.bundle.manifest.latent)
@@ -135,6 +215,34 @@ class Head:
             encoder.push(stream.symbols, stream.index, stream.tables)
             stream_bits[stream.name] = encoder.bits - before
         return Packet(self.bundle.id, flags, encoder.finish()), stream_bits
+
+    def _open_shield(self, options: EngineOptions) -> Engine:
+        """The graph of the second look, tried once: the bundle's shield, or the head where it has none."""
+        if "shield" not in self.bundle.manifest.files:
+            return self._engine
+        shield, head = open_engine(self.bundle.path("shield"), options), self._engine
+        if (shield.inputs, shield.outputs) == (head.inputs, head.outputs):
+            try:
+                self._latent(shield.run(*(np.zeros(shape, np.float32) for _, shape in shield.inputs)))
+                return shield
+            except EngineError as error:
+                raise BundleError(f"bundle {self.bundle.manifest.name}: its shield: {error}") from error
+        raise BundleError(
+            f"bundle {self.bundle.manifest.name}: its shield takes {shield.inputs} and returns "
+            f"{shield.outputs}, its head {head.inputs} and {head.outputs}"
+        )
+
+    def _open_budget(self, budget: int) -> Latent:
+        """The emptiest latent, which every frame has. Raises BudgetError where even that is too large."""
+        shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
+        empty = emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
+        least = self._pack(empty)[0].size
+        if least > budget:
+            raise BudgetError(
+                f"bundle {self.bundle.manifest.name} cannot keep a budget of {budget} bytes for every frame: "
+                f"the least is {least}"
+            )
+        return empty
 
 
 def _energy(bundle: Bundle) -> NDArray[np.float32]:

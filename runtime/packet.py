@@ -56,6 +56,11 @@ class Packet:
     flags: Flags
     payload: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of the packet as it is sent, header and CRC included."""
+        return MIN_PACKET - 1 + len(_varint(len(self.payload))) + len(self.payload)
+
     def to_bytes(self) -> bytes:
         """The packet as it is sent: ``len(payload)`` + 17 to 20 bytes.
 

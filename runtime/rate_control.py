@@ -63,7 +63,7 @@ class RateControl:
         return self._bits_of_zeros + float(self._cheapest(weight, self._bits).sum(dtype=np.float64))
 
     def least_weight(self, bits: float) -> float | None:
-        """The least weight, to ``PRECISION``, whose symbols have at most so many bits; None: there is none."""
+        """The least weight, to ``PRECISION``, whose symbols have at most ``bits``; None where none has."""
         if self.bits(0.0) <= bits:
             return 0.0
         low, high = MIN_WEIGHT, MAX_WEIGHT

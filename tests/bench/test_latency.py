@@ -18,8 +18,8 @@ from bench.frame_timing import (
 )
 from bench.variants import INPUTS, VARIANTS, sign_noise
 from runtime.bundle import load
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
+from runtime.guard import Guard
 from runtime.head import Head
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 
@@ -53,7 +53,7 @@ def test_bytes_are_those_of_the_packet(folder, result):
 
 
 def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
-    plain, defended = Head(load(folder)), Head(load(folder), defence=Defence())
+    plain, defended = Head(load(folder)), Head(load(folder), guard=Guard("always"))
     image = tiny_images(1)[0]
     disturbed = sign_noise(plain.bundle.manifest.preprocess.square(image), 0)
     sizes = {m.variant: m.bytes for m in result.measurements if m.photo == "photo 0"}

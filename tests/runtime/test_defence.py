@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from native_denoise import MaskMemory, denoise_planar, settings, soft_mask
-from runtime.__main__ import main
 from runtime.bundle import Bundle, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import DefenceError, EngineError, RateholdError
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.latent import Latent
 from runtime.packet import Flags
@@ -46,6 +46,10 @@ def noisy(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
         np.clip(image + n, 0, 255).astype(np.uint8)
         for image, n in zip(tiny_images(count, seed), noise, strict=True)
     ]
+
+
+def always(defence: Defence) -> Guard:
+    return Guard("always", defence)
 
 
 class ByHand:
@@ -94,7 +98,7 @@ def test_symbols_are_those_of_the_image_denoised_by_hand(
     defence: Defence, prior: str, tiny_bundles: dict[str, Path]
 ) -> None:
     bundle = load(tiny_bundles[prior])
-    head, by_hand, tail = Head(bundle, ONE, defence=defence), ByHand(bundle), Tail(bundle, ONE)
+    head, by_hand, tail = Head(bundle, ONE, guard=always(defence)), ByHand(bundle), Tail(bundle, ONE)
     changed = False
     for image in noisy(4):
         packet = head.encode(image)
@@ -116,7 +120,7 @@ def test_symbols_are_those_of_the_image_denoised_by_hand(
 @pytest.mark.parametrize("mode", ["rof", "descent", "released"])
 def test_without_weight_only_the_flag_differs(mode: str, prior: str, tiny_bundles: dict[str, Path]) -> None:
     bundle = load(tiny_bundles[prior])
-    plain, defended = Head(bundle, ONE), Head(bundle, ONE, defence=Defence(mode, weight=0.0))
+    plain, defended = Head(bundle, ONE), Head(bundle, ONE, guard=always(Defence(mode, weight=0.0)))
     for image in noisy(5):
         packet, other = plain.encode(image), defended.encode(image)
         assert (packet.flags, other.flags) == (Flags.NONE, Flags.DENOISED)
@@ -124,7 +128,7 @@ def test_without_weight_only_the_flag_differs(mode: str, prior: str, tiny_bundle
 
 
 def test_denoising_takes_the_bits_of_noise_away(tiny_bundles: dict[str, Path]) -> None:
-    head = Head(load(tiny_bundles["fp"]), ONE, defence=Defence(weight=0.2))
+    head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence(weight=0.2)))
     for image in noisy(5):
         head.encode(image)
         assert head.report is not None and head.report.before is not None
@@ -133,7 +137,7 @@ def test_denoising_takes_the_bits_of_noise_away(tiny_bundles: dict[str, Path]) -
 
 def test_the_callers_image_is_never_altered(tiny_bundles: dict[str, Path]) -> None:
     """Not even one that needs no resizing, nor one that may not be written."""
-    head = Head(load(tiny_bundles["fp"]), ONE, defence=Defence(weight=0.5, reuse_mask=True))
+    head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence(weight=0.5, reuse_mask=True)))
     for image in (*noisy(2), np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)):
         kept = image.copy()
         image.setflags(write=False)
@@ -147,7 +151,7 @@ def test_stages_of_a_defended_frame_in_order(tiny_bundles: dict[str, Path]) -> N
     plain.encode(image)
     assert plain.report is not None and plain.report.before is None
     for reuse_mask, second in ((False, FIRST_PASS), (True, ["preprocess", "mask"])):
-        head = Head(load(tiny_bundles["fp"]), ONE, defence=Defence(reuse_mask=reuse_mask))
+        head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence(reuse_mask=reuse_mask)))
         for expected in (FIRST_PASS, second):
             head.encode(image)
             assert head.report is not None
@@ -158,7 +162,7 @@ def test_stages_of_a_defended_frame_in_order(tiny_bundles: dict[str, Path]) -> N
 def test_reports_of_earlier_frames_stay_as_they_were(tiny_bundles: dict[str, Path]) -> None:
     """The defence works in buffers of its own; what it reports is not in them."""
     bundle = load(tiny_bundles["mshp"])
-    head = Head(bundle, ONE, defence=Defence())
+    head = Head(bundle, ONE, guard=always(Defence()))
     first, second = noisy(2)
     head.encode(first)
     report = head.report
@@ -175,7 +179,7 @@ def test_a_reused_mask_is_that_of_the_frames_before(
 ) -> None:
     bundle = load(tiny_bundles[prior])
     defence = Defence(weight=0.2, reuse_mask=True, **variant)
-    head, by_hand, memory = Head(bundle, ONE, defence=defence), ByHand(bundle), MaskMemory()
+    head, by_hand, memory = Head(bundle, ONE, guard=always(defence)), ByHand(bundle), MaskMemory()
     differs = False
     for image in noisy(5, seed=2):
         head.encode(image)
@@ -188,7 +192,7 @@ def test_a_reused_mask_is_that_of_the_frames_before(
 
 def test_warm_up_and_forget_leave_no_mask_behind(tiny_bundles: dict[str, Path]) -> None:
     bundle, image = load(tiny_bundles["fp"]), noisy(1)[0]
-    head = Head(bundle, ONE, defence=Defence(reuse_mask=True))
+    head = Head(bundle, ONE, guard=always(Defence(reuse_mask=True)))
     for forget in (head.warm_up, head.forget):
         forget()
         head.encode(image)
@@ -200,7 +204,7 @@ def test_warm_up_and_forget_leave_no_mask_behind(tiny_bundles: dict[str, Path]) 
 def test_a_frame_that_fails_leaves_the_memory_usable(
     tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = Head(load(tiny_bundles["fp"]), ONE, defence=Defence(reuse_mask=True))
+    head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence(reuse_mask=True)))
     image = noisy(1)[0]
     head.encode(image)
     with monkeypatch.context() as patch:
@@ -234,37 +238,7 @@ def test_settings_that_make_no_sense_are_said_at_once(wrong: dict[str, float], m
 
 
 def test_the_denoisers_errors_are_ours(tiny_bundles: dict[str, Path]) -> None:
-    head = Head(load(tiny_bundles["fp"]), ONE, defence=Defence())
+    head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence()))
     assert head._defender is not None
     with pytest.raises(DefenceError, match="does not fit"):
         head._defender.denoise(np.zeros((1, 3, SIZE, SIZE), np.float32), np.ones((3, 3), np.float32))
-
-
-def test_command_line(
-    tmp_path: Path, tiny_bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    from PIL import Image
-
-    photo, packet, folder = tmp_path / "photo.png", tmp_path / "x.rh", tiny_bundles["mshp"]
-    image = noisy(1)[0]
-    Image.fromarray(image).save(photo)
-    encode = ["encode", str(photo), "-o", str(packet), "--bundle", str(folder)]
-    for arguments, defence in (
-        (["--defend"], Defence()),
-        (["--defend", "--mode", "descent", "--weight", "0.3"], Defence("descent", weight=0.3)),
-    ):
-        assert main(encode + arguments) == 0
-        assert packet.read_bytes() == Head(load(folder), defence=defence).encode(image).to_bytes()
-        shown = capsys.readouterr().err
-        assert "bytes of information" in shown and "head_defended" in shown
-        assert main(["inspect", str(packet), "--bundle", str(folder)]) == 0
-        assert "flags    DENOISED" in capsys.readouterr().out
-    assert main([*encode, "--defend", "--weight", "-1"]) == 1
-    assert (
-        capsys.readouterr().err
-        == "ratehold: DefenceError: weight must be a number from 0 to 1e+06, not -1.0\n"
-    )
-    with pytest.raises(SystemExit) as stop:
-        main([*encode, "--weight", "0.1"])
-    assert stop.value.code == 2
-    assert "add --defend" in capsys.readouterr().err

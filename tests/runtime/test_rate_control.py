@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,7 +77,7 @@ def test_bits_are_those_of_the_symbols_and_fall_with_the_weight(
     for weight, expected in zip(sorted(weights), bits, strict=True):
         information = tables.information_bits(control.symbols(weight), index).sum(dtype=np.float64)
         assert expected == pytest.approx(float(information), abs=1e-3)
-    assert all(b <= a + 1e-3 for a, b in zip(bits, bits[1:], strict=False))
+    assert all(b <= a + 1e-3 for a, b in pairwise(bits))
 
 
 @given(residuals(), st.floats(0, 1.2))

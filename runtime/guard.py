@@ -1,0 +1,215 @@
+"""The guard: which frames are defended, and what is given up so that a packet keeps its budget.
+
+    first pass --score--> calm: send as it is          suspicious, or shortly after: defend
+    over budget?          defend  >  rate control of y  >  z all zero, then the same  >  y all zero too
+
+The score needs nothing but the bits of y, which the likelihood map is made of as well. ``Guard`` says what is
+wanted, ``Decision`` what was done with one frame and why; the steps themselves are in ``runtime.head``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Bundle
+from runtime.defence import Defence
+from runtime.errors import BundleError, DefenceError
+from runtime.latent import Latent
+
+Mode = Literal["never", "always", "auto"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+Rung = Literal["plain", "defended", "rate_controlled", "without_z", "empty"]
+"""Where the ladder ended: sent as it was; defended; y rate-controlled to fit the budget, after the defence if
+there is one; z all zero and y rate-controlled; all symbols zero."""
+
+Score = Callable[[Latent], float]
+"""Suspicion of a first pass; above 0 is suspicious."""
+
+QUANTILE = 0.99
+"""Of the bits of clean frames: the threshold where a bundle has no discriminant."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a Head is to guard against. Raises DefenceError for what makes no sense.
+
+    mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
+    defence: how frames are defended.
+    budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
+    hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
+    """
+
+    mode: Mode = "auto"
+    defence: Defence = field(default_factory=Defence)
+    budget: int | None = None
+    hold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise DefenceError(f"unknown guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
+        if self.budget is not None and not (isinstance(self.budget, int) and self.budget > 0):
+            raise DefenceError(f"budget must be a whole number of bytes above 0, not {self.budget!r}")
+        if not (isinstance(self.hold, int) and self.hold >= 0):
+            raise DefenceError(f"hold must be a whole number of frames, not {self.hold!r}")
+        if self.defence.reuse_mask and self.mode != "always":
+            raise DefenceError(
+                f"reuse_mask saves the first pass, which guard mode {self.mode!r} needs: use 'always'"
+            )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the guard did with one frame, and why.
+
+    mode: as in ``Guard``.
+    rung: where the ladder ended; without a budget ``plain`` or ``defended``.
+    score: suspicion of the first pass, above 0 is suspicious; None but in mode ``auto``.
+    suspicious, held: the score said so; it is calm, but follows a suspicious frame by at most ``hold``.
+    defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
+    rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
+    bytes: of the packet, header included.
+    budget: as in ``Guard``.
+    first: latent of the first pass; None where a mask of earlier frames saved it.
+    sent: latent in the packet.
+    """
+
+    mode: Mode
+    rung: Rung
+    score: float | None
+    suspicious: bool
+    held: bool
+    defended: bool
+    rate_weight: float
+    bytes: int
+    budget: int | None
+    first: Latent | None = field(repr=False, compare=False)
+    sent: Latent = field(repr=False, compare=False)
+
+    @property
+    def expected_bits_before(self) -> float | None:
+        """Information content of the frame as it came; None where nobody looked at it."""
+        return None if self.first is None else self.first.expected_bits
+
+    @property
+    def expected_bits(self) -> float:
+        """Information content of what was sent."""
+        return self.sent.expected_bits
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Frames of one Head since it was opened, those of its warm-up left out.
+
+    frames: encoded.
+    suspicious, held, defended: as in ``Decision``.
+    rate_controlled: with a rate weight above 0, or on a rung below.
+    over_budget: that would have been over the budget as the mode alone sends them.
+
+    A frame is never refused for its size: the emptiest packet is the same for all of them, so a budget that
+    cannot be kept is refused when the Head opens.
+    """
+
+    frames: int = 0
+    suspicious: int = 0
+    held: int = 0
+    defended: int = 0
+    rate_controlled: int = 0
+    over_budget: int = 0
+
+    def plus(self, decision: Decision, over_budget: bool) -> Counters:
+        """The counters after one more frame."""
+        controlled = decision.rate_weight > 0 or decision.rung in ("rate_controlled", "without_z", "empty")
+        return Counters(
+            self.frames + 1,
+            self.suspicious + decision.suspicious,
+            self.held + decision.held,
+            self.defended + decision.defended,
+            self.rate_controlled + controlled,
+            self.over_budget + over_budget,
+        )
+
+
+class Watch:
+    """Remembers suspicion over the frames of a video."""
+
+    def __init__(self, hold: int):
+        self._hold, self._left = hold, 0
+
+    def holds(self, suspicious: bool) -> bool:
+        """Take the next frame: whether it is calm but still to be defended."""
+        held = not suspicious and self._left > 0
+        self._left = self._hold if suspicious else max(0, self._left - 1)
+        return held
+
+    def forget(self) -> None:
+        """Forget the frames before, as at a cut."""
+        self._left = 0
+
+
+def features(latent: Latent) -> NDArray[np.float32]:
+    """What the discriminant looks at: sqrt of the bits of each channel of y, float32 (C,).
+
+    The root makes sums of bits about equally spread whatever their mean.
+    """
+    bits = latent.bits[-1].reshape(latent.shape[0], -1)
+    return np.sqrt(np.einsum("cn->c", bits))
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """Fisher's linear discriminant between clean and attacked frames, fitted at export.
+
+    weights: float32 (C,), bias: float; the score is their product with ``features``, plus the bias.
+    """
+
+    weights: NDArray[np.float32]
+    bias: float
+
+    def __call__(self, latent: Latent) -> float:
+        """Suspicion of a first pass."""
+        return float(self.weights @ features(latent)) + self.bias
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Relative excess of the expected bits over what 99 % of clean frames stay below."""
+
+    bits: float
+
+    def __call__(self, latent: Latent) -> float:
+        """Suspicion of a first pass."""
+        return latent.expected_bits / self.bits - 1.0
+
+
+def open_score(bundle: Bundle) -> Score:
+    """How a bundle scores frames: its discriminant, or the bits of clean frames where it has none.
+
+    Raises BundleError when either does not fit the bundle.
+    """
+    if "guard" in bundle.manifest.files:
+        return _discriminant(bundle)
+    bits = dict(bundle.manifest.clean_bits).get(QUANTILE, 0.0)
+    if not 0.0 < bits < np.inf:
+        raise BundleError(
+            f"bundle {bundle.manifest.name}: the bits of clean frames are not known; build it again"
+        )
+    return Excess(bits)
+
+
+def _discriminant(bundle: Bundle) -> Discriminant:
+    arrays = bundle.arrays("guard")
+    weights, bias = arrays.get("weights"), arrays.get("bias")
+    for array, shape in ((weights, bundle.manifest.latent[:1]), (bias, ())):
+        if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
+            raise BundleError(
+                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights "
+                f"{bundle.manifest.latent[:1]} and bias (); build it again"
+            )
+    assert weights is not None and bias is not None
+    return Discriminant(weights, float(bias))
