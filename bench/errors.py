@@ -13,3 +13,7 @@ class MissingPackage(BenchError):
 
 class CampaignError(BenchError):
     """A campaign's settings make no sense, or what its folder holds cannot be read."""
+
+
+class AttackError(BenchError):
+    """An attack was asked for what its target does not have; the message says what is missing."""

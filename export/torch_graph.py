@@ -23,7 +23,7 @@ class TorchGraph:
 
     Takes the graph's inputs in order, float32 (N, ...), and returns its outputs in order.
 
-    constants: the graph's weights by name; those that are floating-point are float32, whatever the file holds.
+    constants: the graph's weights by name; the floating-point ones are float32, whatever the file holds.
     """
 
     def __init__(self, path: Path):
@@ -92,7 +92,10 @@ OPERATORS: dict[str, Callable[[Values, Attributes], torch.Tensor]] = {
     "Concat": lambda v, a: torch.cat(v, a["axis"]),
     "Conv": _convolution,
     "ConvTranspose": _transposed,
+    "Flatten": lambda v, _: v[0].flatten(1),
     "Gemm": _gemm,
+    "GlobalAveragePool": lambda v, _: v[0].mean((2, 3), keepdim=True),
+    "MatMul": lambda v, _: v[0] @ v[1],
     "Mul": lambda v, _: v[0] * v[1],
     "ReduceMean": lambda v, a: v[0].mean(tuple(v[1].tolist()), keepdim=bool(a.get("keepdims", 1))),
     "Relu": lambda v, _: v[0].relu(),

@@ -1,66 +1,64 @@
-"""PGD-E stays inside its budget, and its rate is the tables' rate."""
+"""PGD-E makes packets grow, and more with a larger budget, more steps and more runs."""
 
 import numpy as np
 import pytest
 import torch
 
-from bench.attacks.rate import FactorizedRate, attack_rate
-from runtime.bundle import load
-from runtime.errors import BundleError
+from bench.attacks import THREATS, norm_of, to_uint8
 from runtime.head import Head
-from runtime.tables import Tables
-from tests.tiny_bundle import tiny_images
 
 
 @pytest.fixture(scope="module")
-def images(tiny_bundles):
-    prepare = load(tiny_bundles["fp"]).manifest.preprocess
-    return torch.from_numpy(np.concatenate([prepare(image) for image in tiny_images(6)]))
+def sizes(bundle, target, images, squares, labels):
+    """(threat, eps of 255, how) -> bytes of each packet after to_uint8."""
+    head = Head(bundle)
+
+    def measured(name, level, **how):
+        out = THREATS[name](target, images, labels, level / 255, **how)
+        frames = to_uint8(out, squares, level / 255, norm_of(name))
+        return np.array([len(head.encode(frame).to_bytes()) for frame in frames])
+
+    return measured
 
 
-def test_the_rate_is_exact_at_integers_and_linear_between(tiny_bundles):
-    bundle = load(tiny_bundles["fp"])
-    tables = Tables.from_arrays(bundle.arrays("prior"))
-    rate = FactorizedRate(bundle)
-    rng = np.random.default_rng(0)
-    low, high = tables.offset.max(), (tables.offset + tables.size - 2).min()
-    shape = bundle.manifest.latent
-    symbols = rng.integers(low, high, (4, *shape)).astype(np.int32)  # high, left out, leaves room for + 1
-    index = np.broadcast_to(np.arange(shape[0], dtype=np.int32)[:, None, None], symbols.shape)
-    exact = tables.information_bits(symbols, np.ascontiguousarray(index)).reshape(4, -1).sum(1)
-    above = tables.information_bits(symbols + 1, np.ascontiguousarray(index)).reshape(4, -1).sum(1)
-    y = torch.from_numpy(symbols).float()
-    assert rate.of_latent(y).numpy() == pytest.approx(exact, rel=1e-5)
-    assert rate.of_latent(y + 0.25).numpy() == pytest.approx(0.75 * exact + 0.25 * above, rel=1e-5)
+@pytest.mark.parametrize("name", ["pgd_e", "pgd_e_l2"])
+def test_packets_grow_and_more_with_a_larger_budget(name, sizes):
+    grown = [sizes(name, level).sum() for level in (0, 4, 16)]
+    assert grown[0] < grown[1] < grown[2]
 
 
-@pytest.mark.parametrize("eps", [0.0, 2 / 255, 16 / 255])
-def test_the_budget_is_kept(eps, images, tiny_bundles):
-    before = images.clone()
-    out = attack_rate(FactorizedRate(load(tiny_bundles["fp"])), images, eps, steps=5)
-    assert torch.equal(images, before)
-    assert float((out - images).abs().max()) <= eps + 1e-7
-    assert float(out.min()) >= 0 and float(out.max()) <= 1
+def test_it_beats_noise_of_the_same_size(sizes):
+    assert sizes("pgd_e", 8).sum() > 1.05 * sizes("noise", 8).sum()
 
 
-def test_packets_grow_and_more_with_a_larger_budget(images, tiny_bundles):
-    bundle = load(tiny_bundles["fp"])
-    rate, head = FactorizedRate(bundle), Head(bundle)
-
-    def size(batch):
-        squares = np.rint(255 * batch.numpy().transpose(0, 2, 3, 1)).astype(np.uint8)
-        return sum(len(head.encode(square).to_bytes()) for square in squares)
-
-    sizes = [size(attack_rate(rate, images, eps / 255)) for eps in (0, 4, 16)]
-    assert sizes[0] < sizes[1] < sizes[2]
+def test_the_l2_ball_holds_the_linf_ball(sizes):
+    assert sizes("pgd_e_l2", 8).sum() > sizes("pgd_e", 8).sum()
 
 
-def test_the_same_seed_is_the_same_attack(images, tiny_bundles):
-    rate = FactorizedRate(load(tiny_bundles["fp"]))
-    first, again, other = (attack_rate(rate, images, 0.02, 3, seed) for seed in (0, 0, 1))
+def test_released_is_weaker_than_unmasked(sizes):
+    assert sizes("pgd_e", 4, setting="released").sum() < sizes("pgd_e", 4).sum()
+
+
+def test_restarts_keep_each_images_best(target, images, labels):
+    one, three = (
+        THREATS["pgd_e"](target, images, labels, 4 / 255, steps=3, restarts=runs) for runs in (1, 3)
+    )
+    bits = [target.bits((255 * x).round() / 255) for x in (one, three)]
+    assert bool((bits[1] >= bits[0]).all()) and bool((bits[1] > bits[0]).any())
+
+
+def test_the_same_seed_is_the_same_attack(target, images, labels):
+    first, again, other = (
+        THREATS["pgd_e"](target, images, labels, 0.02, steps=3, seed=seed) for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_a_hyperprior_is_refused(tiny_bundles):
-    with pytest.raises(BundleError, match="factorized"):
-        FactorizedRate(load(tiny_bundles["mshp"]))
+def test_released_steps_land_on_corners(target, images, labels):
+    eps = 8 / 255
+    out = THREATS["pgd_e"](target, images, labels, eps, steps=1, setting="released")
+    low, high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
+    x = images.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(target.bits(x, "released").sum(), x)
+    corner = torch.where(gradient > 0, high, torch.where(gradient < 0, low, images))
+    assert bool((gradient != 0).any()) and torch.allclose(out, corner, atol=1e-7)

@@ -1,0 +1,31 @@
+"""PGD-C: the frame that the server takes for something else (arXiv 2403.00942).
+
+The loss is the margin of Carlini and Wagner (2017), which unlike cross-entropy does not vanish where the
+network is sure of itself. Quantisation passes the gradient straight through in both settings; ``released``
+changes the schedule. It does not know of a defence; ``bench.attacks.adaptive`` does.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bench.attacks.pgd import Objective
+from bench.attacks.settings import Setting
+from bench.attacks.target import Target
+from bench.attacks.threat import Ascent
+
+
+def missed_label(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
+    """Margin of the answer to the frame sent as it is."""
+    undefended = target.undefended
+    return lambda x: margin(undefended.logits(x), labels)
+
+
+def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Best wrong logit less that of the label, (N,): above 0 the label is missed."""
+    column = labels[:, None]
+    wrong = logits.scatter(1, column, -torch.inf).amax(1)
+    return wrong - logits.gather(1, column)[:, 0]
+
+
+pgd_c = Ascent(missed_label)

@@ -1,0 +1,42 @@
+"""Attacks that know the defence: rate and margin, differentiated through mask, denoiser and second pass.
+
+The denoiser is unrolled, so these are exact gradients but for what is rounded, thresholded or
+rate-controlled, which passes the gradient on (BPDA, Athalye et al., 2018). Nothing on the way is random: an
+expectation over transformations would be over one, and none is taken.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bench.attacks.accuracy import margin
+from bench.attacks.pgd import Objective
+from bench.attacks.settings import Setting
+from bench.attacks.target import Target
+from bench.attacks.threat import Ascent
+from bench.errors import AttackError
+
+
+def most_defended_bits(
+    target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting
+) -> Objective:
+    """Bits of the frame after the defence. Raises AttackError for a target without one."""
+    _check_defended(target)
+    return lambda x: target.bits(x, setting)
+
+
+def missed_label_defended(
+    target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting
+) -> Objective:
+    """Margin of the answer to the defended frame. Raises AttackError for a target without a defence."""
+    _check_defended(target)
+    return lambda x: margin(target.logits(x), labels)
+
+
+def _check_defended(target: Target) -> None:
+    if target.defence is None:
+        raise AttackError("an adaptive attack needs a defence: Target.open(bundle, defence)")
+
+
+adaptive = Ascent(most_defended_bits)
+adaptive_c = Ascent(missed_label_defended)

@@ -1,0 +1,26 @@
+"""Random sign noise, +-eps in every value: what a perturbation of that size does without any attacker."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.attacks.budget import Linf
+from bench.attacks.settings import STEPS, Setting
+from bench.attacks.target import Target
+
+
+def noise(
+    target: Target,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    setting: Setting = "unmasked",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """See ``Threat``; of its arguments only images, eps and seed matter."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = 2 * torch.randint(0, 2, images.shape, generator=generator) - 1
+    return Linf(images, eps).frames(eps * signs)

@@ -1,0 +1,156 @@
+"""The two priors as the attacker differentiates them: the runtime's symbols and bits, with a gradient.
+
+Un-masked, every rounding passes the gradient straight through: those of y and z, and each ``Round`` and
+``Floor`` of the exact h_s. Released, the loss is the one of the paper's code (ANCHORS.md, traps 2 and 5):
+y under a hyperprior is rounded without a gradient, so that only the scales carry any, and z is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bench.attacks.rounding import rounded, straight_through
+from bench.attacks.table_bits import TableBits
+from runtime.bundle import Bundle
+from runtime.exact import MAGNITUDE, IntegerNetwork, Layer
+from runtime.prior import LATENT_LIMIT, MEAN_STEPS
+from runtime.tables import Tables
+
+NOISE_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Latents as they are coded.
+
+    y_bits: (N, C, H, W), bits of each symbol of y; side_bits: (N,), those of z, 0 without one.
+    y_hat: (N, C, H, W), what the decoder gets.
+    """
+
+    y_bits: torch.Tensor
+    side_bits: torch.Tensor
+    y_hat: torch.Tensor
+
+    @property
+    def bits(self) -> torch.Tensor:
+        """(N,): the runtime's ``Latent.expected_bits``."""
+        return self.y_bits.flatten(1).sum(1) + self.side_bits
+
+
+class Prior(Protocol):
+    """The head's outputs, float32 (N, C, H, W) each -> bits."""
+
+    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
+        """As the runtime codes them; ``control`` > 0: after rate control of that weight."""
+
+    def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        """The loss of the paper's released code, in bits, (N,)."""
+
+
+def open_prior(bundle: Bundle) -> Prior:
+    """The prior of a bundle."""
+    arrays = bundle.arrays("prior")
+    tables = TableBits(Tables.from_arrays(arrays))
+    if bundle.manifest.prior == "fp":
+        return Factorized(tables)
+    scales = Tables.from_arrays(bundle.arrays("scales"))
+    return Hyperprior(tables, TableBits(scales), len(scales), IntegerNetwork.from_arrays(arrays))
+
+
+class Factorized:
+    """One table a channel."""
+
+    def __init__(self, tables: TableBits):
+        self._tables = tables
+
+    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
+        """See ``Prior.code``."""
+        y = _limited(latents[0])
+        index = _channels(y)
+        symbols = _sent(y, index, self._tables, control)
+        bits = self._tables(y, index, symbols)
+        return Coded(bits, y.new_zeros(len(y)), straight_through(symbols, y))
+
+    def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        """The mean over 16 samples of uniform noise: here its 16 midpoints, so that a run repeats."""
+        y = _limited(latents[0])
+        noise = [(k + 0.5) / NOISE_SAMPLES - 0.5 for k in range(NOISE_SAMPLES)]
+        samples = [self._tables(y + u, _channels(y)).flatten(1).sum(1) for u in noise]
+        return torch.stack(samples).mean(0)
+
+
+class Hyperprior:
+    """z, whose exact h_s gives table and mean of each symbol of y."""
+
+    def __init__(self, z_tables: TableBits, scales: TableBits, count: int, h_s: IntegerNetwork):
+        self._z_tables, self._scales, self._count = z_tables, scales, count
+        self._h_s = [_Synthesis(layer) for layer in h_s.layers]
+
+    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
+        """See ``Prior.code``."""
+        y, z = (_limited(latent) for latent in latents)
+        index, mean = self.parameters(rounded(z))
+        values = y - mean
+        symbols = _sent(values, index, self._scales, control)
+        side = self._z_tables(z, _channels(z)).flatten(1).sum(1)
+        return Coded(self._scales(values, index, symbols), side, straight_through(symbols, values) + mean)
+
+    def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        """Rounding blocks the gradient to y and to the means."""
+        y, z = (_limited(latent) for latent in latents)
+        index, mean = self.parameters(rounded(z))
+        return self._scales((y - mean).detach(), index).flatten(1).sum(1)
+
+    def parameters(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Table, a whole number, and mean of each symbol of y, (N, C, H, W) each; z holds whole numbers."""
+        a = straight_through(z.clamp(-MAGNITUDE, MAGNITUDE), z)
+        for layer in self._h_s:
+            a = layer(a)
+        index, sixteenths = a.chunk(2, 1)
+        return straight_through(index.clamp(0, self._count - 1), index), sixteenths / MEAN_STEPS
+
+
+class _Synthesis:
+    """One layer of an exact network on float32, which holds its integers exactly."""
+
+    def __init__(self, layer: Layer):
+        self._layer = layer
+        self._weight = torch.from_numpy(layer.weight.astype(np.float32))
+        self._bias = torch.from_numpy(layer.bias.astype(np.float32))
+
+    def __call__(self, a: torch.Tensor) -> torch.Tensor:
+        layer = self._layer
+        if layer.transposed:
+            sums = functional.conv_transpose2d(
+                a, self._weight, self._bias, layer.stride, layer.padding, layer.output_padding
+            )
+        else:
+            sums = functional.conv2d(a, self._weight, self._bias, layer.stride, layer.padding)
+        scaled = rounded(sums) / 2**layer.shift  # rounded: an algorithm that is exact only to 0.5
+        floored = straight_through(scaled.floor(), scaled)
+        return floored.clamp(layer.low, layer.high)
+
+
+def _sent(values: torch.Tensor, index: torch.Tensor, tables: TableBits, control: float) -> torch.Tensor:
+    """The symbols: of the nearest, one step towards 0, and 0, the least (v - s)^2 + control bits(s)."""
+    values, table = values.detach(), index.detach().long()
+    nearest = values.round()
+    if control == 0:
+        return nearest
+    candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
+    costs = [(values - s).square() + control * tables.of_symbols(s, table) for s in candidates]
+    return candidates.gather(0, torch.stack(costs).argmin(0, keepdim=True))[0]
+
+
+def _limited(latent: torch.Tensor) -> torch.Tensor:
+    return latent.clamp(-LATENT_LIMIT, LATENT_LIMIT)
+
+
+def _channels(latent: torch.Tensor) -> torch.Tensor:
+    """The table of each symbol when each channel has its own."""
+    return torch.arange(latent.shape[1], dtype=torch.float32).view(1, -1, 1, 1).expand_as(latent)

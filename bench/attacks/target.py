@@ -1,0 +1,128 @@
+"""What is attacked: a bundle as a differentiable torch model, with its defence or without.
+
+    images --head--> latent --likelihood map, soft mask, TV--> calm --shield--> latent --prior--> bits
+                                                                               --restore, tail--> logits
+
+Forwards the bits are the runtime's own to within the arithmetic of another engine; backwards every rounding
+passes the gradient straight through. Without a defence the first latent is coded. The path draws no random
+numbers, so an attack needs no expectation over them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench.attacks.denoise import denoise, soft_mask
+from bench.attacks.prior import Coded, Prior, open_prior
+from bench.attacks.settings import Setting
+from export.torch_graph import TorchGraph
+from runtime.bundle import Bundle
+from runtime.defence import Defence
+
+CLEAN_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """The guard's score: weights . sqrt(bits of y a channel) + bias, or expected bits against a quantile.
+
+    Above 0 a frame is suspicious. ``weights`` (C,) is None for bundles without guard.npz; ``bias`` is then
+    the 99th percentile of clean frames, in bits.
+    """
+
+    weights: torch.Tensor | None
+    bias: float
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Suspicion:
+        """The guard of a bundle."""
+        if "guard" not in bundle.manifest.files:
+            return cls(None, dict(bundle.manifest.clean_bits)[CLEAN_QUANTILE])
+        arrays = bundle.arrays("guard")
+        return cls(torch.from_numpy(arrays["weights"]).float(), float(arrays["bias"]))
+
+    def __call__(self, coded: Coded) -> torch.Tensor:
+        """Score of each latent, (N,)."""
+        if self.weights is None:
+            return coded.bits / self.bias - 1
+        features = coded.y_bits.flatten(2).sum(2).clamp(min=1e-6).sqrt()
+        return features @ self.weights + self.bias
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bundle under attack; make it with ``open``. Images are float32 (N, 3, S, S) in [0, 1]."""
+
+    head: TorchGraph
+    shield: TorchGraph
+    restore: TorchGraph
+    tail: TorchGraph
+    prior: Prior
+    energy: torch.Tensor
+    guard: Suspicion
+    defence: Defence | None
+
+    @classmethod
+    def open(cls, bundle: Bundle, defence: Defence | None = None) -> Target:
+        """The model of a bundle; with a ``defence`` bits and logits are those of the defended path."""
+        head = TorchGraph(bundle.path("head"))
+        shield = TorchGraph(bundle.path("shield")) if "shield" in bundle.manifest.files else head
+        energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
+        return cls(
+            head, shield, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            open_prior(bundle), energy / energy.sum(0), Suspicion.of(bundle), defence,
+        )  # fmt: skip
+
+    @property
+    def undefended(self) -> Target:
+        """The same bundle, frames sent as they are."""
+        return replace(self, defence=None)
+
+    def bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
+        """Bits of each frame, (N,): z included, or under ``released`` the loss of the paper's code."""
+        latents = self._latents(images)
+        if setting == "released":
+            return self.prior.released(latents)
+        return self._coded(latents).bits
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """The server's answer to what was sent, (N, classes)."""
+        (features,) = self.restore(self._coded(self._latents(images)).y_hat)
+        (logits,) = self.tail(features)
+        return logits
+
+    def bits_and_logits(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both in one pass."""
+        coded = self._coded(self._latents(images))
+        (features,) = self.restore(coded.y_hat)
+        return coded.bits, self.tail(features)[0]
+
+    def suspicion(self, images: torch.Tensor) -> torch.Tensor:
+        """The guard's score of each frame as it comes, (N,); above 0 it is defended."""
+        return self.guard(self.prior.code(self.head(images)))
+
+    def mask(self, images: torch.Tensor) -> torch.Tensor:
+        """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""
+        return self._mask(self.head(images), images.shape[-1], self.defence or Defence())
+
+    def _latents(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The head's outputs for what it sees in the end."""
+        latents = self.head(images)
+        if self.defence is None:
+            return latents
+        mask = self._mask(latents, images.shape[-1], self.defence)
+        return self.shield(denoise(images, mask, self.defence.solver()))
+
+    def _mask(self, latents: list[torch.Tensor], size: int, defence: Defence) -> torch.Tensor:
+        """See ``Latent.likelihood_map``."""
+        likelihood = (-self.prior.code(latents).y_bits).exp2()
+        (count, _, height, width), patch = likelihood.shape, self.energy.shape[1]
+        spread = torch.einsum("nchw,cpq->nhpwq", likelihood, self.energy)
+        maps = spread.reshape(count, height * patch, width * patch).clamp(max=1)
+        return soft_mask(maps, size, defence)
+
+    def _coded(self, latents: list[torch.Tensor]) -> Coded:
+        control = self.defence.rate_control if self.defence is not None else 0.0
+        return self.prior.code(latents, control)
