@@ -14,12 +14,21 @@ def interval(
     values: NDArray[np.floating] | NDArray[np.bool_], seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """95 % percentile interval of the mean of ``values`` (n,), n >= 1, resampled with replacement."""
+    return ratio_interval(values, np.ones(len(values)), seed, resamples)
+
+
+def ratio_interval(
+    values: NDArray[np.floating] | NDArray[np.bool_], reference: NDArray[np.floating], seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:  # fmt: skip
+    """The same of sum(values) / sum(reference), both (n,) of the same images, which are drawn in pairs."""
     rng = np.random.default_rng(seed)
     count = len(values)
     each = max(1, CHUNK // count)
-    means: list[float] = []
-    while len(means) < resamples:
-        drawn = rng.integers(0, count, (min(each, resamples - len(means)), count))
-        means += np.asarray(values, dtype=np.float64)[drawn].mean(axis=1).tolist()
-    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    above, below = np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    ratios: list[float] = []
+    while len(ratios) < resamples:
+        drawn = rng.integers(0, count, (min(each, resamples - len(ratios)), count))
+        ratios += (above[drawn].sum(axis=1) / below[drawn].sum(axis=1)).tolist()
+    low, high = np.quantile(ratios, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
