@@ -24,7 +24,10 @@ class Unquantised:
 
     def logits(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (size, size, 3), prepared -> float32 (classes,)."""
-        y = self._head.run(to_input(square))[0]
-        (features,) = self._restore.run(y)
-        (logits,) = self._tail.run(features)
+        (logits,) = self._tail.run(self.features(square))
         return logits[0]
+
+    def features(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (size, size, 3), prepared -> what the tail takes, float32 (1, C, H, W)."""
+        (features,) = self._restore.run(self._head.run(to_input(square))[0])
+        return features
