@@ -127,10 +127,10 @@ def _explain(report: HeadReport) -> None:
         "packet": f"{decision.bytes} bytes, budget {budget}",
     }
     for name, text in lines.items():
-        print(f"{name:<16} {text}")
+        print(f"{name:<18} {text}")
     for stage, seconds in report.seconds.items():
-        print(f"{stage:<16} {1e3 * seconds:8.2f} ms")
-    print(f"{'together':<16} {1e3 * sum(report.seconds.values()):8.2f} ms, nothing warmed up")
+        print(f"ms {stage:<15} {1e3 * seconds:.2f}")
+    print(f"ms {'together':<15} {1e3 * sum(report.seconds.values()):.2f} (first frame, nothing warmed up)")
 
 
 def _decode(options: argparse.Namespace) -> None:

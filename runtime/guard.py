@@ -153,12 +153,8 @@ class Watch:
 
 
 def features(latent: Latent) -> NDArray[np.float32]:
-    """What the discriminant looks at: sqrt of the bits of each channel of y, float32 (C,).
-
-    The root makes sums of bits about equally spread whatever their mean.
-    """
-    bits = latent.bits[-1].reshape(latent.shape[0], -1)
-    return np.sqrt(np.einsum("cn->c", bits))
+    """What the discriminant looks at: the bits of each channel of y, all positions together, float32 (C,)."""
+    return np.einsum("cn->c", latent.bits[-1].reshape(latent.shape[0], -1))
 
 
 @dataclass(frozen=True)

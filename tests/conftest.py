@@ -14,3 +14,10 @@ def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny bundle of each prior, side by side."""
     folder = tmp_path_factory.mktemp("bundles")
     return {"fp": make_tiny_bundle(folder, "fp"), "mshp": make_tiny_bundle(folder, "mshp")}
+
+
+@pytest.fixture(scope="session")
+def robust_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The two-headed tiny bundle of each prior, with shield and guard."""
+    folder = tmp_path_factory.mktemp("robust")
+    return {"fp": make_tiny_bundle(folder, "fp", True), "mshp": make_tiny_bundle(folder, "mshp", True)}

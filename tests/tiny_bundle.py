@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from export.graph import OPSET, save, write_integer_network
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.exact import IntegerNetwork, Layer
+from runtime.guard import features
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.tables import Tables, gaussian_tables
@@ -25,15 +26,17 @@ SIZE, CLASSES = 32, 10
 LATENT, HYPER, FEATURES = (6, 4, 4), (2, 2, 2), (5, 8, 8)
 PATCH = 2
 FLOAT = onnx.TensorProto.FLOAT
+ROBUST = {"shield": "shield.onnx", "guard": "guard.npz"}
 Y_SCALE = 3.0  # about the standard deviation of y, in steps
 
 
-def make_tiny_bundle(folder: Path, prior: Literal["fp", "mshp"] = "fp") -> Path:
+def make_tiny_bundle(folder: Path, prior: Literal["fp", "mshp"] = "fp", robust: bool = False) -> Path:
     """Write the bundle ``folder/tiny-{prior}``, with its common files in ``folder/shared``; its path.
 
     The same call writes the same bytes, so bundles of both priors can stand side by side in one folder.
+    A ``robust`` one has a shield, which is another random head, and a guard, and is called so.
     """
-    path, shared = folder / f"tiny-{prior}", folder / "shared"
+    path, shared = folder / f"tiny-{prior}{'-robust' * robust}", folder / "shared"
     path.mkdir(parents=True)
     shared.mkdir(exist_ok=True)
     rng = np.random.default_rng(7)
@@ -50,7 +53,13 @@ def make_tiny_bundle(folder: Path, prior: Literal["fp", "mshp"] = "fp") -> Path:
     np.savez(path / "prior.npz", **arrays)
     manifest = _manifest(path, prior)
     _write_manifest(path, manifest)
-    _write_manifest(path, dataclasses.replace(manifest, clean_bits=_clean_bits(path)))
+    manifest = dataclasses.replace(manifest, clean_bits=_clean_bits(path))
+    _write_manifest(path, manifest)
+    if robust:
+        _write_head(path / "shield.onnx", np.random.default_rng(8), hyper=prior == "mshp")
+        np.savez(path / "guard.npz", **_guard(path))
+        added = {role: FileEntry.of(path / file, file) for role, file in ROBUST.items()}
+        _write_manifest(path, dataclasses.replace(manifest, files=manifest.files | added))
     return path
 
 
@@ -152,6 +161,13 @@ def _clean_bits(path: Path) -> tuple[tuple[float, float], ...]:
     head = Head(load(path))
     bits = [head.analyse(image).expected_bits for image in tiny_images(20, seed=1)]
     return tuple((q, float(np.quantile(bits, q))) for q in (0.01, 0.5, 0.9, 0.99))
+
+
+def _guard(path: Path) -> dict[str, NDArray[np.float32]]:
+    """A discriminant that no clean image reaches: the mean of the features."""
+    head, weights = Head(load(path)), np.full(LATENT[0], 1 / LATENT[0], np.float32)
+    highest = max(float(weights @ features(head.analyse(image))) for image in tiny_images(20, seed=1))
+    return {"weights": weights, "bias": np.float32(-1.1 * highest)}
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:

@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from runtime.__main__ import main
-from runtime.bundle import installed
+from runtime.bundle import installed, load
+from runtime.defence import Defence
+from runtime.guard import Guard
+from runtime.head import Head
 from tests.tiny_bundle import tiny_images
 
 
@@ -36,6 +39,95 @@ def test_encode_inspect_decode(
     assert len(lines) == 5 and all("thing" in line for line in lines)
     shares = [float(line.split("%")[0]) for line in lines]
     assert shares == sorted(shares, reverse=True)
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    path = tmp_path / "noise.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "guard", "flags"),
+    [
+        ([], Guard(), "DENOISED"),
+        (["--guard", "never"], Guard("never"), "NONE"),
+        (["--guard", "always"], Guard("always"), "DENOISED"),
+        (
+            ["--mode", "rof", "--weight", "0.3", "--rate-control", "0.2"],
+            Guard("auto", Defence("rof", weight=0.3, rate_control=0.2)),
+            "DENOISED|RATE_CONTROLLED",
+        ),
+        (["--budget", "80", "--guard", "never"], Guard("never", budget=80), "RATE_CONTROLLED"),
+    ],
+    ids=str,
+)
+def test_encode_guards_as_it_is_told(
+    arguments: list[str],
+    guard: Guard,
+    flags: str,
+    noise: Path,
+    tmp_path: Path,
+    robust_bundles: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle, packet = robust_bundles["mshp"], tmp_path / "x.rh"
+    assert main(["encode", str(noise), "-o", str(packet), "--bundle", str(bundle), *arguments]) == 0
+    image = np.asarray(Image.open(noise))
+    assert packet.read_bytes() == Head(load(bundle), guard=guard).encode(image).to_bytes()
+    assert main(["inspect", str(packet), "--bundle", str(bundle)]) == 0
+    assert f"flags    {flags}\n" in capsys.readouterr().out
+    assert main(["decode", str(packet), "--bundle", str(bundle)]) == 0
+
+
+def test_explain_shows_the_decision(
+    noise: Path, tmp_path: Path, robust_bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, packet = robust_bundles["mshp"], tmp_path / "x.rh"
+    encode = ["encode", str(noise), "-o", str(packet), "--bundle", str(bundle), "--explain"]
+    assert main([*encode, "--budget", "90"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    lines = {line[:18].rstrip(): line[19:] for line in shown}
+    head = Head(load(bundle), guard=Guard(budget=90))
+    head.encode(np.asarray(Image.open(noise)))
+    assert head.report is not None
+    decision = head.report.decision
+    assert list(lines) == [
+        "guard", "score", "expected", "rung", "rate", "packet",
+        *(f"ms {stage}" for stage in head.report.seconds), "ms together",
+    ]  # fmt: skip
+    assert lines["guard"] == "auto" and lines["score"].startswith(f"{decision.score:+.3f}, above 0")
+    assert decision.expected_bits_before is not None
+    before, after = decision.expected_bits_before / 8, decision.expected_bits / 8
+    assert lines["expected"] == f"{before:.0f} bytes, sent {after:.0f}"
+    assert lines["rung"] == decision.rung and lines["rate"] == f"lambda {decision.rate_weight:.3g}"
+    assert lines["packet"] == f"{packet.stat().st_size} bytes, budget 90 bytes"
+    assert float(lines["ms head"]) > 0 and lines["ms together"].endswith("nothing warmed up)")
+    assert main([*encode, "--guard", "never"]) == 0
+    never = capsys.readouterr().out
+    assert "not asked for" in never and "budget none" in never and "denoise" not in never
+
+
+def test_mistakes_of_the_guard_are_said(
+    noise: Path, tmp_path: Path, tiny_bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode = ["encode", str(noise), "-o", str(tmp_path / "x"), "--bundle", str(tiny_bundles["fp"])]
+    for arguments, message in (
+        (["--budget", "0"], "DefenceError: budget must be"),
+        (["--budget", "20"], "BudgetError: bundle tiny-fp cannot keep a budget of 20 bytes"),
+        (["--weight", "-1"], "DefenceError: weight must be a number from 0 to 1e+06, not -1.0"),
+        (["--rate-control", "-1"], "DefenceError: rate_control must be"),
+        (["--rate-control", "nan"], "DefenceError: rate_control must be"),
+    ):
+        assert main(encode + arguments) == 1
+        assert message in capsys.readouterr().err
+    for option in (["--weight", "0.1"], ["--mode", "rof"], ["--rate-control", "0.1"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*encode, "--guard", "never", *option])
+        assert stop.value.code == 2
+        assert f"{option[0]} says how to defend" in capsys.readouterr().err
 
 
 def test_the_installed_bundle_is_found_by_its_id(

@@ -40,6 +40,7 @@ def test_round_trip_and_overhead(size):
     packet = Packet(ID, Flags.RATE_CONTROLLED, bytes(size))
     data = packet.to_bytes()
     assert Packet.from_bytes(data, size) == packet
+    assert packet.size == len(data)
     assert 17 <= len(data) - size <= MAX_OVERHEAD <= 24
     if size:
         with pytest.raises(PacketTooLarge, match="accepted"):
