@@ -55,11 +55,12 @@ def released_row(work, x, below, weights, w, blocks):
 
 
 @row
-def descent_row(work, x, f, below, flux, weights, w, blocks, pull, floor):
+def descent_row(work, x, f, below, flux, weights, w, blocks, floor):
     """x <- x - w ((x - f) - lambda div p) with w = a m, p = grad x / sqrt(|grad x|^2 + epsilon^2).
 
-    p is kept as 2 p; ``pull`` is lambda / 2, ``floor`` epsilon^2.
-    ``flux`` is the offset of a row that holds p_y of the row above and is left holding p_y of this row.
+    x, f and epsilon are in units of lambda / 2 and p is kept as 2 p, so that lambda div p needs no factor.
+    ``floor`` is epsilon^2.  ``flux`` is the offset of a row that holds p_y of the row above and is left
+    holding p_y of this row.
     """
     before = splat(np.float32(0.0))
     here = load(work, x)
@@ -73,7 +74,7 @@ def descent_row(work, x, f, below, flux, weights, w, blocks, pull, floor):
         p_y = along_y * scale
         divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, flux + i))
         store(work, flux + i, p_y)
-        change = pull * divergence + (load(work, f + i) - here)
+        change = divergence + (load(work, f + i) - here)
         store(work, x + i, here + load(weights, w + i) * change)
         before = p_x
         here = following

@@ -20,6 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+llvm.initialize_native_asmparser()  # for the one instruction that is written as assembly
+
 LANES = 16 if llvm.get_host_cpu_features().get("avx512f", False) else 8
 """float32 lanes in a vector: 16 where AVX-512 is there, else 8."""
 
@@ -93,11 +95,13 @@ def _shuffle(first_lane: int) -> Any:
     """Code for the lanes ``first_lane ...`` of two vectors laid end to end."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        integers = ir.VectorType(ir.IntType(32), LANES)
-        lanes = ir.Constant(integers, [first_lane + i for i in range(LANES)])
-        # As integers: for them LLVM knows an instruction that needs no table of lanes (valignd).
-        a, b = (builder.bitcast(arg, integers) for arg in args)
-        return builder.bitcast(builder.shuffle_vector(a, b, lanes), _VECTOR)
+        if LANES == 16:
+            # LLVM would take vpermt2ps, which on Zen 4 keeps the multipliers busy; valignd does not.
+            kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR])
+            code = f"valignd $${first_lane}, $1, $2, $0"
+            return builder.asm(kind, code, "=v,v,v", [args[0], args[1]], False)
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [first_lane + i for i in range(LANES)])
+        return builder.shuffle_vector(args[0], args[1], lanes)
 
     return generate
 

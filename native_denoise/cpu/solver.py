@@ -103,6 +103,7 @@ class _Run:
         self.bands = layout.bands.copy()
         self.bands[:, sweeps.ACTIVE] = 1
         self.rates = _rates(settings)
+        self.scale, self.unit = (1 / 255 if images.dtype == np.uint8 else 1.0), _unit(settings)
         self.taken = np.zeros((frames, channels // depth), dtype=np.int64)
         self.gaps = np.full(self.taken.shape, np.inf)
         self.band_gaps = np.zeros(len(self.bands))
@@ -169,15 +170,14 @@ class _Run:
         start, stop = bands
         flux = self.layout.chunks[thread][2]
         depth, stride = self.depth, self.layout.stride
-        weight = np.float32(self.settings.weight)
         if load:
-            scale = np.float32(1 / 255 if self.images.dtype == np.uint8 else 1)
             sweeps.load_bands(
-                self.mode, self.images, scale, self.work, self.bands, start, stop, depth, stride
-            )
+                self.mode, self.images, np.float32(self.scale / self.unit), self.work, self.bands,
+                start, stop, depth, stride,
+            )  # fmt: skip
         sweeps.advance_bands(
             self.mode, self.work, self.weights, self.bands, start, stop, depth, self.height, self.width,
-            stride, flux, self.rates, weight, np.float32(self.settings.epsilon), steps,
+            stride, flux, self.rates, np.float32(self.settings.epsilon / self.unit), steps,
         )  # fmt: skip
         if self.measures(steps[1]):
             sweeps.gap_of_bands(
@@ -205,6 +205,11 @@ class _Run:
     def store(self, bands: tuple[int, int], out: NDArray[Any]) -> None:
         """Write the rows of some bands."""
         start, stop = bands
+        if self.mode == sweeps.DESCENT:
+            sweeps.undo_units(
+                self.images, np.float32(self.scale), np.float32(self.unit), self.work, self.bands,
+                start, stop, self.depth, self.layout.stride,
+            )  # fmt: skip
         # The conversion to uint8 truncates, so half a grey level makes it round.
         scale, bias = (255.0, 0.5) if out.dtype == np.uint8 else (1.0, 0.0)
         sweeps.store_bands(
@@ -224,6 +229,14 @@ def _factor(settings: Settings) -> np.float32:
     if settings.mode == "rof":
         return np.float32(0.5 * settings.weight)
     return np.float32(settings.step * (settings.weight if settings.mode == "released" else 1.0))
+
+
+def _unit(settings: Settings) -> float:
+    """What the iterates are counted in: `descent` saves an operation in units of lambda / 2 (``rows``).
+
+    A lambda below 1e-7 counts as 1e-7: it moves no pixel by more than 4e-7.
+    """
+    return max(settings.weight, 1e-7) / 2 if settings.mode == "descent" else 1.0
 
 
 @functools.lru_cache(maxsize=32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .rows import AHEAD, DUAL_X, gap_row
+from .rows import AHEAD, DUAL_X, F, gap_row
 from .simd import LANES, larger, load, smaller, splat, store
 from .waves import LEVELS, descent_wave, released_wave, rof_wave
 
@@ -71,6 +71,27 @@ def copy(work, target, source, length):
 
 
 @kernel
+def undo_units(images, scale, unit, work, bands, start, stop, depth, stride):
+    """Turn the owned rows of X of `descent`, in its units, into values of the image; F is lost.
+
+    As the image plus the change, so that a pixel that never moved comes back to the last bit.
+    """
+    width = images.shape[3]
+    for b in range(start, stop):
+        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        for channel in range(depth):
+            frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
+            for y in range(bands[b, TOP], bands[b, BOTTOM]):
+                x = bands[b, BASE] + channel * size + (y - bands[b, FIRST] + 1) * stride
+                f = x + F * depth * size
+                for i in range(0, width, LANES):
+                    store(work, x + i, (load(work, x + i) - load(work, f + i)) * splat(unit))
+                convert(images[frame, c, y], work[f : f + width], scale, np.float32(0.0))
+                for i in range(0, width, LANES):
+                    store(work, x + i, load(work, x + i) + load(work, f + i))
+
+
+@kernel
 def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
     """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out``."""
     width = out.shape[3]
@@ -88,12 +109,13 @@ def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
 
 @kernel
 def advance_bands(
-    mode, work, weights, bands, start, stop, depth, height, width, stride, flux, rates, weight, epsilon, steps
+    mode, work, weights, bands, start, stop, depth, height, width, stride, flux, rates, epsilon, steps
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
-    ``rates`` is (iterations, 3): sigma, tau / (1 + tau) and 1 + theta times that, of `rof`.
-    ``flux`` is the offset in ``work`` of this thread's LEVELS * 2 * depth rows.
+    ``epsilon`` is that of `descent`, in the units of its iterates.  ``rates`` is (iterations, 3): sigma,
+    tau / (1 + tau) and 1 + theta times that, of `rof`.  ``flux`` is the offset in ``work`` of this thread's
+    LEVELS * 2 * depth rows.
     """
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
@@ -116,7 +138,7 @@ def advance_bands(
                 clear(work, flux, LEVELS * 2 * depth * stride)
                 descent_wave(
                     work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom,
-                    weight, epsilon,
+                    epsilon,
                 )  # fmt: skip
             else:
                 released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom)

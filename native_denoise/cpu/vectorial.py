@@ -16,7 +16,7 @@ from .simd import LANES, load, rsqrt_twice, smaller, splat, store
 
 
 @row
-def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, pull, floor):
+def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, floor):
     """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
     p_x.
     """
@@ -40,7 +40,7 @@ def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks,
             store(work, left, p_x)
             divergence = (p_x - load(work, left - 1)) + (p_y - load(work, above))
             store(work, above, p_y)
-            change = pull * divergence + (load(work, c + F * plane) - here)
+            change = divergence + (load(work, c + F * plane) - here)
             store(work, c, here + load(weights, w + i) * change)
 
 

@@ -1,5 +1,5 @@
 # mypy: disable-error-code=no-untyped-def
-"""Several steps of one band as a wavefront: step n + 1 follows one row behind step n.
+"""Several steps of one band as a wavefront: step n + 1 follows one row behind step n, or one pair of rows.
 
 So each row takes ``levels`` steps while it is in the first- or second-level cache, and a frame that fits no
 cache costs a pixel little more than a small one.  Rows are not cut into tiles: up to the widest frame tried,
@@ -12,9 +12,8 @@ the band is not a border of the image but the end of a halo, and one row more is
 
 from __future__ import annotations
 
-import numpy as np
-
 from .jit import kernel, row
+from .pairs import descent_pair, released_pair
 from .rows import AHEAD, F, descent_row, released_row, rof_row
 from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
@@ -27,49 +26,48 @@ LEVELS = 20
 def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom):
     """``levels`` steps of `released`."""
     blocks = (width + LANES - 1) // LANES
-    for front in range(rows + levels - 1):
-        for level in range(levels):
-            r = front - level
-            stale = r < (age + level) * top or r >= rows - (1 + age + level) * bottom
-            if stale:
-                continue
-            below = stride if r < rows - 1 else 0
-            here = x + r * stride
-            released_row(work, here, here + below, weights, w + r * stride, blocks)
-            repeat_border(work, here + width, 1, 0)
+    for front in range((rows + 1) // 2 + levels - 1):
+        for level in range(max(0, front - rows // 2), min(levels, front + 1)):
+            r = (age + level) * top + 2 * (front - level)
+            left = rows - (1 + age + level) * bottom - r
+            here, there = x + r * stride, w + r * stride
+            if left > 1:
+                below = here + (2 * stride if r + 2 < rows else stride)
+                released_pair(work, here, stride, below, weights, there, blocks)
+                repeat_border(work, here + width, 2, stride)
+            elif left == 1:
+                below = here + (stride if r + 1 < rows else 0)
+                released_row(work, here, below, weights, there, blocks)
+                repeat_border(work, here + width, 1, 0)
 
 
 @kernel
-def descent_wave(
-    work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, weight, epsilon
-):
-    """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first.
-
-    A level stays two rows behind the one before it, so that it need not wait for the long chain from a row of
-    that to its flux.
-    """
+def descent_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, epsilon):
+    """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first."""
     blocks = (width + LANES - 1) // LANES
     size = (rows + 1) * stride
-    pull = splat(np.float32(0.5) * weight)
     floor = splat(epsilon * epsilon)
-    for front in range(rows + 2 * (levels - 1)):
-        for level in range(levels):
-            r = front - 2 * level
-            stale = r < (age + level) * top or r >= rows - (1 + age + level) * bottom
-            if stale:
-                continue
-            below = stride if r < rows - 1 else 0
-            here, there = x + r * stride, w + r * stride
-            above = flux + level * 2 * depth * stride
-            if depth == 1:
-                descent_row(
-                    work, here, here + F * size, here + below, above, weights, there, blocks, pull, floor
-                )
-            else:
-                descent_stack(
-                    work, here, size, depth, stride, below, above, weights, there, blocks, pull, floor
-                )
-            repeat_border(work, here + width, depth, size)
+    for front in range((rows + 1) // 2 + levels - 1):
+        for level in range(max(0, front - rows // 2), min(levels, front + 1)):
+            r = (age + level) * top + 2 * (front - level)
+            left = rows - (1 + age + level) * bottom - r
+            here, there, above = x + r * stride, w + r * stride, flux + level * 2 * depth * stride
+            if depth == 1 and left > 1:
+                below = here + (2 * stride if r + 2 < rows else stride)
+                descent_pair(work, here, here + F * size, stride, below, above, weights, there, blocks, floor)
+                repeat_border(work, here + width, 2, stride)
+            elif depth == 1 and left == 1:
+                below = here + (stride if r + 1 < rows else 0)
+                descent_row(work, here, here + F * size, below, above, weights, there, blocks, floor)
+                repeat_border(work, here + width, 1, 0)
+            elif depth > 1:
+                for _ in range(min(left, 2)):
+                    below = stride if r + 1 < rows else 0
+                    descent_stack(
+                        work, here, size, depth, stride, below, above, weights, there, blocks, floor
+                    )
+                    repeat_border(work, here + width, depth, size)
+                    r, here, there = r + 1, here + stride, there + stride
 
 
 @kernel

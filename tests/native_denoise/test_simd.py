@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from native_denoise.cpu import rows, simd
+from native_denoise.cpu import pairs, simd
 from native_denoise.cpu.simd import LANES
 
 
@@ -50,11 +50,10 @@ def test_rsqrt_is_accurate_over_its_range(exponent):
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
-def test_a_row_of_descent_is_vector_code_with_the_estimate_of_the_reciprocal_root():
+def test_two_rows_of_descent_are_vector_code_with_the_estimate_of_the_reciprocal_root():
     @numba.njit
     def call(work, weights):
-        one = simd.splat(np.float32(1.0))
-        rows.descent_row(work, 64, 512, 256, 768, weights, 0, 7, one, one)
+        pairs.descent_pair(work, 64, 512, 128, 320, 1024, weights, 0, 7, simd.splat(np.float32(1.0)))
 
     call(np.ones(2048, dtype=np.float32), np.ones(2048, dtype=np.float32))
     (assembly,) = call.inspect_asm().values()
@@ -63,3 +62,4 @@ def test_a_row_of_descent_is_vector_code_with_the_estimate_of_the_reciprocal_roo
     assert register in assembly
     assert "vsqrtss" not in assembly
     assert "vdivps" not in assembly
+    assert "vpermt2ps" not in assembly  # it would keep the multipliers from their work
