@@ -52,7 +52,9 @@ Scores = dict[tuple[str, str], list[dict[str, float]]]
 class Measurement:
     """Scores of all maps of all bundles against all evidence, image by image.
 
-    scores: by evidence and map (ours are named ``map prior-rate``), one value an image and metric.
+    The bundles have one backbone, so that the evidence, which is the first one's, is evidence for all.
+
+    scores: by evidence and map (ours are named ``surprise mshp-r1``), one value an image and metric.
     recognised: by background of the composites, whether the network still named the photograph.
     """
 
@@ -123,8 +125,8 @@ class Measurement:
 
 
 def _short(bundle: Bundle) -> str:
-    """``mshp-r1``; what is common to all bundles of a run is in the settings."""
-    return f"{bundle.manifest.prior}-r{bundle.manifest.rate}"
+    """The name without the backbone's, which all have in common: ``mshp-r1``."""
+    return bundle.manifest.name.removeprefix(f"{bundle.manifest.backbone}-")
 
 
 def rows(scores: Scores) -> list[dict[str, Any]]:

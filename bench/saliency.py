@@ -23,7 +23,10 @@ POOLS = ("ReduceMean", "GlobalAveragePool")
 
 
 class TailGradients:
-    """The tail as a torch function whose last feature map, what it pools, can be looked at too."""
+    """Gradients of a bundle's tail.
+
+    graph: features -> logits and the last feature map, the one that is pooled.
+    """
 
     def __init__(self, bundle: Bundle):
         model = onnx.load(bundle.path("tail"))

@@ -209,7 +209,7 @@ def test_command_line(tiny_bundles, data, tmp_path, capsys):
         low, high = row["auc_ci"]
         assert 0 <= low <= row["auc"] <= high <= 1
         assert -1 <= row["spearman_given_gradient"] <= 1
-    assert result["summary"]["on flat, surprise mshp-r1"] == rows["on flat", "surprise mshp-r1"]["auc"]
+    assert result["summary"]["on flat, surprise mshp"] == rows["on flat", "surprise mshp"]["auc"]
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
