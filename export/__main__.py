@@ -17,9 +17,13 @@ from export.calibration import load_or_calibrate
 from export.errors import CutError
 from export.finetune import FinetunePlan, finetune, load_transform
 from export.hyperprior import TrainingPlan
-from export.images import find_images, sharp_enough
+from export.images import photographs_of
 from export.rate_table import rate_table
+from export.robust import RobustPlan, train_shield
+from export.shield import alarm_frames, family, provenance, write_robust
+from runtime.bundle import load
 from runtime.errors import RateholdError
+from runtime.preprocess import read_image
 
 RATES = sorted(LOSS_OF_RATE)
 
@@ -46,9 +50,21 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--rate", nargs="+", type=int, choices=RATES, default=RATES, help="1: most bytes")
     build.add_argument("--steps", type=int, default=TrainingPlan.float_steps, help="of hyperprior training")
     build.add_argument("--transform", type=Path, metavar="FILE", help="what finetune made for the one --rate")
-    tune = _command(commands, "finetune", "distil the unsplit network into one rate's transform", _finetune)
-    tune.add_argument("--rate", type=int, choices=RATES, required=True, help="1: most bytes")
-    tune.add_argument("--steps", type=int, default=FinetunePlan.steps, help="in all, earlier runs included")
+    tune = _command(commands, "finetune", "teach one rate's transform, or a family's shield", _finetune)
+    what = tune.add_mutually_exclusive_group(required=True)
+    what.add_argument("--rate", type=int, choices=RATES, help="distil into this rate's transform")
+    what.add_argument(
+        "--robust", action="store_true", help="train a shield by latent matching; write NAME-robust bundles"
+    )
+    tune.add_argument(
+        "--bundle", default="efficientnet_lite0-fp-r1",
+        help="of --robust: the factorized bundle to train on; all beside it with its backbone get the shield",
+    )  # fmt: skip
+    tune.add_argument(
+        "--steps", type=int, default=argparse.SUPPRESS,
+        help="in all, earlier runs included "
+        f"(default: {FinetunePlan.steps}, with --robust {RobustPlan.steps})",
+    )  # fmt: skip
     return parser
 
 
@@ -90,31 +106,52 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
+    if options.robust:
+        _finetune_robust(options)
+        return
     builder = _builder(options)
     checkpoint = options.output / f"transform-r{options.rate}.pt"
     finetune(
         builder.transform(options.rate),
         builder.calibrated.features,
         builder.backbone.tail,
-        FinetunePlan(steps=options.steps),
+        FinetunePlan(**_steps(options)),
         checkpoint,
     )
     print(checkpoint)
+
+
+def _finetune_robust(options: argparse.Namespace) -> None:
+    bundle, plan = load(options.bundle), RobustPlan(**_steps(options))
+    photographs = [read_image(path) for path in photographs_of(options.data, bundle.manifest.preprocess.size)]
+    weights = train_shield(bundle, photographs, plan, options.output / "robust.pt")
+    frames = alarm_frames(bundle, [bundle.manifest.preprocess.square(image) for image in photographs])
+    notes = provenance(_command_line(), plan.steps, len(photographs))
+    for plain in family(bundle):
+        print(write_robust(plain, weights, frames, options.output, notes))
+
+
+def _steps(options: argparse.Namespace) -> dict[str, int]:
+    return {"steps": options.steps} if "steps" in options else {}
 
 
 def _builder(options: argparse.Namespace, plan: TrainingPlan | None = None) -> Builder:
     """Calibrated and ready to build; the calibration is kept in the output folder for the next command."""
     backbone = _backbone(options)
     calibrated = load_or_calibrate(backbone, options.data, options.output / "calibration.pt", options.patch)
-    photographs = sharp_enough(find_images(options.data), backbone.size)
+    photographs = photographs_of(options.data, backbone.size)
     return Builder(
         backbone=backbone,
         calibrated=calibrated,
         out=options.output,
-        command=shlex.join(["python", "-m", "export", *sys.argv[1:]]),
+        command=_command_line(),
         photographs=photographs,
         plan=plan or TrainingPlan(),
     )
+
+
+def _command_line() -> str:
+    return shlex.join(["python", "-m", "export", *sys.argv[1:]])
 
 
 def _backbone(options: argparse.Namespace) -> Backbone:

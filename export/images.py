@@ -37,6 +37,11 @@ def sharp_enough(paths: list[Path], size: int) -> list[Path]:
     return kept
 
 
+def photographs_of(folder: str | Path, size: int) -> list[Path]:
+    """The image files under ``folder`` that are sharp enough. Raises ImageError when there are none."""
+    return sharp_enough(find_images(folder), size)
+
+
 def squares(
     paths: list[Path], preprocess: Preprocess, views: int, seed: int = 0
 ) -> Iterator[NDArray[np.uint8]]:
@@ -50,11 +55,12 @@ def squares(
         image = read_image(path)
         yield preprocess.square(image)
         for _ in range(views - 1):
-            view = preprocess.square(_random_square(image, rng))
+            view = preprocess.square(random_square(image, rng))
             yield view[:, ::-1] if rng.random() < 0.5 else view
 
 
-def _random_square(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def random_square(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A square of 75 to 100 % of the shorter side, at a random place."""
     height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.75, 1.0))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))

@@ -1,0 +1,161 @@
+"""From a plain family to robust bundles, by command; the parts against their definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import export.robust
+from export.__main__ import main
+from export.disturb import Perturbation
+from export.robust import RobustPlan, backbone_weights, train_shield, views
+from export.shield import write_shield
+from export.suspicion import DEVIATIONS, discriminant
+from export.table_rate import TableRate
+from export.torch_graph import TorchGraph
+from runtime.bundle import Bundle, load
+from runtime.errors import BundleError
+from runtime.guard import Guard
+from runtime.head import Head
+from runtime.packet import Flags
+from runtime.tables import Tables
+from runtime.tail import Tail
+from tests.export.test_build import OWN
+from tests.tiny_bundle import tiny_images
+
+PLAN = RobustPlan(steps=12, batch=8, rate=3, calm=2, replays=3, save_every=3)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for number, image in enumerate(tiny_images(60)):
+        Image.fromarray(image).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("plain")
+    arguments = ["--data", str(photographs), "-o", str(out), "--threads", "1"]
+    assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "20"]) == 0
+    return load(out / "classifier-fp-r2")
+
+
+def test_the_command_writes_two_headed_bundles_of_the_family(
+    plain: Bundle, photographs: Path, tmp_path: Path
+) -> None:
+    arguments = ["--data", str(photographs), "-o", str(tmp_path), "--threads", "1", "--steps", "6"]
+    assert main(["finetune", "--robust", "--bundle", str(plain.folder), *arguments]) == 0
+    for prior in ("fp", "mshp"):
+        robust = load(tmp_path / f"classifier-{prior}-r2-robust")
+        assert {"shield", "guard"} <= set(robust.manifest.files)
+        assert robust.manifest.provenance["shield"]["steps"] == 6
+        head, tail = Head(robust, guard=Guard("always")), Tail(robust)
+        packet = head.encode(tiny_images(1, seed=5)[0])
+        assert Flags.DENOISED in packet.flags and tail.decode(packet.to_bytes()).shape == (10,)
+
+
+def test_training_brings_disturbed_latents_closer_to_the_clean_ones(plain: Bundle, tmp_path: Path) -> None:
+    images = tiny_images(60)
+    plan = RobustPlan(steps=120, batch=16, rate=4, calm=4, replays=4, learning_rate=5e-3)
+    weights = train_shield(plain, images, plan, tmp_path / "robust.pt")
+    head, shield = TorchGraph(plain.path("head")), TorchGraph(plain.path("head"))
+    shield.constants.update(weights)
+    rng = np.random.default_rng(99)
+    clean = views(images, plain.manifest.preprocess, 32, rng)
+    noisy = (clean + 0.05 * torch.from_numpy(rng.normal(size=clean.shape)).float()).clamp(0, 1)
+    with torch.no_grad():
+        target = head(clean)[0]
+        before, after = (float((graph(noisy)[0] - target).square().mean()) for graph in (head, shield))
+    assert after < 0.9 * before
+
+
+def test_an_interrupted_training_ends_like_one_that_was_not(
+    plain: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tiny_images(20)
+    whole = train_shield(plain, images, PLAN, tmp_path / "whole.pt")
+    calls = 0
+
+    def stop_at_third(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return views(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(export.robust, "views", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        train_shield(plain, images, PLAN, tmp_path / "parts.pt")
+    parts = train_shield(plain, images, PLAN, tmp_path / "parts.pt")
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=0, atol=0)
+
+
+def test_only_factorized_bundles_are_trained_on(plain: Bundle, tmp_path: Path) -> None:
+    mshp = load(plain.folder.parent / "classifier-mshp-r2")
+    with pytest.raises(BundleError, match="train on the fp bundle"):
+        train_shield(mshp, tiny_images(20), PLAN, tmp_path / "robust.pt")
+
+
+def test_heads_without_named_backbone_are_refused(tiny_bundles: dict[str, Path]) -> None:
+    with pytest.raises(BundleError, match="no weights called"):
+        backbone_weights(TorchGraph(load(tiny_bundles["fp"]).path("head")))
+
+
+def test_weights_of_another_head_are_refused(plain: Bundle, tmp_path: Path) -> None:
+    weights = {name: weight[:1] for name, weight in backbone_weights(TorchGraph(plain.path("head"))).items()}
+    with pytest.raises(BundleError, match="does not fit"):
+        write_shield(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
+
+
+def test_the_heads_own_weights_make_the_head(plain: Bundle, tmp_path: Path) -> None:
+    weights = backbone_weights(TorchGraph(plain.path("head")))
+    write_shield(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
+    assert (tmp_path / "s.onnx").read_bytes() == plain.path("head").read_bytes()
+
+
+@given(seed=st.integers(0, 1 << 30), steps=st.integers(1, 8))
+def test_perturbations_stay_inside_their_budget(seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.uniform(0, 1, (3, 3, 5, 4)).round(1).astype(np.float32))
+    perturbation = Perturbation(images, 4, rng)
+    for _ in range(steps):
+        perturbation.grow(torch.from_numpy(rng.normal(size=images.shape).astype(np.float32)))
+    moved = perturbation.images
+    assert bool(((moved - images).abs() <= perturbation.eps + 1e-7).all())
+    assert bool((moved >= 0).all()) and bool((moved <= 1).all())
+
+
+@given(seed=st.integers(0, 1 << 30))
+def test_table_rate_is_exact_at_integers_and_linear_between(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tables = Tables.from_counts([rng.uniform(1, 9, 7), rng.uniform(1, 9, 4)], [-3, 0], escape_mass=0.01)
+    symbols = np.stack([rng.integers(-3, 3, (2, 2)), rng.integers(0, 3, (2, 2))]).astype(np.int32)
+    index = np.broadcast_to(np.arange(2, dtype=np.int32)[:, None, None], symbols.shape)
+    rate = TableRate(tables)
+    here, above = (
+        tables.information_bits(s, np.ascontiguousarray(index)).sum() for s in (symbols, symbols + 1)
+    )
+    y = torch.from_numpy(symbols)[None].float()
+    assert float(rate(y)) == pytest.approx(here, rel=1e-5)
+    assert float(rate(y + 0.25)) == pytest.approx(0.75 * here + 0.25 * above, rel=1e-5)
+
+
+def test_the_discriminant_separates_and_is_calibrated_on_held_out_frames() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(12, 12))
+    clean, held_out, attacked = (rng.normal(size=(n, 12)) @ mixing for n in (400, 300, 200))
+    attacked = attacked + rng.choice([-3, 3], 12) @ mixing  # ten standard deviations along one direction
+    weights, bias = discriminant(*(a.astype(np.float32) for a in (clean, attacked, held_out)))
+    scores = held_out @ weights + bias
+    assert scores.mean() == pytest.approx(-DEVIATIONS, abs=1e-3)
+    assert scores.std() == pytest.approx(1, abs=1e-3)
+    assert (attacked @ weights + bias > 0).mean() > 0.9
