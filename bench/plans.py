@@ -22,6 +22,9 @@ Setting = Literal["unmasked", "released"]
 PLAIN = Sender()
 AUTO = Sender(GUARDED, guard=Guard())
 BASELINES = tuple(Sender(name, before=name) for name in TRIVIAL)
+RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
+"""eps of the preset ``bars``, of 255."""
+
 NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
 
 
@@ -60,12 +63,14 @@ class Effort:
 
 
 def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
-    """All that ``bench.bars`` asks for but the corruptions."""
+    """All that ``bench.bars`` asks for but the corruptions; the dearer attacks only where there is a bar."""
     eps = effort.eps or (2, 4, 8)
     rate = effort.attacks(RATE, eps)
     cells = _product(subjects, [Input(), *rate], [PLAIN, AUTO, *BASELINES])
-    cells += _product(subjects, effort.attacks(RATE, eps, "released"), [PLAIN, AUTO])
-    return cells + _product(subjects, effort.attacks(ADAPTIVE, eps, defence=Defence()), [AUTO])
+    released = effort.attacks(RATE, set(eps) & RELEASED_AT, "released")
+    cells += _product(subjects, released, [PLAIN, AUTO])
+    adaptive = effort.attacks(ADAPTIVE, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
+    return cells + _product(subjects, adaptive, [AUTO])
 
 
 def corruptions(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:

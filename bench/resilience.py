@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--workers", type=choices.positive, default=1, metavar="N", help="processes (default: %(default)s)"
     )
-    where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster ('auto': the one that runs here)")
+    where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster; 'local' starts one here")
     report.add_json_argument(parser)
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write the rows as CSV")
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write one page with tables and plots")

@@ -36,7 +36,8 @@ def rate_against_eps(outcomes: Outcomes) -> str | None:
                 levels = [outcome.cell.input.level for outcome in curve]
                 axes.errorbar(levels, ratios, yerr=errors, marker="o", capsize=2, label=name)
         axes.axhline(1, color="grey", linestyle=":")
-        axes.set(title=subject.name, xlabel="eps, of 255", ylabel="bytes, relative to clean")
+        levels = sorted({outcome.cell.input.level for outcome in outcomes.of(subject, "attack")})
+        axes.set(title=subject.name, xlabel="eps, of 255", ylabel="bytes, relative to clean", xticks=levels)
         axes.legend(fontsize="small")
     return _svg(figure)
 
@@ -54,7 +55,9 @@ def accuracy_against_bytes(outcomes: Outcomes, eps: int) -> str | None:
                 ours = outcome.cell.sender.guard is not None
                 point = (outcome.ratio, 100 * outcome.top1)
                 axes.plot(*point, "o" if ours else "s", color="tab:red" if ours else "tab:blue")
-                axes.annotate(name, point, xytext=(3, 3), textcoords="offset points", fontsize="x-small")
+                axes.annotate(
+                    name, point, xytext=(3, 3), textcoords="offset points", fontsize="x-small", rotation=30
+                )
         clean = outcomes.find(subject, UNDEFENDED, "clean")
         if clean is not None:
             axes.plot(1, 100 * clean.top1, "*", color="black", markersize=10)

@@ -49,7 +49,7 @@ def in_processes(workers: int) -> Run:
 
 
 def on_ray(address: str) -> Run:
-    """On a Ray cluster, ``auto`` for the one that is there; each node needs this package and the bundles.
+    """On a Ray cluster, ``local`` for one on this machine; each node needs this package and the bundles.
 
     Raises MissingPackage without Ray, BenchError when the cluster does not answer.
     """

@@ -11,7 +11,7 @@ from bench import campaign as campaigns
 from bench.campaign import Campaign
 from bench.cells import Cell, Input, Measured, Sender, Store, Subject, digest, fingerprint
 from bench.corruptions import corrupt
-from bench.errors import CampaignError, MissingPackage
+from bench.errors import BenchError, CampaignError, MissingPackage
 from bench.photos import labelled
 from bench.trivial_defences import TRIVIAL
 from bench.workers import in_process, in_processes, on_ray
@@ -175,6 +175,41 @@ def test_processes_measure_the_same(subject, samples, tmp_path):
 def test_processes_return_every_task_once():
     found = list(in_processes(2)(abs, iter([-3, 1, -2, 0, 5])))
     assert sorted(found) == [(-3, 3), (-2, 2), (0, 0), (1, 1), (5, 5)]
+
+
+class FakeRay:
+    """What we use of Ray: a task runs when it is waited for, the last one first."""
+
+    def __init__(self):
+        self.most = 0
+
+    def init(self, address):
+        if address == "nowhere":
+            raise ConnectionError("nobody answers")
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def remote(self, function):
+        return type("Remote", (), {"remote": staticmethod(lambda task: (function, task))})
+
+    def wait(self, references, num_returns):
+        self.most = max(self.most, len(references))
+        return references[-1:], references[:-1]
+
+    def get(self, reference):
+        function, task = reference
+        return function(task)
+
+
+def test_ray_is_given_a_few_tasks_at_a_time_and_returns_each_once(monkeypatch):
+    ray = FakeRay()
+    monkeypatch.setitem(__import__("sys").modules, "ray", ray)
+    found = list(on_ray("local")(abs, iter(range(-9, 0))))
+    assert sorted(found) == [(n, -n) for n in range(-9, 0)]
+    assert ray.most == 4
+    with pytest.raises(BenchError, match="Ray at nowhere: nobody answers"):
+        on_ray("nowhere")
 
 
 def test_missing_ray_is_named_with_its_cure(monkeypatch):
