@@ -31,9 +31,6 @@ BATCH = 10
 """Images attacked together: what a killed campaign loses at most, one task of a worker. An adaptive attack
 takes about 2.5 GB with so many, and is no faster an image with more."""
 
-L2 = ("pgd_e_l2",)
-"""Threats whose budget is a root mean square; that of the others is the largest change."""
-
 SEED_STRIDE = 1_000_003  # further apart than there are images: no two seeds share an image's draws
 
 
@@ -126,7 +123,7 @@ def attacked_frames(task: AttackTask) -> NDArray[np.uint8]:
     """The frames of one task, attacked, uint8 (n, S, S, 3)."""
     import torch
 
-    from bench.attacks import THREATS, to_uint8
+    from bench.attacks import THREATS, norm_of, to_uint8
 
     torch.set_num_threads(task.engine.threads or torch.get_num_threads())
     attack = task.attack
@@ -141,7 +138,7 @@ def attacked_frames(task: AttackTask) -> NDArray[np.uint8]:
         _target(task.subject.where, attack.knows), images, torch.tensor(task.labels), attack.level / 255,
         steps=attack.steps, seed=seed, setting=attack.setting, restarts=attack.restarts,
     )  # fmt: skip
-    return to_uint8(attacked, task.squares, attack.level / 255, "l2" if attack.name in L2 else "linf")
+    return to_uint8(attacked, task.squares, attack.level / 255, norm_of(attack.name))
 
 
 def measure_cell(task: CellTask) -> Measured:
