@@ -3,9 +3,10 @@
     python -m bench.denoise [--runs N] [--threads N] [--sizes N ...] [--plot DIR] [--json PATH]
 
 The image is a photograph of 224 x 224 x 3 with noise of +-8 of 255, the mask a smooth map.  Peers run in
-turns with ours; outputs are compared before times.  ``descent`` and ``released`` are compared with a loop
-in torch of the same iteration, `rof` with solvers of the same problem at an equal or lower objective,
-without a mask since they take none.  A peer that is not installed is left out and named.
+turns with ours, each rested and warm (``denoise_peers.rested_turns``); outputs are compared before times.
+``descent`` and ``released`` are compared with a loop in torch of the same iteration, `rof` with solvers of
+the same problem at an equal or lower objective, without a mask since they take none.  A peer that is not
+installed is left out and named.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.denoise_peers import Image, Peer, chambolle, peers
+from bench.denoise_peers import Image, Peer, chambolle, peers, rested_turns
 from bench.roofline import measure_roofs
-from bench.timing import measure, measure_side_by_side
+from bench.timing import measure
 from native_denoise import Settings, denoise, denoise_planar, objective, reference, settings
 from native_denoise.cpu.bands import plan
 from native_denoise.cpu.threads import available
@@ -120,7 +121,7 @@ def compare_peer(peer: Peer, noisy: Image, clean: Image, mask: Image, threads: i
         ours = planar(noisy, None, settings(), threads)
         row["ours"] = "rof, default (another problem: times only)"
     row["our_psnr_db"] = psnr(ours().transpose(1, 2, 0), clean)
-    times = measure_side_by_side({"peer": peer.run, "ours": ours}, runs)
+    times = rested_turns({"peer": peer.run, "ours": ours}, runs)
     row |= {**times["peer"].as_row("peer_"), **times["ours"].as_row("our_")}
     row["speedup"] = row["peer_p50_ms"] / row["our_p50_ms"]
     return [row]
@@ -219,7 +220,7 @@ def convergence(noisy: Image, threads: int, runs: int) -> Rows:
             calls["scikit-image Chambolle"] = partial(chambolle, noisy, weight, steps)
         except ImportError:
             pass
-        times = measure_side_by_side(calls, max(3, runs // 10), warm_up=1)
+        times = rested_turns(calls, max(3, runs // 10))
         for name, call in calls.items():
             u = call()
             above = energy(u.transpose(1, 2, 0) if name == "rof" else u, noisy, weight) - lowest
@@ -254,6 +255,7 @@ def plot(rows: Rows, directory: str) -> None:
 def summarise(rows: Rows, threads: int) -> dict[str, Any]:
     """The figures that are watched."""
     speedups = {row["peer"]: row["speedup"] for row in rows if row["section"] == "peers"}
+    roofs = {row["threads"]: row["roof_gflops"] for row in rows if row["section"] == "modes"}
     largest = max(row["largest_error"] for row in rows if row["section"] == "modes")
     default = next(row for row in rows if row["section"] == "default")
     layout = plan(1, 3, 1, SIDE, SIDE, 5, 1, 1)
@@ -265,6 +267,8 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
         "default_p50_ms": default["p50_ms"],
         "default_steps": default["steps"],
         "largest_error": largest,
+        # Below the number of threads, these share the vector units of one core (or the machine is busy).
+        "cores_worth": roofs[threads] / roofs[1],
         "planes_in_flight": layout.size / (3 * SIDE * layout.stride),
         "time_per_pixel_spread": {
             f"{mode}, {count} thread{'s' * (count > 1)}": spread(rows, mode, count)

@@ -1,4 +1,4 @@
-"""Other denoisers on the same image: loops in torch, scikit-image, OpenCV.
+"""Other denoisers on the same image: loops in torch, scikit-image, OpenCV; and how they are timed.
 
 Every peer is a call without arguments that returns (H, W, C) float32 in about [0, 1]; what it needs is
 prepared outside it.  A peer whose package is missing is left out with the reason.
@@ -6,6 +6,7 @@ prepared outside it.  A peer whose package is missing is left out with the reaso
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,9 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.timing import Timing
 from native_denoise import Settings
 
 Image = NDArray[np.float32]
+
+PAUSE = 0.03
+"""Seconds of rest before a contender's turn: longer than an OpenMP thread spins after its last work."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,24 @@ class Peer:
     """Our mode that computes the same iteration, so that the outputs must agree."""
     minimises: bool = False
     """It minimises our objective E, so the two are compared at an equal one."""
+
+
+def rested_turns(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
+    """Time several calls in turns, the same way for each: rest, one call untimed, one call timed.
+
+    Turns, so that a noisy machine disturbs all alike.  The rest, because the threads of one contender may
+    spin for milliseconds after their work and hold a core that the next one needs.  The untimed call,
+    because after a rest threads sleep and caches are cold, which costs the shortest call most.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs):
+        for name, call in calls.items():
+            time.sleep(PAUSE)
+            call()
+            start = time.perf_counter()
+            call()
+            samples[name].append(time.perf_counter() - start)
+    return {name: Timing.of_seconds(values) for name, values in samples.items()}
 
 
 def peers(

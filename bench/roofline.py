@@ -16,12 +16,13 @@ from native_denoise.cpu.jit import kernel
 from native_denoise.cpu.simd import LANES, load, splat, store
 from native_denoise.cpu.threads import share
 
-OPERATIONS = {"released": 5, "descent": 21, "rof": 26}
+OPERATIONS = {"released": 5, "descent": 20, "rof": 26}
 """float32 operations of one pixel and step, counted in native_denoise/cpu/rows.py: a multiply-add is 2, the
 reciprocal square root 5 (estimate and one Newton step), a shuffle none."""
 
-BYTES = {"released": 4 * (3 + 1), "descent": 4 * (5 + 2), "rof": 4 * (8 + 4)}
-"""Bytes that one pixel and step loads and stores, all of them in the cache: rows times 4."""
+BYTES = {"released": 4 * (2.5 + 1), "descent": 4 * (4 + 1.5), "rof": 4 * (8 + 4)}
+"""Bytes that one pixel and step loads and stores, all of them in the cache: rows times 4; a pair of rows
+(native_denoise/cpu/pairs.py) shares the loads between them."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def measure_roofs(threads: int, repeats: int = 15) -> Roofs:
     """The best of ``repeats``: a roof is what the machine can do, not what it does on average."""
     length = 2048  # two rows of 8 KiB stay in a first-level cache of 32
     works = [np.full(2 * length, 0.5, dtype=np.float32) for _ in range(threads)]
-    rounds = 40_000
-    sweeps = 2_000
+    # About a millisecond each: waking a thread takes 30 us, which would look like a lower roof.
+    rounds = 400_000
+    sweeps = 20_000
     arithmetic = _best(lambda i: _multiply_add(works[i], rounds), threads, repeats)
     for work in works:
         work[:] = 0.0
