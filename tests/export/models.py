@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+OWN = ["--backbone", "tests.export.models:classifier", "--cut", "features", "--size", "32", "--patch", "2"]
+
 
 class Classifier(nn.Module):
     def __init__(self) -> None:

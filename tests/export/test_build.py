@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from export.__main__ import main
 from export.build import _keep_or_write
@@ -21,26 +20,8 @@ from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.tail import Tail
+from tests.export.models import OWN
 from tests.tiny_bundle import tiny_images
-
-OWN = ["--backbone", "tests.export.models:classifier", "--cut", "features", "--size", "32", "--patch", "2"]
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    for number, image in enumerate(tiny_images(60)):
-        Image.fromarray(image).save(folder / f"{number:02d}.png")
-    Image.fromarray(tiny_images(1)[0][:20, :20]).save(folder / "small.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("built")
-    arguments = ["--data", str(photographs), "-o", str(out), "--threads", "1"]
-    assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "30"]) == 0
-    return out
 
 
 @pytest.mark.parametrize("prior", ["fp", "mshp"])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 import export.robust
 from export.__main__ import main
@@ -26,26 +25,14 @@ from runtime.head import Head
 from runtime.packet import Flags
 from runtime.tables import Tables
 from runtime.tail import Tail
-from tests.export.test_build import OWN
 from tests.tiny_bundle import tiny_images
 
 PLAN = RobustPlan(steps=12, batch=8, rate=3, calm=2, replays=3, save_every=3)
 
 
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    for number, image in enumerate(tiny_images(60)):
-        Image.fromarray(image).save(folder / f"{number:02d}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("plain")
-    arguments = ["--data", str(photographs), "-o", str(out), "--threads", "1"]
-    assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "20"]) == 0
-    return load(out / "classifier-fp-r2")
+@pytest.fixture
+def plain(built: Path) -> Bundle:
+    return load(built / "classifier-fp-r2")
 
 
 def test_the_command_writes_two_headed_bundles_of_the_family(
