@@ -11,8 +11,12 @@ they will arrive. ``universal`` and ``black_box`` have signatures of their own.
 from bench.attacks.accuracy import pgd_c
 from bench.attacks.adaptive import adaptive, adaptive_c
 from bench.attacks.budget import Norm, to_uint8
+from bench.attacks.joint import joint
+from bench.attacks.low_frequency import low_frequency
 from bench.attacks.noise import noise
+from bench.attacks.on_guard import provoke, stealth
 from bench.attacks.rate import pgd_e, pgd_e_l2
+from bench.attacks.regional import background, object_
 from bench.attacks.target import Target
 from bench.attacks.threat import Threat
 
@@ -20,9 +24,15 @@ THREATS: dict[str, Threat] = {
     "pgd_e": pgd_e,
     "pgd_e_l2": pgd_e_l2,
     "pgd_c": pgd_c,
+    "joint": joint,
     "noise": noise,
+    "low_frequency": low_frequency,
+    "background": background,
+    "object": object_,
     "adaptive": adaptive,
     "adaptive_c": adaptive_c,
+    "stealth": stealth,
+    "provoke": provoke,
 }
 """By name, as ``bench.resilience`` calls them."""
 

@@ -20,13 +20,12 @@ from bench.attacks.settings import Setting
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.defence import Defence
-
-CLEAN_QUANTILE = 0.99
+from runtime.guard import QUANTILE
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """The guard's score: weights . sqrt(bits of y a channel) + bias, or expected bits against a quantile.
+    """The guard's score: weights . bits of y a channel + bias, or expected bits against a quantile.
 
     Above 0 a frame is suspicious. ``weights`` (C,) is None for bundles without guard.npz; ``bias`` is then
     the 99th percentile of clean frames, in bits.
@@ -39,16 +38,15 @@ class Suspicion:
     def of(cls, bundle: Bundle) -> Suspicion:
         """The guard of a bundle."""
         if "guard" not in bundle.manifest.files:
-            return cls(None, dict(bundle.manifest.clean_bits)[CLEAN_QUANTILE])
+            return cls(None, dict(bundle.manifest.clean_bits)[QUANTILE])
         arrays = bundle.arrays("guard")
-        return cls(torch.from_numpy(arrays["weights"]).float(), float(arrays["bias"]))
+        return cls(torch.from_numpy(arrays["weights"]), float(arrays["bias"]))
 
     def __call__(self, coded: Coded) -> torch.Tensor:
         """Score of each latent, (N,)."""
         if self.weights is None:
             return coded.bits / self.bias - 1
-        features = coded.y_bits.flatten(2).sum(2).clamp(min=1e-6).sqrt()
-        return features @ self.weights + self.bias
+        return coded.y_bits.sum((2, 3)) @ self.weights + self.bias
 
 
 @dataclass(frozen=True)
@@ -82,26 +80,29 @@ class Target:
 
     def bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
         """Bits of each frame, (N,): z included, or under ``released`` the loss of the paper's code."""
-        latents = self._latents(images)
-        if setting == "released":
-            return self.prior.released(latents)
-        return self._coded(latents).bits
+        return self._bits(self._latents(images), setting)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """The server's answer to what was sent, (N, classes)."""
-        (features,) = self.restore(self._coded(self._latents(images)).y_hat)
-        (logits,) = self.tail(features)
-        return logits
+        return self._logits(self._latents(images))
 
-    def bits_and_logits(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both in one pass."""
-        coded = self._coded(self._latents(images))
-        (features,) = self.restore(coded.y_hat)
-        return coded.bits, self.tail(features)[0]
+    def bits_and_logits(
+        self, images: torch.Tensor, setting: Setting = "unmasked"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both with one look at the images."""
+        latents = self._latents(images)
+        return self._bits(latents, setting), self._logits(latents)
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor:
         """The guard's score of each frame as it comes, (N,); above 0 it is defended."""
         return self.guard(self.prior.code(self.head(images)))
+
+    def bits_and_suspicion(
+        self, images: torch.Tensor, setting: Setting = "unmasked"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bits of frames that are sent as they come, and the guard's score of them."""
+        latents = self.head(images)
+        return self._bits(latents, setting), self.guard(self.prior.code(latents))
 
     def mask(self, images: torch.Tensor) -> torch.Tensor:
         """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""
@@ -123,6 +124,17 @@ class Target:
         maps = spread.reshape(count, height * patch, width * patch).clamp(max=1)
         return soft_mask(maps, size, defence)
 
-    def _coded(self, latents: list[torch.Tensor]) -> Coded:
-        control = self.defence.rate_control if self.defence is not None else 0.0
-        return self.prior.code(latents, control)
+    def _bits(self, latents: list[torch.Tensor], setting: Setting) -> torch.Tensor:
+        if setting == "released":
+            return self.prior.released(latents)
+        return self.prior.code(latents, self._control).bits
+
+    def _logits(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        (features,) = self.restore(self.prior.code(latents, self._control).y_hat)
+        (logits,) = self.tail(features)
+        return logits
+
+    @property
+    def _control(self) -> float:
+        """Weight of the rate control."""
+        return self.defence.rate_control if self.defence is not None else 0.0

@@ -13,6 +13,7 @@ from native_denoise.reference import solve
 from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.exact import IntegerNetwork
+from runtime.guard import Discriminant, Guard, open_score
 from runtime.head import Head
 from runtime.prior import MEAN_STEPS
 from runtime.rate_control import control_rate
@@ -135,6 +136,20 @@ def test_the_mask_is_the_runtimes(bundle, target, images, squares):
         assert mask[0].numpy() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("control", [0.0, 0.1])
+def test_the_defended_path_is_the_runtimes(bundle, images, squares, control):
+    defence = Defence(rate_control=control)
+    attacked, tail = Target.open(bundle, defence), Tail(bundle)
+    head = Head(bundle, guard=Guard("always", defence))
+    expected, answers = [], []
+    for square in squares:
+        answers.append(tail.decode(head.encode(square).to_bytes()))
+        expected.append(head.report.latent.expected_bits)
+    bits, logits = attacked.bits_and_logits(images)
+    assert bits.numpy() == pytest.approx(expected, rel=1e-3)
+    assert float(np.abs(logits.numpy() - answers).max()) < 0.1 * np.abs(answers).max()
+
+
 @pytest.mark.parametrize("defence", MODES, ids=lambda d: f"{d.mode}-{d.power:g}")
 def test_gradients_pass_the_defence(bundle, defence, images):
     x = images[:2].clone().requires_grad_(True)
@@ -148,18 +163,14 @@ def test_a_threshold_passes_the_gradient_on(bundle, images):
     assert bool(x.grad.any())
 
 
-def test_suspicion_without_weights_counts_bits_against_clean_frames(target, bundle, images):
-    limit = dict(bundle.manifest.clean_bits)[0.99]
-    assert target.suspicion(images).numpy() == pytest.approx(
-        target.bits(images).numpy() / limit - 1, rel=1e-5
-    )
-
-
-def test_suspicion_with_weights_is_linear_in_the_roots_of_channel_bits(with_guard, bundle, images, squares):
-    head = Head(bundle)
-    for square, score in zip(squares, with_guard.suspicion(images), strict=True):
-        bits = head.analyse(square).bits[-1].reshape(6, -1).sum(1)
-        assert float(score) == pytest.approx(float(np.sqrt(bits) @ np.linspace(0.5, 1.5, 6)), rel=1e-4)
+@pytest.mark.parametrize("kind", ["target", "with_guard"])
+def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
+    attacked, head = request.getfixturevalue(kind), Head(bundle)
+    guard = attacked.guard
+    score = open_score(bundle) if guard.weights is None else Discriminant(guard.weights.numpy(), guard.bias)
+    expected = [score(head.analyse(square)) for square in squares]
+    assert attacked.suspicion(images).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert torch.equal(attacked.bits_and_suspicion(images)[1], attacked.suspicion(images))
 
 
 def test_undefended_is_the_same_bundle_without_its_defence(defended, target, images):

@@ -1,0 +1,43 @@
+"""One perturbation for all frames: found on some, added to others, without a look at any of them.
+
+As Moosavi-Dezfooli et al. (CVPR 2017) ask of accuracy, here of the rate, and by plain stochastic ascent.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bench.attacks.rounding import as_pixels
+from bench.attacks.settings import schedule
+from bench.attacks.target import Target
+
+BATCH = 8
+STEPS = 60
+
+
+def universal(
+    target: Target, images: torch.Tensor, eps: float, *, steps: int = STEPS, seed: int = 0
+) -> torch.Tensor:
+    """The perturbation, (1, 3, S, S) within eps, that adds most to the bits of ``images`` on average.
+
+    Args:
+        target: what is attacked; through its defence if it has one.
+        images: training frames, float32 (N, 3, S, S) in [0, 1]; each step sees ``BATCH`` of them.
+        eps: l_inf, in units of [0, 1].
+        steps: gradients.
+        seed: of the start and of the order of the frames.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    delta = eps * (2 * torch.rand(images[:1].shape, generator=generator) - 1)
+    for step in schedule("unmasked", steps, eps).steps:
+        batch = images[torch.randperm(len(images), generator=generator)[:BATCH]]
+        delta.requires_grad_(True)
+        log_bits = target.bits(as_pixels(applied(batch, delta))).log().mean()
+        (gradient,) = torch.autograd.grad(log_bits, delta)
+        delta = (delta.detach() + step * gradient.sign()).clamp(-eps, eps)
+    return delta
+
+
+def applied(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
+    """Any frames with the perturbation, clipped to [0, 1]."""
+    return (images + perturbation).clamp(0, 1)

@@ -1,0 +1,167 @@
+"""Each threat keeps its budget and does what its name says."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.attacks import THREATS, norm_of, to_uint8
+from bench.attacks.accuracy import margin
+from bench.attacks.black_box import black_box
+from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
+from bench.attacks.regional import background_region
+from bench.attacks.rounding import as_pixels
+from bench.attacks.universal import applied, universal
+from bench.errors import AttackError
+from runtime.head import Head
+
+FLOAT32 = 1e-6
+ODD = [0.0, 1 / 255, 2.5 / 255, 0.061, 32 / 255]
+
+
+@pytest.mark.parametrize("setting", ["unmasked", "released"])
+@pytest.mark.parametrize("name", THREATS)
+def test_the_budget_is_kept_exactly(name, setting, defended, images, squares, labels):
+    for eps in ODD:
+        before = images.clone()
+        out = THREATS[name](defended, images, labels, eps, steps=2, setting=setting)
+        assert torch.equal(images, before)
+        assert out.dtype == torch.float32 and not out.requires_grad
+        assert float(out.min()) >= 0 and float(out.max()) <= 1
+        change = to_uint8(out, squares, eps, norm_of(name)).astype(int) - squares
+        if norm_of(name) == "linf":
+            assert float((out - images).abs().max()) <= eps + FLOAT32
+            assert np.abs(change).max() / 255 <= eps
+        else:
+            assert float((out - images).square().mean((1, 2, 3)).sqrt().max()) <= eps + FLOAT32
+            assert ((change**2).reshape(6, -1).sum(1) <= (255 * eps) ** 2 * squares[0].size).all()
+
+
+def test_margin_is_best_wrong_less_right():
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+    assert margin(logits, torch.tensor([0, 2])).tolist() == [-1.0, 1.0]
+
+
+def test_pgd_c_changes_answers(target, images, labels):
+    out = THREATS["pgd_c"](target, images, labels, 16 / 255)
+    assert bool((margin(target.logits(out), labels) > margin(target.logits(images), labels)).all())
+    assert bool((target.logits(out).argmax(1) != labels).any())
+
+
+def test_joint_wants_both(target, images, labels):
+    eps = 16 / 255
+    both = as_pixels(THREATS["joint"](target, images, labels, eps))
+    assert bool((target.bits(both) > target.bits(images)).all())
+    assert bool((margin(target.logits(both), labels) > margin(target.logits(images), labels)).all())
+    accuracy_alone = as_pixels(THREATS["pgd_c"](target, images, labels, eps))
+    assert float(target.bits(both).sum()) > float(target.bits(accuracy_alone).sum())
+
+
+def test_noise_is_plus_or_minus_eps(target, images, labels):
+    eps = 4 / 255
+    out = THREATS["noise"](target, images, labels, eps)
+    inside = (images >= eps) & (images <= 1 - eps)
+    assert np.allclose((out - images).abs()[inside], eps, atol=FLOAT32)
+    assert 0.4 < float((out > images)[inside].float().mean()) < 0.6
+
+
+def test_the_dct_is_orthonormal_and_scipys():
+    from scipy.fft import dct
+
+    matrix = dct_matrix(32)
+    assert torch.allclose(matrix @ matrix.T, torch.eye(32), atol=1e-5)
+    assert np.allclose(matrix.numpy(), dct(np.eye(32), axis=0, norm="ortho"), atol=1e-6)
+
+
+def test_low_frequency_perturbations_have_no_energy_outside_the_band(images):
+    budget, generator = LowFrequency(images, 8 / 255), torch.Generator().manual_seed(0)
+    delta = budget.start(generator)
+    for _ in range(5):
+        delta = budget.ascend(delta, torch.randn(images.shape, generator=generator), 4 / 255)
+        waves = dct_matrix(32)
+        energy = (waves @ delta @ waves.T).square()
+        kept = round(BAND * 32)
+        inside = energy[..., :kept, :kept].sum()
+        assert float(inside) > 0
+        assert float(energy.sum() - inside) <= 1e-6 * float(inside)
+        assert torch.allclose(band_limited(delta), delta, atol=1e-6)
+
+
+def test_low_frequency_still_raises_the_rate(target, images, labels):
+    out = THREATS["low_frequency"](target, images, labels, 16 / 255)
+    assert bool((target.bits(as_pixels(out)) >= target.bits(images)).all())
+    assert float(target.bits(as_pixels(out)).sum()) > float(target.bits(images).sum())
+
+
+def test_regions_are_left_alone(target, images, squares, labels):
+    eps = 8 / 255
+    region = background_region(target, images).expand_as(images).bool()
+    assert 0.4 < float(region.float().mean()) < 0.6
+    attacked = {name: THREATS[name](target, images, labels, eps) for name in ("background", "object")}
+    for name, allowed in (("background", region), ("object", ~region)):
+        changed = attacked[name] != images
+        assert not bool((changed & ~allowed).any()) and bool((changed & allowed).any())
+        frames = to_uint8(attacked[name], squares, eps)
+        assert not ((frames != squares).transpose(0, 3, 1, 2) & ~allowed.numpy()).any()
+        assert float(target.bits(attacked[name]).sum()) > float(target.bits(images).sum())
+
+
+def test_adaptive_beats_the_attack_that_does_not_know_the_defence(defended, images, labels):
+    blind, adaptive = (
+        as_pixels(THREATS[n](defended, images, labels, 16 / 255)) for n in ("pgd_e", "adaptive")
+    )
+    assert float(defended.bits(adaptive).sum()) > float(defended.bits(blind).sum())
+
+
+def test_adaptive_c_lowers_the_defended_margin(defended, images, labels):
+    out = THREATS["adaptive_c"](defended, images, labels, 16 / 255)
+    before, after = (margin(defended.logits(x), labels) for x in (images, out))
+    assert bool((after > before).all())
+
+
+@pytest.mark.parametrize("name", ["adaptive", "adaptive_c"])
+def test_adaptive_threats_need_a_defence(name, target, images, labels):
+    with pytest.raises(AttackError, match="open"):
+        THREATS[name](target, images, labels, 0.01)
+
+
+@pytest.mark.parametrize("kind", ["target", "with_guard"])
+def test_stealth_adds_bits_below_the_threshold(kind, request, images, labels):
+    target = request.getfixturevalue(kind)
+    calm = target.suspicion(images) < 0
+    assert bool(calm.any())
+    out = as_pixels(THREATS["stealth"](target, images, labels, 32 / 255))
+    assert bool((target.suspicion(out)[calm] < 0).all())
+    assert float(target.bits(out)[calm].sum()) > float(target.bits(images)[calm].sum())
+
+
+def test_provoke_changes_little_and_still_alarms(target, images, labels):
+    eps = 32 / 255
+    out = THREATS["provoke"](target, images, labels, eps)
+    alarmed = target.suspicion(as_pixels(out)) > 0
+    assert bool((alarmed & (target.suspicion(images) < 0)).any())
+    far = THREATS["pgd_e"](target, images, labels, eps)
+    change = (out - images).abs().flatten(1).mean(1)
+    assert bool((change < (far - images).abs().flatten(1).mean(1))[alarmed].all())
+    halved = as_pixels(images + 0.5 * (out - images))
+    assert bool((target.suspicion(halved)[alarmed] <= target.suspicion(as_pixels(out))[alarmed]).all())
+
+
+def test_one_perturbation_serves_frames_that_it_has_not_seen(target, images):
+    eps = 32 / 255
+    delta = universal(target, images[:4], eps, steps=20)
+    assert delta.shape == (1, 3, 32, 32) and float(delta.abs().max()) <= eps + FLOAT32
+    others = images[4:]
+    assert float(target.bits(applied(others, delta)).sum()) > float(target.bits(others).sum())
+
+
+def test_black_box_grows_packets_from_their_lengths_alone(bundle, squares):
+    head, eps, asked = Head(bundle), 16 / 255, []
+
+    def length(frame):
+        asked.append(len(head.encode(frame).to_bytes()))
+        return asked[-1]
+
+    out = black_box(length, squares[0], eps, queries=60)
+    assert len(asked) == 61
+    assert out.dtype == np.uint8 and np.abs(out.astype(int) - squares[0]).max() <= 16
+    assert length(out) == max(asked) > asked[0]
