@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from heapq import merge
+from operator import itemgetter
 
 import numpy as np
 
+from runtime.coder.stream import SEAL_BITS
 from runtime.guard import Rung
 from runtime.latent import Latent
 from runtime.packet import MIN_PACKET, Flags
@@ -29,21 +32,17 @@ class Attempt:
 
 def controlled(attempt: Attempt, weight: float) -> Attempt:
     """The attempt with its y rate-controlled by lambda ``weight``; itself where that is 0."""
-    if weight == 0.0:
-        return attempt
-    return _with_symbols(attempt, _control(attempt.latent), weight)
+    return _Fit(attempt).attempt_at(weight) if weight > 0 else attempt
 
 
-def fitting(attempt: Attempt, budget: int) -> Iterator[Attempt]:
-    """The attempt with its y rate-controlled by the least lambda, not less than its own, that fits ``budget``
-    bytes by expectation; then by more and more, until no lambda leaves out any more bits.
+def fitting(attempts: list[Attempt], budget: int) -> Iterator[Attempt]:
+    """The attempts with y rate-controlled so that ``budget`` bytes are expected, or a byte less, and so on
+    until none can be expected to have so few; all of them in order of their distance to y.
+
+    Each takes the least lambda that does, not less than its own.
     """
-    control = _control(attempt.latent)
-    side = sum(float(bits.sum(dtype=np.float64)) for bits in attempt.latent.bits[:-1])
-    slack = 0
-    while (weight := control.least_weight(8 * (budget - MIN_PACKET - slack) - side)) is not None:
-        yield _with_symbols(attempt, control, max(weight, attempt.rate_weight))
-        slack = 2 * slack + 1
+    for _, attempt in merge(*(_Fit(one).fits(budget) for one in attempts), key=itemgetter(0)):
+        yield attempt
 
 
 def emptied(latent: Latent) -> Latent:
@@ -52,13 +51,27 @@ def emptied(latent: Latent) -> Latent:
     return replace(latent, streams=(*side, replace(y, symbols=np.zeros_like(y.symbols))))
 
 
-def _control(latent: Latent) -> RateControl:
-    y = latent.streams[-1]
-    assert y.values is not None, "only what was encoded can be rate-controlled"
-    return RateControl(y.values, y.index, y.tables)
+class _Fit:
+    """An attempt and what rate control can make of it."""
 
+    def __init__(self, attempt: Attempt):
+        *self._side, self._y = attempt.latent.streams
+        assert self._y.values is not None, "only what was encoded can be rate-controlled"
+        self._attempt, self._values = attempt, self._y.values
+        self._control = RateControl(self._values, self._y.index, self._y.tables)
 
-def _with_symbols(attempt: Attempt, control: RateControl, weight: float) -> Attempt:
-    *side, y = attempt.latent.streams
-    latent = replace(attempt.latent, streams=(*side, replace(y, symbols=control.symbols(weight))))
-    return Attempt(attempt.rung, latent, attempt.flags | Flags.RATE_CONTROLLED, weight)
+    def fits(self, budget: int) -> Iterator[tuple[float, Attempt]]:
+        """The attempt at weights that fit a budget, or ever less, each with its squared error in steps."""
+        side = sum(float(stream.information_bits().sum(dtype=np.float64)) for stream in self._side)
+        room = 8 * (budget - MIN_PACKET) - SEAL_BITS - side
+        while (weight := self._control.least_weight(room)) is not None:
+            attempt = self.attempt_at(max(weight, self._attempt.rate_weight))
+            symbols = attempt.latent.streams[-1].symbols
+            yield float(np.square(self._values - symbols).sum(dtype=np.float64)), attempt
+            room -= 8
+
+    def attempt_at(self, weight: float) -> Attempt:
+        """The attempt at one weight."""
+        y = replace(self._y, symbols=self._control.symbols(weight))
+        latent = replace(self._attempt.latent, streams=(*self._side, y))
+        return Attempt(self._attempt.rung, latent, self._attempt.flags | Flags.RATE_CONTROLLED, weight)

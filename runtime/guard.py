@@ -1,7 +1,7 @@
 """The guard: which frames are defended, and what is given up so that a packet keeps its budget.
 
     first pass --score--> calm: send as it is          suspicious, or shortly after: defend
-    over budget?          defend  >  rate control of y  >  z all zero, then the same  >  y all zero too
+    over budget?          defend  >  rate control of y, with z or with z all zero  >  all zero
 
 The score needs nothing but the bits of y, which the likelihood map is made of as well. ``Guard`` says what is
 wanted, ``Decision`` what was done with one frame and why; the steps themselves are in ``runtime.head``.
@@ -26,7 +26,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 Rung = Literal["plain", "defended", "rate_controlled", "without_z", "empty"]
 """Where the ladder ended: sent as it was; defended; y rate-controlled to fit the budget, after the defence if
-there is one; z all zero and y rate-controlled; all symbols zero."""
+there is one; the same with z all zero, where z alone is too dear or y comes out nearer; all symbols zero."""
 
 Score = Callable[[Latent], float]
 """Suspicion of a first pass; above 0 is suspicious."""

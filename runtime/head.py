@@ -177,11 +177,11 @@ class Head:
             weight = self.guard.defence.rate_control
             yield controlled(Attempt("defended", look.latent, flags), weight)
         assert look is not None and self.guard.budget is not None  # without a budget one of these was sent
-        yield from fitting(Attempt("rate_controlled", look.latent, flags, weight), self.guard.budget)
+        smaller = [Attempt("rate_controlled", look.latent, flags, weight)]
         if len(look.outputs) > 1:
             y, z = look.outputs
-            without_z = self._latent([y, np.zeros_like(z)])
-            yield from fitting(Attempt("without_z", without_z, flags, weight), self.guard.budget)
+            smaller.append(Attempt("without_z", self._latent([y, np.zeros_like(z)]), flags, weight))
+        yield from fitting(smaller, self.guard.budget)
         yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
 
     def _look(self, engine: Engine, prepared: NDArray[np.float32], clock: Clock, suffix: str = "") -> Look:

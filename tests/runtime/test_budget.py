@@ -19,12 +19,16 @@ from runtime.errors import BudgetError, EngineError, RateholdError
 from runtime.guard import Guard, Mode
 from runtime.head import Head
 from runtime.packet import Flags
+from runtime.prior import Stream
+from runtime.rate_control import RateControl
+from runtime.tables import SCALES
 from runtime.tail import Tail
 from tests.tiny_bundle import HYPER, LATENT, tiny_images
 
 PRIORS = ("fp", "mshp")
 MODES: tuple[Mode, ...] = ("never", "always", "auto")
 ONE = EngineOptions(threads=1)
+ROUNDING = 4  # bytes that a small packet may have above the expected ones
 IMAGE = tiny_images(1)[0]
 Arrays = list[NDArray[np.float32]]
 
@@ -40,6 +44,18 @@ class Scripted:
 
     def run(self, *inputs: NDArray[np.float32]) -> Arrays:
         return self.returned
+
+
+def noisy(count: int) -> list[NDArray[np.uint8]]:
+    noise = np.random.default_rng(0).integers(-40, 41, (count, *IMAGE.shape))
+    images = zip(tiny_images(count), noise, strict=True)
+    return [np.clip(image + n, 0, 255).astype(np.uint8) for image, n in images]
+
+
+def values_of(streams: tuple[Stream, ...]) -> NDArray[np.float32]:
+    values = streams[-1].values
+    assert values is not None
+    return values
 
 
 def least(folder: Path) -> int:
@@ -149,13 +165,13 @@ def test_what_fits_is_sent_as_the_mode_alone_sends_it(
 def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Path]) -> None:
     """A frame that nobody suspects under ever smaller budgets: sent, defended, rate-controlled ever more."""
     bundle = load(tiny_bundles[prior])
-    noise = np.random.default_rng(0).integers(-20, 21, IMAGE.shape)
-    image = np.clip(IMAGE + noise, 0, 255).astype(np.uint8)
+    image = noisy(1)[0]
     plain = Head(bundle, ONE).encode(image).size
     defended = Head(bundle, ONE, guard=Guard("always")).encode(image).size
     lowest = least(tiny_bundles[prior])
     assert lowest < defended < plain
-    seen, weights = [], []
+    seen: list[str] = []
+    weights: dict[str, list[float]] = {}
     for budget in range(plain, lowest - 1, -1):
         head = Head(bundle, ONE, guard=Guard("auto", budget=budget))
         head._score = lambda latent: -1.0
@@ -166,13 +182,15 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
         assert decision.rung == (expected or decision.rung)
         if expected is None:
             assert decision.rung in ("rate_controlled", "without_z", "empty")
-        seen.append(decision.rung)
-        if decision.rung == "rate_controlled":
-            weights.append(decision.rate_weight)
+        seen.append("smaller" if decision.rung in ("rate_controlled", "without_z") else decision.rung)
+        if seen[-1] == "smaller":
+            weights.setdefault(decision.rung, []).append(decision.rate_weight)
         assert head.counters.over_budget == (budget < plain)
         assert head.counters.rate_controlled == (expected is None)
-    assert seen == sorted(seen, key=["plain", "defended", "rate_controlled", "without_z", "empty"].index)
-    assert weights and weights == sorted(weights) and weights[0] > 0
+    assert seen == sorted(seen, key=["plain", "defended", "smaller", "empty"].index)
+    assert "smaller" in seen
+    for of_one in weights.values():
+        assert of_one == sorted(of_one) and of_one[-1] > 0
 
 
 def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Path]) -> None:
@@ -189,6 +207,39 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
     assert packet.flags == Flags.RATE_CONTROLLED and packet.size <= without + 2
     z_sent, y_sent = Tail(bundle, ONE).read(packet.to_bytes())
     assert not z_sent.symbols.any() and y_sent.symbols.any()
+
+
+@pytest.mark.parametrize("likely", [False, True])
+def test_of_two_ways_to_fit_the_one_nearer_to_y_is_sent(
+    likely: bool, tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With z or without, by hand from what is decoded: z is worth its bits where it says what y will be."""
+    bundle, smallest = load(tiny_bundles["mshp"]), least(tiny_bundles["mshp"])
+    free, rng, seen = Head(bundle, ONE), np.random.default_rng(0), set()
+    prior = free._prior
+    for image in noisy(4):
+        y, z = free._engine.run(bundle.manifest.preprocess(image))
+        if likely:
+            z = rng.choice(np.float32([-6, 6]), z.shape)
+            streams = prior.code(np.zeros_like(y), z)
+            drawn = rng.normal(0, SCALES[streams[-1].index]) - values_of(streams)
+            y = drawn.reshape(y.shape).astype(np.float32)
+        for size in range(smallest + 2, free._pack(free._latent([y, z]))[0].size, 4):
+            head = Head(bundle, ONE, guard=Guard("never", budget=size))
+            monkeypatch.setattr(head, "_engine", Scripted([y, z]))
+            y_hat = prior.read(free._coder.decoder(head.encode(image).payload))[1]
+            assert head.report is not None
+            seen.add(rung := head.report.decision.rung)
+            sent = float(np.square(y_hat - y).sum())
+            for name, hyper in (("rate_controlled", z), ("without_z", np.zeros_like(z))):
+                *side, last = streams = prior.code(y, hyper)
+                side_bits = sum(float(stream.information_bits().sum()) for stream in side)
+                control = RateControl(values_of(streams), last.index, last.tables)
+                weight = control.least_weight(8 * (size - 17 - ROUNDING) - side_bits)
+                if name != rung and weight is not None:
+                    other = float(np.square(values_of(streams) - control.symbols(weight)).sum())
+                    assert sent <= other
+    assert ("rate_controlled" if likely else "without_z") in seen
 
 
 @pytest.mark.parametrize("prior", PRIORS)
