@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.frame_timing import DEFENCE, UNDEFENDED, Result, agreement, pooled
-from bench.variants import TWINS, Variant
+from bench.variants import DEFENDED, Variant
 
-STEPS = dict(zip(("mask", "denoise", "head", "prior"), DEFENCE, strict=True))
+STEPS = dict(zip(("mask", "denoise", "head", "prior", "rate_control"), DEFENCE, strict=True))
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class DefenceCost:
 
 
 def defence_costs(result: Result) -> list[DefenceCost]:
-    """One entry for each input that is measured without and with the defence, in the order of ``TWINS``."""
-    return [_cost(result, plain, defended) for plain, defended in TWINS]
+    """One entry for each input of ``DEFENDED``, in their order."""
+    return [_cost(result, plain, defended) for plain, defended in DEFENDED]
 
 
 def _cost(result: Result, plain: Variant, defended: Variant) -> DefenceCost:

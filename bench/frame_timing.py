@@ -21,9 +21,10 @@ from runtime.engines import EngineOptions
 from runtime.head import Head
 from runtime.tail import Tail
 
-DEFENCE = ("mask", "denoise", "head_defended", "prior_defended")
-DEVICE = ("preprocess", "head", "prior", *DEFENCE, "encode")
-UNDEFENDED = tuple(stage for stage in DEVICE if stage not in DEFENCE)
+DEFENCE = ("mask", "denoise", "head_defended", "prior_defended", "rate_control")
+GUARD = "guard"
+DEVICE = ("preprocess", "head", "prior", GUARD, *DEFENCE, "encode")
+UNDEFENDED = tuple(stage for stage in DEVICE if stage not in (GUARD, *DEFENCE))
 SERVER = ("decode", "tail")
 LINK = "transmit"
 TOTAL = (*DEVICE, LINK, *SERVER)
@@ -36,9 +37,10 @@ class Measurement:
     """One photo in one variant.
 
     seconds: by stage, one float64 value a run; ``transmit`` is computed; undefended frames have no stage
-        of ``DEFENCE``.
+        of ``DEFENCE``, unguarded ones no ``GUARD``.
     information: bits under the shipped tables, in bytes.
     top1: class index.
+    defended: whether the frame was denoised.
     """
 
     photo: str
@@ -46,11 +48,13 @@ class Measurement:
     bytes: int
     information: float
     top1: int
+    defended: bool
     seconds: dict[str, NDArray[np.float64]]
 
     def total(self, stages: tuple[str, ...]) -> NDArray[np.float64]:
         """Seconds of several stages together, as far as there are any of them, one value a run."""
-        return np.sum([self.seconds[stage] for stage in stages if stage in self.seconds], axis=0)
+        none = np.zeros_like(self.seconds[LINK])
+        return np.sum([none, *(self.seconds[stage] for stage in stages if stage in self.seconds)], axis=0)
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,21 @@ def measure_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -
         "bytes": len(data),
         "information": head.report.latent.expected_bits / 8,
         "top1": int(logits.argmax()),
+        "defended": head.report.decision.defended,
         "seconds": {stage: np.array([lap[stage] for lap in timed]) for stage in timed[0]},
     }
 
 
 def measure_variant(
     head: Head, tail: Tail, photo: tuple[str, NDArray[np.uint8]], variant: Variant, runs: int, link: float
-) -> Measurement:
-    """One photo in one variant; ``link`` in kbit/s."""
+) -> Measurement | None:
+    """One photo in one variant, None where it has none; ``link`` in kbit/s."""
     name, image = photo
     if variant.disturb is not None:
-        image = variant.disturb(head.bundle.manifest.preprocess.square(image), 0)
+        disturbed = variant.disturb(name, head.bundle.manifest.preprocess.square(image))
+        if disturbed is None:
+            return None
+        image = disturbed
     fields = measure_frame(head, tail, image, runs)
     fields["seconds"][LINK] = np.full(runs, transmit_seconds(fields["bytes"], link))
     return Measurement(name, variant.name, **fields)
@@ -123,8 +131,9 @@ def measure_bundle(
     for name, image in chosen:
         for variant in VARIANTS:
             advance(f"{name}, {variant.name}")
-            head = heads[variant.guard]
-            measurements.append(measure_variant(head, tail, (name, image), variant, runs, link))
+            measured = measure_variant(heads[variant.guard], tail, (name, image), variant, runs, link)
+            if measured is not None:
+                measurements.append(measured)
             if variant is CLEAN:
                 target = measurements[-1].bytes
         for codec in CODECS:

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench import choices, latency_tables, report
+from bench.attack_cost import attack_cost
 from bench.defence_cost import defence_costs, median_bytes
 from bench.frame_timing import (
     DEVICE,
@@ -35,7 +36,7 @@ from bench.frame_timing import (
 )
 from bench.photos import photos, samples
 from bench.timing import Timing
-from bench.variants import CLEAN, VARIANTS
+from bench.variants import CLEAN, VARIANTS, Variant
 from runtime.bundle import DEFAULT, Bundle
 from runtime.errors import RateholdError
 
@@ -50,6 +51,7 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
     for m in result.measurements:
         row: dict[str, Any] = {"bundle": result.bundle.manifest.name, "codec": "ratehold", "photo": m.photo}
         row |= {"variant": m.variant, "bytes": m.bytes, "information_bytes": m.information, "top1": m.top1}
+        row["defended"] = m.defended
         row |= {"top1_name": labels[m.top1] if labels else None}
         row |= {"transmit_ms": 1e3 * float(m.seconds[LINK][0])}
         for part, of in PARTS.items():
@@ -65,12 +67,12 @@ def summarise(result: Result) -> dict[str, Any]:
     clean = [m for m in result.measurements if m.variant == CLEAN.name]
     device = pooled(result, CLEAN.name, DEVICE)
     summary: dict[str, Any] = {"bundle": result.bundle.manifest.name}
-    for variant in VARIANTS:
+    for variant in measured(result):
         summary[f"bytes_{variant.key}_p50"] = median_bytes(result, variant)
     for stage in (*UNDEFENDED, *SERVER):
         summary[f"{stage}_ms_p50"] = pooled(result, CLEAN.name, (stage,)).p50
     (of_clean, *_) = defence_costs(result)
-    footprint = result.footprint
+    footprint, attacks = result.footprint, attack_cost(result)
     return (
         summary
         | of_clean.as_summary()
@@ -84,9 +86,16 @@ def summarise(result: Result) -> dict[str, Any]:
             "head_rss_mb": footprint.head_rss_mb,
             "head_tail_rss_mb": footprint.head_tail_rss_mb,
             "cold_start_s": footprint.cold_start_s,
-            "same_class": {name: agreement(result, name) for name in (v.name for v in VARIANTS)},
+            "same_class": {v.name: agreement(result, v.name) for v in measured(result)},
         }
+        | (attacks.as_summary() if attacks else {})
     )
+
+
+def measured(result: Result) -> list[Variant]:
+    """The variants that any photo had: a folder of one's own has no attacked ones."""
+    names = {m.variant for m in result.measurements}
+    return [variant for variant in VARIANTS if variant.name in names]
 
 
 def choose_photos(folder: Path | None, limit: int) -> Photos:

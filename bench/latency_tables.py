@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import choices
+from bench.attack_cost import AttackCost, attack_cost
 from bench.defence_cost import STEPS, defence_costs
 from bench.frame_timing import DEVICE, LINK, SERVER, TOTAL, UNDEFENDED, Result, pooled
 from bench.image_codecs import CODECS
+from bench.pack import read_pack
 from bench.report import environment
 from bench.timing import Timing
-from bench.variants import CLEAN, INPUTS, TWINS, VARIANTS
+from bench.variants import ATTACKED, CLEAN, DEFENDED, NOISY
 
 AFTER_RESIZING = "put on the resized square, so no resizing is in its device time"
 
@@ -37,7 +39,7 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         console,
         _photos(result),
         "By photo: bytes of the packet, bytes of information in it, median ms",
-        "\n".join(f"{v.name}: {v.about}; {AFTER_RESIZING}" for v in INPUTS if v.disturb),
+        "\n".join(f"{v.name}: {v.about}; {AFTER_RESIZING}" for v in (NOISY, ATTACKED)),
     )
     _print(console, _stages(result), "By stage, clean photos: ms")
     _print(
@@ -59,6 +61,14 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         f"{summary['cold_start_s']:.2f} s from import to first packet.\n"
         f"Device and server in one process: {summary['head_tail_rss_mb']:.0f} MB resident."
     )
+    cost = attack_cost(result)
+    if cost is not None:
+        _print(
+            console,
+            _attack(cost),
+            f"What an attack costs, what the guard saves, what it costs: {cost.photos} photos, medians",
+            _attack_in_words(cost),
+        )
 
 
 def _print(console: Console, table: Table, title: str, note: str = "") -> None:
@@ -85,9 +95,10 @@ def _photos(result: Result) -> Table:
         parts = (DEVICE, (LINK,), SERVER, TOTAL)
         times = [f"{1e3 * float(np.median(m.total(part))):.1f}" for part in parts]
         first = m.variant == CLEAN.name
+        last = [other for other in result.measurements if other.photo == m.photo][-1]
         table.add_row(
             m.photo if first else "", m.variant, f"{m.bytes:,}", f"{m.information:,.0f}", *times,
-            labels[m.top1] if labels else str(m.top1), end_section=m.variant == VARIANTS[-1].name,
+            labels[m.top1] if labels else str(m.top1), end_section=m is last,
         )  # fmt: skip
     return table
 
@@ -127,8 +138,31 @@ def _defence(result: Result) -> Table:
     return table
 
 
+def _attack(cost: AttackCost) -> Table:
+    table = _table(("input",), ("bytes", "against clean", "right", "defended", "device ms", "link ms"))
+    for line in cost.lines:
+        right, defended = (round(cost.photos * share) for share in (line.right, line.defended))
+        table.add_row(
+            line.variant, f"{line.bytes:,.0f}", f"{100 * (line.bytes / cost.clean.bytes - 1):+.1f} %",
+            f"{right} of {cost.photos}", f"{defended} of {cost.photos}", f"{line.device_ms:.1f}",
+            f"{line.link_ms:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def _attack_in_words(cost: AttackCost) -> str:
+    summary, pack = cost.as_summary(), read_pack()
+    return (
+        f"attacked: un-masked PGD-E, {pack.eps} of 255, on the plain head of {pack.bundle}.\n"
+        f"An attack costs {summary['attack_bytes_percent']:+.0f} % of the bytes; behind the guard it is "
+        f"{summary['guarded_attack_bytes_percent']:+.0f} %, for {summary['guarded_attack_ms_p50']:.1f} ms "
+        f"more on the device.\nA clean frame pays {1e3 * cost.guard_ms:.0f} us for the guard, "
+        f"{cost.guard_percent:.1f} % of its time on the device."
+    )
+
+
 def _defence_in_words() -> str:
-    (_, defended), *_ = TWINS
+    (_, defended), *_ = DEFENDED
     assert defended.guard is not None
     solver = defended.guard.defence.solver()
     return f"{solver.mode}, weight {solver.weight:g}"

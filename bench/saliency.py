@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from bench.torch_graph import TorchGraph
 from bench.unquantised import Unquantised
+from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 
 Map = NDArray[np.float64]

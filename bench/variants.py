@@ -1,8 +1,8 @@
-"""What is done to an image before the head sees it, and how the head defends itself.
+"""What is done to an image before the head sees it, and what the head does about it.
 
-A benchmark runs every variant in ``VARIANTS``. Disturbances act on the prepared square, at the network's own
-resolution, as the attacks of the literature do: on a larger photograph, resizing would average most of the
-noise away.
+A benchmark runs every variant in ``VARIANTS`` that a photo has. Disturbances act on the prepared square, at
+the network's own resolution, as the attacks of the literature do: on a larger photograph, resizing would
+average most of the noise away.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.pack import attacked
 from runtime.guard import Guard
 
 Image = NDArray[np.uint8]
@@ -24,13 +25,14 @@ class Variant:
     """One thing that is done to a photo.
 
     about: what it is, for the reader of a table; empty where there is nothing to say.
-    disturb: uint8 (size, size, 3), seed -> uint8 of the same shape; None leaves the photo alone.
+    disturb: name of the photo and its square, uint8 (size, size, 3) -> the same shape, or None where this
+        photo has no such version; None leaves the photo alone.
     guard: what the head does against it; None sends the frame as it is.
     """
 
     name: str
     about: str = ""
-    disturb: Callable[[Image, int], Image] | None = None
+    disturb: Callable[[str, Image], Image | None] | None = None
     guard: Guard | None = None
 
     @property
@@ -39,15 +41,24 @@ class Variant:
         return self.name.replace("+", "_")
 
 
-def sign_noise(square: Image, seed: int, amplitude: int = NOISE) -> Image:
+def sign_noise(square: Image, seed: int = 0, amplitude: int = NOISE) -> Image:
     """Add ``amplitude`` or take it away, at random for each value, clipped to 0..255."""
     signs = np.random.default_rng(seed).choice(np.array([-amplitude, amplitude], np.int16), square.shape)
     return np.clip(square.astype(np.int16) + signs, 0, 255).astype(np.uint8)
 
 
 CLEAN = Variant("clean")
-INPUTS = (CLEAN, Variant("noise", f"+-{NOISE} of 255, at random", sign_noise))
-TWINS = tuple(
-    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in INPUTS
+NOISY = Variant("noise", f"+-{NOISE} of 255, at random", lambda _, square: sign_noise(square))
+ATTACKED = Variant("attacked", "PGD-E, as the attack pack has it", attacked)
+
+DEFENDED = tuple(
+    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in (CLEAN, NOISY)
 )
-VARIANTS = tuple(variant for twins in TWINS for variant in twins)
+"""Inputs as they are, and with a defence of every frame: what the defence costs."""
+
+GUARDED = tuple(
+    (plain, replace(plain, name=f"{plain.name}+guard", guard=Guard("auto"))) for plain in (CLEAN, ATTACKED)
+)
+"""Inputs as they are, and behind the guard: what an attack costs, and what the guard makes of it."""
+
+VARIANTS = (*DEFENDED[0], GUARDED[0][1], *DEFENDED[1], *GUARDED[1])

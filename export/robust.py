@@ -27,7 +27,7 @@ from torch.nn import functional
 from export.disturb import Denoiser, Perturbation
 from export.images import random_square
 from export.progress import bar
-from export.table_rate import TableRate
+from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
@@ -85,7 +85,7 @@ class _Training:
         self._head = TorchGraph(bundle.path("head"))
         self._shield = TorchGraph(bundle.path("head"))
         self._weights = backbone_weights(self._shield)
-        self._rate = TableRate(Tables.from_arrays(bundle.arrays("prior")))
+        self._rate = ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
         self._denoiser = Denoiser(bundle)
         self._prepare = bundle.manifest.preprocess
         self._photographs = photographs

@@ -19,7 +19,7 @@ from export.disturb import Perturbation
 from export.graph import save
 from export.progress import bar
 from export.suspicion import discriminant
-from export.table_rate import TableRate
+from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import MANIFEST, Bundle, FileEntry, load
 from runtime.errors import BundleError
@@ -131,7 +131,7 @@ def alarm_frames(
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    head, rate = TorchGraph(bundle.path("head")), TableRate(Tables.from_arrays(bundle.arrays("prior")))
+    head, rate = TorchGraph(bundle.path("head")), ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
     with bar(len(images), "attacks for the alarm", "frame") as progress:
         for batch in images.split(8):
             perturbation = Perturbation(batch, ATTACK_STEPS, rng)

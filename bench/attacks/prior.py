@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from bench.attacks.rounding import rounded, straight_through
-from bench.attacks.table_bits import TableBits
+from export.table_bits import TableBits
 from runtime.bundle import Bundle
 from runtime.exact import MAGNITUDE, IntegerNetwork, Layer
 from runtime.prior import LATENT_LIMIT, MEAN_STEPS

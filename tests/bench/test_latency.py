@@ -9,6 +9,7 @@ from bench.defence_cost import STEPS, defence_costs
 from bench.frame_timing import (
     DEFENCE,
     DEVICE,
+    GUARD,
     SERVER,
     UNDEFENDED,
     measure_bundle,
@@ -16,7 +17,7 @@ from bench.frame_timing import (
     steps,
     transmit_seconds,
 )
-from bench.variants import INPUTS, VARIANTS, sign_noise
+from bench.variants import DEFENDED, VARIANTS, sign_noise
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
@@ -55,11 +56,13 @@ def test_bytes_are_those_of_the_packet(folder, result):
 def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
     plain, defended = Head(load(folder)), Head(load(folder), guard=Guard("always"))
     image = tiny_images(1)[0]
-    disturbed = sign_noise(plain.bundle.manifest.preprocess.square(image), 0)
+    disturbed = sign_noise(plain.bundle.manifest.preprocess.square(image))
+    guarded = Head(load(folder), guard=Guard("auto"))
     sizes = {m.variant: m.bytes for m in result.measurements if m.photo == "photo 0"}
     assert sizes == {
         "clean": len(plain.encode(image).to_bytes()),
         "clean+defended": len(defended.encode(image).to_bytes()),
+        "clean+guard": len(guarded.encode(image).to_bytes()),
         "noise": len(plain.encode(disturbed).to_bytes()),
         "noise+defended": len(defended.encode(disturbed).to_bytes()),
     }
@@ -67,11 +70,18 @@ def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
 
 def test_every_stage_is_timed_in_every_run(result):
     assert [(m.photo, m.variant) for m in result.measurements] == [
-        (f"photo {i}", variant.name) for i in range(2) for variant in VARIANTS
+        (f"photo {i}", variant.name)
+        for i in range(2)
+        for variant in VARIANTS
+        if not variant.name.startswith("attacked")  # no attack pack has these photos
     ]
     for m in result.measurements:
-        device = DEVICE if m.variant.endswith("+defended") else UNDEFENDED
+        device = [stage for stage in DEVICE if stage in m.seconds]
         assert list(m.seconds) == [*device, *SERVER, "transmit"]
+        assert set(UNDEFENDED) <= set(device)
+        assert (GUARD in device) == m.variant.endswith("+guard")
+        assert m.defended == ("mask" in device)
+        assert m.defended or m.variant.endswith("+guard") or not m.variant.endswith("+defended")
         assert all(seconds.shape == (RUNS,) and (seconds > 0).all() for seconds in m.seconds.values())
         assert np.allclose(m.seconds["transmit"], 8e-6 * m.bytes)  # at 1000 kbit/s
     assert pooled(result, "clean", DEVICE).runs == 2 * RUNS
@@ -79,10 +89,10 @@ def test_every_stage_is_timed_in_every_run(result):
 
 def test_the_cost_of_the_defence_is_that_of_its_steps(result):
     costs = defence_costs(result)
-    assert [cost.variant for cost in costs] == [variant.name for variant in INPUTS]
+    assert [cost.variant for cost in costs] == [variant.name for variant, _ in DEFENDED]
     for cost in costs:
         of = [m for m in result.measurements if m.variant == f"{cost.variant}+defended"]
-        added = np.concatenate([sum(m.seconds[stage] for stage in DEFENCE) for m in of])
+        added = np.concatenate([m.total(DEFENCE) for m in of])
         rest = np.concatenate([sum(m.seconds[stage] for stage in UNDEFENDED) for m in of])
         assert cost.ms == pytest.approx(1e3 * float(np.median(added)))
         assert cost.percent == pytest.approx(100 * float(np.median(added / rest)))
@@ -97,7 +107,8 @@ def test_only_defended_rows_have_the_steps_of_the_defence(result):
     for row in latency.rows_of(result):
         if row["codec"] == "ratehold":
             steps = {f"{stage}_p50_ms" for stage in DEFENCE}
-            assert row.keys() & steps == (steps if row["variant"].endswith("+defended") else set())
+            steps_of = {f"{stage}_p50_ms" for stage in DEFENCE if stage != "rate_control"}
+            assert steps_of <= row.keys() if row["defended"] else not row.keys() & steps
 
 
 def test_the_link_takes_bits_over_rate():

@@ -16,7 +16,7 @@ from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
 from export.suspicion import DEVIATIONS, discriminant
-from export.table_rate import TableRate
+from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
 from runtime.errors import BundleError
@@ -122,18 +122,17 @@ def test_perturbations_stay_inside_their_budget(seed: int, steps: int) -> None:
 
 
 @given(seed=st.integers(0, 1 << 30))
-def test_table_rate_is_exact_at_integers_and_linear_between(seed: int) -> None:
+def test_channel_rate_is_the_runtimes_and_its_slope_is_the_tables(seed: int) -> None:
     rng = np.random.default_rng(seed)
     tables = Tables.from_counts([rng.uniform(1, 9, 7), rng.uniform(1, 9, 4)], [-3, 0], escape_mass=0.01)
-    symbols = np.stack([rng.integers(-3, 3, (2, 2)), rng.integers(0, 3, (2, 2))]).astype(np.int32)
-    index = np.broadcast_to(np.arange(2, dtype=np.int32)[:, None, None], symbols.shape)
-    rate = TableRate(tables)
-    here, above = (
-        tables.information_bits(s, np.ascontiguousarray(index)).sum() for s in (symbols, symbols + 1)
-    )
-    y = torch.from_numpy(symbols)[None].float()
-    assert float(rate(y)) == pytest.approx(here, rel=1e-5)
-    assert float(rate(y + 0.25)) == pytest.approx(0.75 * here + 0.25 * above, rel=1e-5)
+    below = np.stack([rng.integers(-3, 3, (2, 2)), rng.integers(0, 3, (2, 2))]).astype(np.int32)
+    index = np.ascontiguousarray(np.broadcast_to(np.arange(2, dtype=np.int32)[:, None, None], below.shape))
+    here, above = (tables.information_bits(symbols, index) for symbols in (below, below + 1))
+    y = (torch.from_numpy(below)[None].float() + 0.25).requires_grad_(True)
+    rate = ChannelRate(tables)(y)
+    rate.sum().backward()
+    assert float(rate) == pytest.approx(here.sum(), rel=1e-5)
+    assert y.grad is not None and np.allclose(y.grad[0].numpy(), above - here, atol=1e-4)
 
 
 def test_the_discriminant_separates_and_is_calibrated_on_held_out_frames() -> None:

@@ -7,7 +7,7 @@ import torch
 from bench.attacks import Target
 from bench.attacks.denoise import denoise, soft_mask
 from bench.attacks.prior import Hyperprior, open_prior
-from bench.attacks.table_bits import TableBits
+from export.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
 from native_denoise.reference import solve
 from runtime.bundle import load

@@ -55,3 +55,15 @@ class TableBits:
         distance = beyond.clamp(min=1)
         escape = 2 + 2 * distance.log2() if smooth else 2.0 * distance.frexp().exponent
         return bits + torch.where(outside, escape, torch.zeros_like(bits))
+
+
+class ChannelRate:
+    """Bits of latents y (N, C, H, W) under one table a channel, differentiable: -> (N,)."""
+
+    def __init__(self, tables: Tables):
+        self._bits = TableBits(tables)
+        self._index = torch.arange(len(tables), dtype=torch.float32).view(1, -1, 1, 1)
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        """Forwards what the runtime charges for the rounded latents."""
+        return self._bits(y, self._index.expand_as(y)).flatten(1).sum(1)

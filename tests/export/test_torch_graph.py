@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import helper
 
-from bench.torch_graph import TorchGraph
+from export.torch_graph import TorchGraph
 from runtime.bundle import load
 from runtime.engines import EngineOptions, open_engine
 

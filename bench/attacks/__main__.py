@@ -1,0 +1,54 @@
+"""Make the attack pack: ``python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]``. Needs torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.attacks import THREATS, Target, to_uint8
+from bench.pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
+from bench.photos import photos
+from runtime.bundle import DEFAULT, load
+from runtime.errors import RateholdError
+
+THREAT = "pgd_e"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run it; 0, or 2 when the bundle or the photographs cannot be had."""
+    parser = argparse.ArgumentParser(prog="bench.attacks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--bundle", default=DEFAULT, help="whose plain head is attacked (default: %(default)s)"
+    )
+    parser.add_argument("--eps", type=int, default=4, help="of 255 (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=40, help="of the attack (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    try:
+        bundle = load(options.bundle)
+        square = bundle.manifest.preprocess.square
+        clean = {name: square(image) for name, image in photos() if name in REDISTRIBUTABLE}
+    except RateholdError as error:
+        print(f"bench.attacks: {error}", file=sys.stderr)
+        return 2
+    originals = np.stack(list(clean.values()))
+    images = torch.from_numpy(originals.transpose(0, 3, 1, 2).copy()).float() / 255
+    eps = options.eps / 255
+    unknown = torch.zeros(len(images), dtype=torch.int64)  # the attack on the rate does not look at labels
+    moved = THREATS[THREAT](Target.open(bundle), images, unknown, eps, steps=options.steps, seed=0)
+    frames = dict(zip(clean, to_uint8(moved, originals, eps), strict=True))
+    owners = {name: REDISTRIBUTABLE[name] for name in clean}
+    write_pack(
+        Pack(bundle.manifest.name, THREAT, options.eps, options.steps, 0, owners), frames, options.output
+    )
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
