@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from bench.bars import ADAPTIVE, GUARDED, RATE
@@ -24,6 +24,9 @@ AUTO = Sender(GUARDED, guard=Guard())
 BASELINES = tuple(Sender(name, before=name) for name in TRIVIAL)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
+
+GRID_WEIGHTS, GRID_CONTROLS, GRID_BLURS = (0.0, 0.02, 0.05), (0.0, 0.03, 0.06, 0.1), ("blur-0.5", "blur-0.7")
+"""Of the preset ``grid``: lambda of the denoiser, lambda of the rate control, and what might replace TV."""
 
 NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
 
@@ -89,7 +92,27 @@ def quick(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     return _product(subjects[:1], inputs, [PLAIN, AUTO, *few])
 
 
-PRESETS = {"bars": bars, "corruptions": corruptions, "quick": quick}
+def grid(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """Strengths of denoiser and rate control, every frame defended, and a blur in the denoiser's place."""
+    inputs = [Input(), *effort.attacks(RATE, effort.eps or (2, 4, 8))]
+    ours = [
+        _always(f"TV {weight:g}, rate {control:g}", weight, control)
+        for weight in GRID_WEIGHTS
+        for control in GRID_CONTROLS
+    ]
+    blurs = [
+        replace(_always(f"{blur}, rate {control:g}", 0.0, control), before=blur)
+        for blur in GRID_BLURS
+        for control in GRID_CONTROLS
+    ]
+    return _product(subjects, inputs, [PLAIN, *ours, *blurs])
+
+
+def _always(name: str, weight: float, control: float) -> Sender:
+    return Sender(name, guard=Guard("always", Defence("descent", weight, rate_control=control)))
+
+
+PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}
 
 
 def custom(
