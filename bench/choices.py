@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from runtime.bundle import Bundle, installed, load
+from runtime.bundle import ROBUST, Bundle, installed, load
 from runtime.engines import DEFAULT, ENGINES, EngineOptions
 from runtime.errors import BundleError
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Add ``--bundle``, ``--engine`` and ``--threads``; ``default`` is a bundle's name, or ``all``."""
     parser.add_argument(
         "--bundle", metavar="NAME", nargs="+", default=[default],
-        help="installed bundles or folders, or 'all' that are installed (default: %(default)s)",
+        help="installed bundles or folders, or 'all' without a shield (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--all", action="store_const", dest="bundle", const=[ALL], help="short for --bundle all"
@@ -31,10 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
 
 def bundles(options: argparse.Namespace) -> list[Bundle]:
     """The bundles that were asked for, verified. Raises BundleError when one is missing or damaged."""
-    names = installed() if options.bundle == [ALL] else options.bundle
+    names = plain_bundles() if options.bundle == [ALL] else options.bundle
     if not names:
         raise BundleError("no bundles are installed; make one with python -m export build")
     return [load(name) for name in names]
+
+
+def plain_bundles() -> list[str]:
+    """Installed bundles, without those that only add a shield to another one."""
+    return [name for name in installed() if not name.endswith(ROBUST)]
 
 
 def engine(options: argparse.Namespace) -> EngineOptions:

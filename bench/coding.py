@@ -50,12 +50,13 @@ def synthetic(symbols: int = SYMBOLS, seed: int = 0) -> Frame:
 
 
 def bundle_sets(names: list[str]) -> Iterator[tuple[str, list[Frame]]]:
-    """For each bundle the latents of the sample photos. Without names: of every bundle that is installed."""
+    """For each bundle the latents of the sample photos. Without names: of every bundle without a shield."""
+    from bench.choices import plain_bundles
     from bench.photos import photos
-    from runtime.bundle import installed, load
+    from runtime.bundle import load
     from runtime.head import Head
 
-    for name in names or installed():
+    for name in names or plain_bundles():
         head = Head(load(name))
         frames = [head.analyse(image).streams for _, image in photos()]
         yield name, [[Part(s.symbols, s.index, s.tables) for s in streams] for streams in frames]

@@ -21,13 +21,12 @@ from export.progress import bar
 from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
-from runtime.bundle import MANIFEST, Bundle, FileEntry, load
+from runtime.bundle import MANIFEST, ROBUST, Bundle, FileEntry, load
 from runtime.errors import BundleError
 from runtime.guard import features
 from runtime.head import Head
 from runtime.tables import Tables
 
-SUFFIX = "-robust"
 ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side
 Frames = NDArray[np.uint8]
@@ -48,7 +47,7 @@ def write_robust(
         frames: clean and attacked frames (``alarm_frames``), to fit the alarm.
         notes: for the manifest's provenance.
     """
-    folder = out / f"{bundle.manifest.name}{SUFFIX}"
+    folder = out / f"{bundle.manifest.name}{ROBUST}"
     folder.mkdir(parents=True, exist_ok=True)
     for entry in bundle.manifest.files.values():
         source, target = bundle.folder / entry.path, folder / entry.path

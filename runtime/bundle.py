@@ -35,6 +35,9 @@ SCHEMA = 1
 INSTALLED = Path(__file__).parent / "bundles"
 DEFAULT = "efficientnet_lite0-mshp-r1"
 MANIFEST = "manifest.json"
+ROBUST = "-robust"
+"""Ends the name of a bundle that is another one with a shield and an alarm."""
+
 _PATH = re.compile(r"(\.\./shared/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
