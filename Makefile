@@ -39,6 +39,6 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 # imagecorruptions-imaug alone: it asks for opencv-python, which would write over the headless one.
 $(VENV)/.dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,dev]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,serve,dev]"
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "imagecorruptions-imaug>=1.1.5"
 	touch $@ $(VENV)/.bench

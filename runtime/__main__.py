@@ -1,4 +1,4 @@
-"""Command line: ``python -m runtime encode | decode | inspect | bundles``. Results go to stdout."""
+"""Command line: ``python -m runtime encode | decode | inspect | bundles | serve``. Results go to stdout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runtime.guard import MODES, Guard
 from runtime.head import Head, HeadReport
 from runtime.packet import Packet
 from runtime.preprocess import read_image
+from runtime.serving import verb as serving
 from runtime.tail import Tail, max_payload
 
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
             "--bundle", help="installed name or folder (default: the installed one of the packet's id)"
         )
     _command(commands, "bundles", "the installed bundles", _bundles)
+    serving.add_parser(commands)
     return parser
 
 

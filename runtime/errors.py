@@ -8,6 +8,12 @@
     ├── CoderError            a coder backend is not installed, or its tables are not coding tables
     ├── DefenceError          settings of the guard, the denoiser or its mask that make no sense
     ├── BudgetError           fewer bytes than the bundle needs for any frame at all
+    ├── ServingError          the server cannot be opened as it was asked to, or cannot answer a request
+    │   ├── RequestError          not a request that this server understands
+    │   ├── UnknownModel          a model that this server does not have
+    │   ├── TryLater              the queue is full, or the server is about to stop: send it again
+    │   └── TooSlow               not answered in time
+    ├── StreamError           the source of frames cannot be read, or the server refuses this client
     └── PacketError           bytes that are not a packet
         ├── PacketFormatError     magic, version, flags or lengths are wrong
         ├── PacketTruncated       bytes are missing
@@ -50,6 +56,30 @@ class DefenceError(RateholdError):
 
 class BudgetError(RateholdError):
     """A budget that a bundle cannot promise to keep; the message names the least that it can."""
+
+
+class ServingError(RateholdError):
+    """The server cannot be opened as it was asked to, or cannot answer a request."""
+
+
+class RequestError(ServingError):
+    """Not a request of the Open Inference Protocol that this server understands."""
+
+
+class UnknownModel(ServingError):
+    """The request names a model that this server does not have."""
+
+
+class TryLater(ServingError):
+    """The queue is full, or the server is about to stop; nothing was done, send it again."""
+
+
+class TooSlow(ServingError):
+    """The request was not received, or not answered, in time."""
+
+
+class StreamError(RateholdError):
+    """The source of frames cannot be read, or the server refuses this client."""
 
 
 class PacketError(RateholdError):

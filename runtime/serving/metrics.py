@@ -1,0 +1,69 @@
+"""What Prometheus is told, at ``/metrics``. Frames are counted once, however often a device sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from runtime.packet import Flags
+from runtime.serving.pool import Answer
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+BYTES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000)
+
+
+class Metrics:
+    """Counters of one server, in a registry of their own."""
+
+    def __init__(self, waiting: Callable[[], int], lost_lines: Callable[[], int]):
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter(
+            "ratehold_requests", "Requests for inference, repetitions and errors included", ["protocol"],
+            registry=registry,
+        )  # fmt: skip
+        self._frames = Counter(
+            "ratehold_frames", "Frames answered, each once", ["bundle", "defended", "rate_controlled"],
+            registry=registry,
+        )  # fmt: skip
+        self._repeated = Counter(
+            "ratehold_repeated_requests", "Requests whose frame was known already", registry=registry
+        )
+        self._errors = Counter("ratehold_errors", "Errors by kind", ["protocol", "kind"], registry=registry)
+        self._bytes = Histogram(
+            "ratehold_packet_bytes", "Bytes of the packets of answered frames", ["bundle"], buckets=BYTES,
+            registry=registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "ratehold_stage_seconds", "Wall time of answered frames by stage", ["stage"], buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        waiting_now = Gauge("ratehold_waiting", "Frames that wait for a worker", registry=registry)
+        waiting_now.set_function(waiting)
+        lost = Gauge("ratehold_log_lines_lost", "Log lines that could not be written", registry=registry)
+        lost.set_function(lost_lines)
+
+    def request(self, protocol: str) -> None:
+        """A request for inference has come."""
+        self._requests.labels(protocol).inc()
+
+    def repeated(self) -> None:
+        """It was for a frame that is known."""
+        self._repeated.inc()
+
+    def frame(self, answer: Answer, packet_bytes: int) -> None:
+        """A frame was decoded."""
+        done = [str(flag in answer.flags).lower() for flag in (Flags.DENOISED, Flags.RATE_CONTROLLED)]
+        self._frames.labels(answer.bundle, *done).inc()
+        self._bytes.labels(answer.bundle).observe(packet_bytes)
+        for stage, seconds in answer.seconds.items():
+            self._seconds.labels(stage).observe(seconds)
+
+    def error(self, protocol: str, kind: str) -> None:
+        """A request was answered with an error."""
+        self._errors.labels(protocol, kind).inc()
+
+    def text(self) -> bytes:
+        """The text format of Prometheus, version 0.0.4."""
+        return generate_latest(self._registry)

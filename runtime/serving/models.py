@@ -1,0 +1,58 @@
+"""The models that a server has: each bundle by its name, and ``ratehold`` for all of them."""
+
+from __future__ import annotations
+
+from runtime.bundle import Bundle
+from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
+from runtime.packet import MAX_OVERHEAD, Packet
+from runtime.serving.protocol import ANY_BUNDLE
+from runtime.tail import max_payload
+
+
+class Models:
+    """Bundles by name and by id. Raises ServingError for two that would answer to one name.
+
+    Attributes:
+        bundles: each once, in the order in which they were named.
+        max_packet: most bytes that a packet of any of them can have.
+    """
+
+    def __init__(self, bundles: list[Bundle]):
+        self.bundles = list({bundle.id: bundle for bundle in bundles}.values())
+        self._by_name = {bundle.manifest.name: bundle for bundle in self.bundles}
+        self._by_id = {bundle.id: bundle for bundle in self.bundles}
+        if len(self._by_name) < len(self.bundles) or ANY_BUNDLE in self._by_name:
+            names = ", ".join(bundle.manifest.name for bundle in self.bundles)
+            raise ServingError(f"bundles need names of their own, other than {ANY_BUNDLE!r}: {names}")
+        self._max_payload = {bundle.id: max_payload(bundle) for bundle in self.bundles}
+        self.max_packet = max(self._max_payload.values()) + MAX_OVERHEAD
+
+    def names(self) -> list[str]:
+        """Every name that a request may use."""
+        return [*self._by_name, ANY_BUNDLE]
+
+    def classes(self, name: str) -> int:
+        """Logits of a model, -1 where bundles differ. Raises UnknownModel."""
+        counts = {bundle.manifest.classes for bundle in self._served(name)}
+        return counts.pop() if len(counts) == 1 else -1
+
+    def route(self, name: str, packet: bytes) -> Bundle:
+        """The bundle that decodes a packet. Raises UnknownModel, or the PacketError that its header earns.
+
+        It costs a CRC-32 and no memory, so what is not a packet never takes a worker's time.
+        """
+        served = self._served(name)
+        most = max(self._max_payload[bundle.id] for bundle in served)
+        wanted = Packet.from_bytes(packet, most).bundle_id
+        bundle = self._by_id.get(wanted)
+        if bundle is None or bundle not in served:
+            there = ", ".join(f"{bundle.manifest.name} ({bundle.id.hex()})" for bundle in served)
+            raise PacketBundleMismatch(f"packet of bundle {wanted.hex()}; model {name} decodes {there}")
+        return bundle
+
+    def _served(self, name: str) -> list[Bundle]:
+        if name == ANY_BUNDLE:
+            return self.bundles
+        if name not in self._by_name:
+            raise UnknownModel(f"no model {name!r}; there are: {', '.join(self.names())}")
+        return [self._by_name[name]]

@@ -1,0 +1,72 @@
+"""How a server is to be opened."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import ServingError
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """TLS: PEM files of the server's certificate chain and key.
+
+    client_ca: clients must show a certificate of this authority; None takes any client.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve. Raises ServingError for what makes no sense, and for a way in that anybody could take.
+
+    bundles: installed names or folders.
+    host: where to listen. Beyond loopback that needs ``certificates``, or ``insecure``.
+    http_port, grpc_port: 0 takes any free one.
+    workers: packets that are decoded at a time, one thread each.
+    queue: packets that may wait for a worker; one more is answered "try later".
+    timeout: seconds for receiving a request, and again for answering it.
+    drain: most seconds that SIGTERM leaves to requests that have been accepted.
+    remember: answers that are kept, so that a frame that is sent again is counted once.
+    """
+
+    bundles: tuple[str | Path, ...]
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    workers: int = 1
+    queue: int = 32
+    timeout: float = 10.0
+    drain: float = 30.0
+    remember: int = 4096
+    certificates: Certificates | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("queue", 0), ("remember", self.workers + self.queue)):
+            if getattr(self, name) < least:
+                raise ServingError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        if not (self.timeout > 0 and self.drain >= 0):
+            raise ServingError("timeout and drain are seconds, and timeout is above 0")
+        if not self.bundles:
+            raise ServingError("no bundle to serve: name one with --bundle")
+        if self.certificates is None and not self.insecure and not is_loopback(self.host):
+            raise ServingError(
+                f"{self.host} can be reached from other machines: give --tls-cert and --tls-key "
+                "(and --tls-client-ca to know the clients), or say --insecure"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can be reached from this machine only, in all that it resolves to."""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError) as error:
+        raise ServingError(f"{host}: not an address of this machine ({error})") from error
+    return all(ipaddress.ip_address(str(address).split("%")[0]).is_loopback for address in found)

@@ -1,0 +1,139 @@
+"""Open Inference Protocol v2 over gRPC."""
+
+from __future__ import annotations
+
+from importlib import metadata as packages
+from typing import Any
+
+import grpc
+
+from runtime.errors import RequestError
+from runtime.serving.messages import MESSAGES, METHODS, SERVICE
+from runtime.serving.pool import Answer
+from runtime.serving.protocol import (
+    ANY_BUNDLE,
+    EXTENSIONS,
+    INPUT,
+    LENGTH_BYTES,
+    OUTPUTS,
+    PLATFORM,
+    TOP_K,
+    VERSION,
+    Fault,
+    Request,
+    check_version,
+    element,
+    fault,
+    metadata,
+    tensors,
+)
+from runtime.serving.service import Service
+
+MAX_MESSAGE = 1 << 16
+"""Most bytes of a message besides its packet."""
+
+UINT_BYTES_PER_OCTET = 2
+"""An octet of a UINT8 tensor in ``contents``, at most: a varint."""
+
+Context = Any  # grpc.aio.ServicerContext
+
+
+class GrpcFront:
+    """The methods of one service, named as in the protocol."""
+
+    def __init__(self, service: Service):
+        self._service = service
+        self.most = MAX_MESSAGE + UINT_BYTES_PER_OCTET * service.models.max_packet
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a gRPC server is given."""
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, name),
+                request_deserializer=MESSAGES[f"{name}Request"].FromString,
+                response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
+            )
+            for name in METHODS
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def ServerLive(self, request: Any, context: Context) -> Any:
+        """Whether the process answers."""
+        return MESSAGES["ServerLiveResponse"](live=True)
+
+    async def ServerReady(self, request: Any, context: Context) -> Any:
+        """Whether it takes requests; not while it drains."""
+        return MESSAGES["ServerReadyResponse"](ready=self._service.ready)
+
+    async def ModelReady(self, request: Any, context: Context) -> Any:
+        """The same of one model."""
+        ready = self._service.ready and request.name in self._service.models.names()
+        return MESSAGES["ModelReadyResponse"](ready=ready)
+
+    async def ServerMetadata(self, request: Any, context: Context) -> Any:
+        """Name, version, extensions."""
+        about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
+        return MESSAGES["ServerMetadataResponse"](**about)
+
+    async def ModelMetadata(self, request: Any, context: Context) -> Any:
+        """Inputs and outputs of one model."""
+        try:
+            check_version(request.version)
+            tensors = metadata(self._service.models.classes(request.name))
+        except Exception as error:
+            await _abort(context, fault(error))
+        about = {"name": request.name, "versions": [VERSION], "platform": PLATFORM}
+        return MESSAGES["ModelMetadataResponse"](**about, **tensors)
+
+    async def ModelInfer(self, request: Any, context: Context) -> Any:
+        """One packet."""
+        self._service.metrics.request("grpc")
+        try:
+            parsed = _parse(request)
+            answer = await self._service.infer(parsed, "grpc")
+        except Exception as error:
+            await _abort(context, self._service.failed(error, "grpc", request.id[:MAX_MESSAGE]))
+        return _response(answer, parsed)
+
+
+def _parse(message: Any) -> Request:
+    check_version(message.model_version)
+    if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
+        raise RequestError(f"exactly one input, with the name {INPUT!r}")
+    parameters = {entry.key: entry.value for entry in message.parameters}
+    top_k = parameters["top_k"].int64_param if "top_k" in parameters else TOP_K
+    outputs = tuple(output.name for output in message.outputs)
+    return Request(message.model_name, message.id, _packet(message), top_k, outputs)
+
+
+def _packet(message: Any) -> bytes:
+    (tensor,) = message.inputs
+    shape, datatype, contents = list(tensor.shape), tensor.datatype, tensor.contents
+    if message.raw_input_contents:
+        if len(message.raw_input_contents) != 1 or tensor.HasField("contents"):
+            raise RequestError(f"{INPUT}: one tensor, either raw or in contents")
+        return element(datatype, shape, message.raw_input_contents[0])
+    if datatype == "BYTES" and len(contents.bytes_contents) == 1:
+        value = contents.bytes_contents[0]
+        return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
+    if datatype == "UINT8":
+        try:
+            return element(datatype, shape, bytes(contents.uint_contents))
+        except ValueError as error:
+            raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
+    raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
+
+
+def _response(answer: Answer, request: Request) -> Any:
+    found = tensors(answer, request)
+    outputs = [{"name": n, "datatype": OUTPUTS[n], "shape": list(t.shape)} for n, t in found.items()]
+    return MESSAGES["ModelInferResponse"](
+        model_name=request.model, model_version=VERSION, id=request.identity, outputs=outputs,
+        raw_output_contents=[tensor.tobytes() for tensor in found.values()],
+    )  # fmt: skip
+
+
+async def _abort(context: Context, told: Fault) -> None:
+    """End the call with a status; it raises."""
+    later = () if told.retry_after is None else (("retry-after", str(told.retry_after)),)
+    await context.abort(grpc.StatusCode[told.grpc], told.text, later)

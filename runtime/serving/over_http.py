@@ -1,0 +1,140 @@
+"""Open Inference Protocol v2 over HTTP, and ``/metrics`` beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import metadata as packages
+
+from aiohttp import web
+
+from runtime.errors import RequestError, TooSlow
+from runtime.serving.json_request import MAX_JSON, HttpRequest
+from runtime.serving.protocol import (
+    ANY_BUNDLE,
+    EXTENSIONS,
+    PLATFORM,
+    VERSION,
+    check_version,
+    fault,
+    metadata,
+)
+from runtime.serving.service import Service
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+JSON_BYTES_PER_OCTET = 5
+"""An octet of a UINT8 tensor in JSON, at most: ``255, ``."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpFront:
+    """The routes of one service. ``app`` is what aiohttp runs."""
+
+    def __init__(self, service: Service):
+        self._service = service
+        self.most = MAX_JSON + JSON_BYTES_PER_OCTET * service.models.max_packet
+        self.app = web.Application(client_max_size=self.most, middlewares=[_json_errors])
+        self.app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/v2", self._server),
+                web.get("/v2/health/live", self._live),
+                web.get("/v2/health/ready", self._ready),
+            ]
+        )
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            self.app.add_routes(
+                [
+                    web.get(model, self._model),
+                    web.get(f"{model}/ready", self._model_ready),
+                    web.post(f"{model}/infer", self._infer),
+                ]
+            )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._service.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    async def _server(self, _: web.Request) -> web.Response:
+        about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
+        return web.json_response(about)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self._service.ready else 503)
+
+    async def _model(self, request: web.Request) -> web.Response:
+        name = _model_name(request)
+        tensors = metadata(self._service.models.classes(name))
+        return web.json_response({"name": name, "versions": [VERSION], "platform": PLATFORM, **tensors})
+
+    async def _model_ready(self, request: web.Request) -> web.Response:
+        self._service.models.classes(_model_name(request))
+        return await self._ready(request)
+
+    async def _infer(self, request: web.Request) -> web.Response:
+        self._service.metrics.request("http")
+        identity = ""
+        try:
+            model = _model_name(request)
+            parsed = HttpRequest(await self._body(request), _json_length(request), model)
+            identity = parsed.request.identity
+            answer = await self._service.infer(parsed.request, "http")
+            body, json_length = parsed.response(answer)
+        except Exception as error:  # what it becomes is said by the middleware
+            self._service.failed(error, "http", identity)
+            raise
+        kind = "application/json" if json_length is None else "application/octet-stream"
+        headers = {"Content-Type": kind} | ({JSON_LENGTH: str(json_length)} if json_length else {})
+        return web.Response(body=body, headers=headers)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """All of the body, once it is known not to be larger than any request can be."""
+        if request.content_length is not None and request.content_length > self.most:
+            raise web.HTTPRequestEntityTooLarge(self.most, request.content_length)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise RequestError("a compressed body is not accepted: packets do not get any smaller")
+        seconds = self._service.options.timeout
+        try:
+            return await asyncio.wait_for(request.read(), seconds)
+        except asyncio.TimeoutError as error:
+            raise TooSlow(f"not received within {seconds:g} s") from error
+
+
+@web.middleware
+async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as the protocol wants them: {"error": text}."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = web.json_response({"error": error.text or error.reason}, status=error.status)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        told = fault(error)
+        response = web.json_response({"error": told.text}, status=told.http)
+        if told.retry_after is not None:
+            response.headers["Retry-After"] = str(told.retry_after)
+    if not request.content.is_eof():  # the rest of the body is not worth reading
+        response.force_close()
+    return response
+
+
+def _model_name(request: web.Request) -> str:
+    check_version(request.match_info.get("version", ""))
+    return request.match_info["model"]
+
+
+def _json_length(request: web.Request) -> int | None:
+    text = request.headers.get(JSON_LENGTH)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RequestError(f"{JSON_LENGTH} is a number of bytes, not {text[:32]!r}")
+    return int(text)

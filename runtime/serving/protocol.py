@@ -1,0 +1,150 @@
+"""What HTTP and gRPC have in common: the tensors, the metadata, and what an error is called.
+
+Open Inference Protocol v2, https://github.com/kserve/open-inference-protocol:
+
+    in    packet              BYTES [1], or UINT8 [n]: one packet of docs/format.md
+    out   logits              FP32 [classes]
+          top_classes         INT32 [k], likeliest first
+          top_probabilities   FP32 [k], softmax of the logits
+
+k is the request parameter ``top_k`` (default 5, at most the number of classes).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import (
+    PacketError,
+    PacketTooLarge,
+    RateholdError,
+    RequestError,
+    TooSlow,
+    TryLater,
+    UnknownModel,
+)
+from runtime.serving.pool import Answer
+
+ANY_BUNDLE = "ratehold"
+"""The model that takes packets of every bundle that is served: a packet names its own."""
+
+VERSION = "1"
+PLATFORM = "ratehold_packet"
+EXTENSIONS = ("binary_tensor_data",)
+INPUT = "packet"
+OUTPUTS = {"logits": "FP32", "top_classes": "INT32", "top_probabilities": "FP32"}
+TOP_K = 5
+MAX_ID = 128
+"""Most characters of a request id."""
+
+LENGTH_BYTES = 4
+"""A BYTES element is its length, uint32 little-endian, and then so many bytes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One packet to decode. Raises RequestError or UnknownModel for what cannot be answered.
+
+    outputs: those that are wanted, in this order; empty: all of them.
+    """
+
+    model: str
+    identity: str
+    packet: bytes
+    top_k: int = TOP_K
+    outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.identity) > MAX_ID:
+            raise RequestError(f"a request id has at most {MAX_ID} characters, not {len(self.identity)}")
+        if not 0 < self.top_k <= 1 << 20:
+            raise RequestError(f"top_k must be 1 or more, not {self.top_k}")
+        for name in self.outputs:
+            if name not in OUTPUTS:
+                raise RequestError(f"no output {name!r}; there are: {', '.join(OUTPUTS)}")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An error as it is answered.
+
+    kind: name of its class, for metrics and log.
+    http: status code. grpc: name of the status code.
+    retry_after: seconds after which the same request may succeed; None where it never will.
+    """
+
+    kind: str
+    text: str
+    http: int
+    grpc: str
+    retry_after: int | None = None
+
+
+_FAULTS: tuple[tuple[type[Exception], int, str], ...] = (
+    (PacketTooLarge, 413, "INVALID_ARGUMENT"),
+    (PacketError, 400, "INVALID_ARGUMENT"),
+    (RequestError, 400, "INVALID_ARGUMENT"),
+    (UnknownModel, 404, "NOT_FOUND"),
+    (TryLater, 503, "UNAVAILABLE"),
+    (TooSlow, 504, "DEADLINE_EXCEEDED"),
+)
+
+
+def fault(error: Exception) -> Fault:
+    """How an error is answered; what was not raised on purpose is not explained to strangers."""
+    kind = type(error).__name__
+    for known, http, grpc in _FAULTS:
+        if isinstance(error, known):
+            return Fault(kind, str(error), http, grpc, 1 if known is TryLater else None)
+    text = str(error) if isinstance(error, RateholdError) else "the server failed; its log says how"
+    return Fault(kind, text, 500, "INTERNAL")
+
+
+def check_version(version: str) -> None:
+    """Raises UnknownModel for any version of a model but the one there is."""
+    if version not in ("", VERSION):
+        raise UnknownModel(f"no version {version!r}: there is only {VERSION}")
+
+
+def element(datatype: str, shape: list[int], raw: bytes) -> bytes:
+    """The packet in the raw bytes of a tensor. Raises RequestError when they are not one element of it."""
+    if len(shape) > 2 or any(not isinstance(n, int) or n < 0 for n in shape):
+        raise RequestError(f"{INPUT}: {shape} is not a shape")
+    count = math.prod(shape)
+    if datatype == "UINT8":
+        if count != len(raw):
+            raise RequestError(f"{INPUT}: shape {shape} is {count} bytes, {len(raw)} are there")
+        return raw
+    if datatype != "BYTES":
+        raise RequestError(f"{INPUT}: datatype BYTES or UINT8, not {datatype!r}")
+    length = int.from_bytes(raw[:LENGTH_BYTES], "little")
+    if count != 1 or len(raw) < LENGTH_BYTES or length != len(raw) - LENGTH_BYTES:
+        raise RequestError(
+            f"{INPUT}: BYTES of shape [1] is one length of {LENGTH_BYTES} bytes and as many bytes as it says"
+        )
+    return raw[LENGTH_BYTES:]
+
+
+def tensors(answer: Answer, request: Request) -> dict[str, NDArray[Any]]:
+    """The outputs that were asked for, little-endian."""
+    likeliest = np.argsort(-answer.logits, kind="stable")[: request.top_k]
+    shares = np.exp(answer.logits - answer.logits.max())
+    shares /= shares.sum()
+    found = {
+        "logits": answer.logits.astype("<f4"),
+        "top_classes": likeliest.astype("<i4"),
+        "top_probabilities": shares[likeliest].astype("<f4"),
+    }
+    return {name: found[name] for name in request.outputs or OUTPUTS}
+
+
+def metadata(classes: int) -> dict[str, list[dict[str, Any]]]:
+    """Inputs and outputs of a model; -1 is a size that differs from bundle to bundle, or is asked for."""
+    sizes = {"logits": classes, "top_classes": -1, "top_probabilities": -1}
+    outputs = [{"name": name, "datatype": kind, "shape": [sizes[name]]} for name, kind in OUTPUTS.items()]
+    return {"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}], "outputs": outputs}

@@ -1,0 +1,126 @@
+"""Opens the service, listens for both transports, drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+import grpc
+from aiohttp import web
+
+from runtime.bundle import load
+from runtime.errors import ServingError
+from runtime.json_log import Forward, JsonLog
+from runtime.serving.models import Models
+from runtime.serving.options import Options
+from runtime.serving.over_grpc import GrpcFront
+from runtime.serving.over_http import HttpFront
+from runtime.serving.service import Service
+from runtime.serving.tls import grpc_credentials, http_context
+
+LIBRARIES = ("aiohttp", "asyncio", "grpc")
+BACKLOG = 512
+IDLE_SECONDS = 75.0
+"""A connection without requests is closed after so long."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A peer that is gone without a word is known to be gone after a minute (where the system has these)."""
+
+
+class Server:
+    """Both listeners of one service. Opening it loads and warms the bundles.
+
+    Attributes:
+        http_port, grpc_port: where it listens, once started.
+
+    Raises ServingError, BundleError or EngineError when it cannot be opened as asked.
+    """
+
+    def __init__(self, options: Options, log: JsonLog):
+        self.options, self._log = options, log
+        self._context = http_context(options.certificates) if options.certificates else None
+        self.service = Service(Models([load(name) for name in options.bundles]), options, log)
+        self.http_port = self.grpc_port = 0
+
+    async def start(self) -> None:
+        """Listen. Raises ServingError when a port is taken."""
+        self._http = web.AppRunner(
+            HttpFront(self.service).app, access_log=None, auto_decompress=False,
+            keepalive_timeout=IDLE_SECONDS, shutdown_timeout=1.0,
+        )  # fmt: skip
+        await self._http.setup()
+        listener = _listen(self.options.host, self.options.http_port)
+        await web.SockSite(self._http, listener, ssl_context=self._context, backlog=BACKLOG).start()
+        self.http_port = listener.getsockname()[1]
+        await self._start_grpc()
+        names = [bundle.manifest.name for bundle in self.service.models.bundles]
+        self._log(
+            "listening", host=self.options.host, http_port=self.http_port, grpc_port=self.grpc_port,
+            tls=self.options.certificates is not None, bundles=names, workers=self.options.workers,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """Refuse new requests, answer those accepted, close."""
+        self._log("draining", pending=self.service.pending)
+        await self.service.drain()
+        await self._grpc.stop(grace=1.0)
+        await self._http.cleanup()
+        self.service.close()
+        self._log("stopped", abandoned=self.service.pending)
+
+    async def _start_grpc(self) -> None:
+        front = GrpcFront(self.service)
+        self._grpc = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # or a second server would take half of the first one's requests
+                ("grpc.max_receive_message_length", front.most),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+            ]
+        )
+        self._grpc.add_generic_rpc_handlers((front.handler(),))
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        address = f"{host}:{self.options.grpc_port}"
+        try:
+            if self.options.certificates is None:
+                self.grpc_port = self._grpc.add_insecure_port(address)
+            else:
+                credentials = grpc_credentials(self.options.certificates)
+                self.grpc_port = self._grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise ServingError(f"cannot listen on {address} for gRPC: {error}") from error
+        await self._grpc.start()
+
+
+def run(options: Options, log: JsonLog) -> None:
+    """Serve until SIGTERM or SIGINT, and drain."""
+    server = Server(options, log)
+    libraries = Forward(log)
+    for name in LIBRARIES:
+        logging.getLogger(name).addHandler(libraries)
+    asyncio.run(_until_signalled(server))
+
+
+async def _until_signalled(server: Server) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.start()
+    await stop.wait()
+    await server.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; what it is told about dead peers, its connections inherit."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ServingError(f"cannot listen on {host} port {port} for HTTP: {error}") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return listener

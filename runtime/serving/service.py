@@ -1,0 +1,88 @@
+"""One request, whichever way it came: which bundle, known already?, count, time-out, log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from runtime.errors import TooSlow, TryLater
+from runtime.json_log import JsonLog
+from runtime.serving.metrics import Metrics
+from runtime.serving.models import Models
+from runtime.serving.options import Options
+from runtime.serving.pool import Answer, Pool
+from runtime.serving.protocol import Fault, Request, fault
+from runtime.serving.recent import Recent
+
+
+class Service:
+    """Answers requests; all of it runs in the event loop's thread but the decoding.
+
+    Attributes:
+        models: what can be asked for.
+        metrics: what was counted.
+        ready: whether new requests are taken; False while the server drains.
+    """
+
+    def __init__(self, models: Models, options: Options, log: JsonLog):
+        self.models, self.options, self.ready = models, options, True
+        self._pool = Pool(models.bundles, options.workers, options.queue)
+        self._recent = Recent(options.remember)
+        self._log = log
+        self.metrics = Metrics(lambda: self._pool.waiting, lambda: log.lost)
+
+    @property
+    def pending(self) -> int:
+        """Frames accepted and not yet answered."""
+        return self._pool.pending
+
+    async def infer(self, request: Request, protocol: str) -> Answer:
+        """Decode a packet, or recall what it was decoded to.
+
+        Raises UnknownModel, a PacketError, TryLater, TooSlow, or EngineError. A frame that is too slow for
+        its request is decoded all the same, and found by the next request with its id.
+        """
+        if not self.ready:
+            raise TryLater("this server is about to stop: try another, or try later")
+        begin = time.perf_counter()
+        bundle = self.models.route(request.model, request.packet)
+        future, repeated = self._recent.find(
+            request.identity, request.packet, lambda: self._pool.submit(bundle, request.packet)
+        )
+        if repeated:
+            self.metrics.repeated()
+        else:
+            future.add_done_callback(lambda done: self._count(done, len(request.packet)))
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(future), self.options.timeout)
+        except asyncio.TimeoutError as error:
+            raise TooSlow(f"not decoded within {self.options.timeout:g} s") from error
+        self._log(
+            "answered", protocol=protocol, id=request.identity, model=request.model, bundle=answer.bundle,
+            bytes=len(request.packet), flags=int(answer.flags), repeated=repeated,
+            ms={stage: round(1e3 * seconds, 3) for stage, seconds in answer.seconds.items()},
+            together_ms=round(1e3 * (time.perf_counter() - begin), 3),
+        )  # fmt: skip
+        return answer
+
+    def failed(self, error: Exception, protocol: str, identity: str = "") -> Fault:
+        """Count and log an error; how it is to be answered."""
+        told = fault(error)
+        self.metrics.error(protocol, told.kind)
+        self._log("refused", protocol=protocol, id=identity, kind=told.kind, error=str(error))
+        return told
+
+    async def drain(self) -> None:
+        """Take no new requests, and wait for those that were accepted, ``options.drain`` seconds at most."""
+        self.ready = False
+        deadline = time.monotonic() + self.options.drain
+        while self.pending and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self._pool.close()
+
+    def _count(self, done: asyncio.Future[Answer], packet_bytes: int) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.metrics.frame(done.result(), packet_bytes)

@@ -1,0 +1,47 @@
+"""Servers and packets for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.bundle import load
+from runtime.guard import Guard
+from runtime.head import Head
+from runtime.serving.options import Options
+from tests.runtime.serving.running import Running, Start
+from tests.tiny_bundle import tiny_images
+
+
+@pytest.fixture
+def start(tiny_bundles: dict[str, Path], tmp_path: Path) -> Iterator[Start]:
+    """Starts servers of both tiny bundles on free ports; keyword arguments go to ``Options``."""
+    running = []
+
+    def begin(log_file: Path = tmp_path / "log.jsonl", **options: Any) -> Running:
+        chosen = {"bundles": tuple(tiny_bundles.values()), "http_port": 0, "grpc_port": 0, "drain": 5.0}
+        running.append(Running(Options(**(chosen | options)), log_file))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def server(start: Start) -> Running:
+    return start()
+
+
+@pytest.fixture(scope="session")
+def packets(tiny_bundles: dict[str, Path]) -> dict[str, bytes]:
+    """One packet of each prior, and one that is defended."""
+    image = tiny_images(1)[0]
+    found = {prior: Head(load(path)).encode(image).to_bytes() for prior, path in tiny_bundles.items()}
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    found["defended"] = Head(load(tiny_bundles["fp"]), guard=Guard("always")).encode(noise).to_bytes()
+    return found

@@ -1,0 +1,255 @@
+"""Back-pressure, repetitions, time-outs, drain, metrics, log: over plain sockets and http.client."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.bundle import load
+from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
+from runtime.serving.models import Models
+from runtime.serving.options import Options
+from runtime.tail import Tail
+from tests.runtime.serving.running import Running, Start
+
+
+def body(packet: bytes, identity: str = "", **more: Any) -> tuple[bytes, dict[str, str]]:
+    entry = {"name": "packet", "datatype": "UINT8", "shape": [len(packet)]}
+    entry["parameters"] = {"binary_data_size": len(packet)}  # type: ignore[assignment]
+    text = json.dumps({"id": identity, "inputs": [entry], **more}).encode()
+    return text + packet, {"Inference-Header-Content-Length": str(len(text))}
+
+
+def post(
+    server: Running, content: bytes, headers: dict[str, str], model: str = "ratehold"
+) -> tuple[int, Any, dict[str, str]]:
+    """Status, parsed JSON and headers of one request on a connection of its own."""
+    connection = HTTPConnection(server.http, timeout=10)
+    connection.request("POST", f"/v2/models/{model}/infer", content, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return answer.status, json.loads(text), dict(answer.headers)
+
+
+class Gate:
+    """Holds every tail of a server until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.open, self.entered = threading.Event(), threading.Semaphore(0)
+        decode = Tail.decode
+
+        def wait(tail: Tail, data: bytes) -> Any:
+            self.entered.release()
+            assert self.open.wait(20)
+            return decode(tail, data)
+
+        monkeypatch.setattr(Tail, "decode", wait)
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_full_queue_says_try_later_and_loses_nothing(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(workers=1, queue=2)
+    gate = Gate(monkeypatch)
+    with ThreadPoolExecutor(3) as threads:
+        accepted = [threads.submit(post, server, *body(packets["fp"])) for _ in range(3)]
+        until(lambda: server.server.service.pending == 3)
+        assert server.metric("ratehold_waiting") == 2
+        status, answer, headers = post(server, *body(packets["fp"]))
+        assert status == 503 and "try later" in answer["error"] and int(headers["Retry-After"]) >= 1
+        gate.open.set()
+        assert [future.result()[0] for future in accepted] == [200] * 3
+    assert post(server, *body(packets["fp"]))[0] == 200
+    assert server.metric("ratehold_errors_total", protocol="http", kind="TryLater") == 1
+    frames = {"bundle": "tiny-fp", "defended": "false", "rate_controlled": "false"}
+    assert server.metric("ratehold_frames_total", **frames) == 4
+
+
+def test_a_repeated_id_is_answered_again_and_counted_once(server: Running, packets: dict[str, bytes]) -> None:
+    first = post(server, *body(packets["fp"], "camera-1"))
+    assert post(server, *body(packets["fp"], "camera-1"))[:2] == first[:2]
+    other = post(server, *body(packets["mshp"], "camera-1"))  # another device that counts alike
+    assert other[0] == 200 and other[1]["outputs"] != first[1]["outputs"]
+    counted = {"defended": "false", "rate_controlled": "false"}
+    assert server.metric("ratehold_frames_total", bundle="tiny-fp", **counted) == 1
+    assert server.metric("ratehold_frames_total", bundle="tiny-mshp", **counted) == 1
+    assert server.metric("ratehold_repeated_requests_total") == 1
+    for _ in range(2):  # without an id every request is a frame
+        post(server, *body(packets["fp"]))
+    assert server.metric("ratehold_frames_total", bundle="tiny-fp", **counted) == 3
+
+
+def test_a_repetition_waits_for_the_frame_that_is_on_its_way(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(workers=1, queue=0)
+    gate = Gate(monkeypatch)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(post, server, *body(packets["fp"], "x")) for _ in range(2)]
+        until(lambda: server.metric("ratehold_repeated_requests_total") == 1)
+        gate.open.set()
+        assert both[0].result()[:2] == both[1].result()[:2]
+    assert gate.entered.acquire(blocking=False) and not gate.entered.acquire(blocking=False)
+
+
+def test_only_the_last_answers_are_remembered(start: Start, packets: dict[str, bytes]) -> None:
+    server = start(workers=1, queue=0, remember=1)
+    for identity in ("a", "b", "a"):
+        assert post(server, *body(packets["fp"], identity))[0] == 200
+    assert server.metric("ratehold_repeated_requests_total") == 0
+
+
+def test_a_frame_that_failed_is_tried_again(
+    server: Running, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = Tail.decode
+
+    def fail(tail: Tail, data: bytes) -> Any:
+        monkeypatch.setattr(Tail, "decode", decode)
+        raise MemoryError("secret of the machine")
+
+    monkeypatch.setattr(Tail, "decode", fail)
+    status, answer, _ = post(server, *body(packets["fp"], "x"))
+    assert status == 500 and "secret" not in answer["error"]
+    assert server.metric("ratehold_errors_total", protocol="http", kind="MemoryError") == 1
+    assert post(server, *body(packets["fp"], "x"))[0] == 200
+
+
+def test_a_slow_frame_times_out_and_its_answer_is_found_later(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(timeout=0.2)
+    gate = Gate(monkeypatch)
+    status, answer, _ = post(server, *body(packets["fp"], "x"))
+    assert status == 504 and "0.2 s" in answer["error"]
+    gate.open.set()
+    until(lambda: server.server.service.pending == 0)
+    assert post(server, *body(packets["fp"], "x"))[0] == 200
+    assert server.metric("ratehold_repeated_requests_total") == 1
+
+
+def test_draining_answers_what_was_accepted_and_refuses_the_rest(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    gate = Gate(monkeypatch)
+    kept = HTTPConnection(server.http, timeout=10)
+    kept.connect()
+    with ThreadPoolExecutor(2) as threads:
+        accepted = threads.submit(post, server, *body(packets["fp"]))
+        gate.entered.acquire(timeout=5)
+        drained = threads.submit(server.call, server.server.service.drain())
+        until(lambda: not server.server.service.ready)
+        assert post(server, *body(packets["fp"]))[0] == 503
+        kept.request("GET", "/v2/health/ready")
+        assert kept.getresponse().status == 503
+        assert not drained.done()
+        gate.open.set()
+        assert accepted.result()[0] == 200
+        drained.result(5)
+    kept.close()
+
+
+def test_metrics_tell_what_the_device_did(server: Running, packets: dict[str, bytes]) -> None:
+    post(server, *body(packets["defended"]))
+    post(server, *body(packets["fp"]))
+    connection = HTTPConnection(server.http, timeout=10)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    assert 'ratehold_frames_total{bundle="tiny-fp",defended="true",rate_controlled="false"} 1.0' in lines
+    assert 'ratehold_frames_total{bundle="tiny-fp",defended="false",rate_controlled="false"} 1.0' in lines
+    assert (
+        f'ratehold_packet_bytes_sum{{bundle="tiny-fp"}} {len(packets["fp"] + packets["defended"]):.1f}'
+        in lines
+    )
+    for stage in ("queue", "decode", "tail"):
+        assert f'ratehold_stage_seconds_count{{stage="{stage}"}} 2.0' in lines
+    assert 'ratehold_requests_total{protocol="http"} 2.0' in lines
+
+
+def test_the_log_has_a_line_for_each_event(start: Start, packets: dict[str, bytes], tmp_path: Path) -> None:
+    server = start(tmp_path / "server.jsonl")
+    post(server, *body(packets["fp"], 'a "quoted"\nid'))
+    post(server, *body(packets["fp"][:-1], "short"))
+    server.log.close()
+    events = [json.loads(line) for line in (tmp_path / "server.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["listening", "answered", "refused"]
+    assert events[1]["id"] == 'a "quoted"\nid' and events[1]["bytes"] == len(packets["fp"])
+    assert events[2]["kind"] == "PacketTruncated" and events[2]["id"] == "short"
+
+
+def test_a_full_disk_for_the_log_stops_nothing(start: Start, packets: dict[str, bytes]) -> None:
+    server = start(Path("/dev/full"))
+    for _ in range(3):
+        assert post(server, *body(packets["fp"]))[0] == 200
+    until(lambda: server.metric("ratehold_log_lines_lost") == 4)  # listening, and three answers
+
+
+def test_models_are_told_apart(tiny_bundles: dict[str, Path], packets: dict[str, bytes]) -> None:
+    fp, mshp = load(tiny_bundles["fp"]), load(tiny_bundles["mshp"])
+    models = Models([fp, mshp, fp])
+    assert models.bundles == [fp, mshp] and models.names() == ["tiny-fp", "tiny-mshp", "ratehold"]
+    assert models.route("ratehold", packets["mshp"]) == mshp == models.route("tiny-mshp", packets["mshp"])
+    with pytest.raises(PacketBundleMismatch, match="model tiny-fp decodes tiny-fp"):
+        models.route("tiny-fp", packets["mshp"])
+    with pytest.raises(UnknownModel, match="no model 'x'"):
+        models.route("x", packets["mshp"])
+
+
+def test_two_bundles_of_one_name_are_refused(
+    tiny_bundles: dict[str, Path], robust_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    import dataclasses
+
+    fp, other = load(tiny_bundles["fp"]), load(tiny_bundles["mshp"])
+    for name in ("tiny-fp", "ratehold"):
+        renamed = dataclasses.replace(other, manifest=dataclasses.replace(other.manifest, name=name))
+        with pytest.raises(ServingError, match="names of their own"):
+            Models([fp, renamed])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bundles": ()}, "no bundle"),
+        ({"workers": 0}, "workers must be 1"),
+        ({"queue": -1}, "queue must be 0"),
+        ({"timeout": 0.0}, "timeout"),
+        ({"remember": 3}, "remember must be 33"),
+        ({"host": "0.0.0.0"}, "--insecure"),
+        ({"host": "::"}, "--insecure"),
+        ({"host": ""}, "not an address"),
+        ({"host": "no such host"}, "not an address"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ServingError, match=message):
+        Options(**({"bundles": ("x",)} | options))
+
+
+def test_loopback_needs_no_certificate() -> None:
+    for host in ("127.0.0.1", "localhost", "127.8.8.8"):
+        assert Options(("x",), host).certificates is None
+    assert Options(("x",), "0.0.0.0", insecure=True).insecure
+
+
+def test_a_taken_port_is_said(start: Start, server: Running) -> None:
+    for port in ("http_port", "grpc_port"):
+        with pytest.raises(ServingError, match="cannot listen"):
+            start(**{port: getattr(server.server, port)})
