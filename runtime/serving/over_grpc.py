@@ -6,6 +6,7 @@ from importlib import metadata as packages
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from runtime.errors import RequestError
 from runtime.serving.messages import MESSAGES, METHODS, SERVICE
@@ -50,7 +51,7 @@ class GrpcFront:
         methods = {
             name: grpc.unary_unary_rpc_method_handler(
                 getattr(self, name),
-                request_deserializer=MESSAGES[f"{name}Request"].FromString,
+                request_deserializer=None if name == "ModelInfer" else MESSAGES[f"{name}Request"].FromString,
                 response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
             )
             for name in METHODS
@@ -85,18 +86,24 @@ class GrpcFront:
         about = {"name": request.name, "versions": [VERSION], "platform": PLATFORM}
         return MESSAGES["ModelMetadataResponse"](**about, **tensors)
 
-    async def ModelInfer(self, request: Any, context: Context) -> Any:
-        """One packet."""
+    async def ModelInfer(self, data: bytes, context: Context) -> Any:
+        """One packet, in a ModelInferRequest as it came: damaged ones are counted and told like any other."""
         self._service.metrics.request("grpc")
+        identity = ""
         try:
-            parsed = _parse(request)
-            answer = await self._service.infer(parsed, "grpc")
+            request = _parse(data)
+            identity = request.identity
+            answer = await self._service.infer(request, "grpc")
         except Exception as error:
-            await _abort(context, self._service.failed(error, "grpc", request.id[:MAX_MESSAGE]))
-        return _response(answer, parsed)
+            await _abort(context, self._service.failed(error, "grpc", identity))
+        return _response(answer, request)
 
 
-def _parse(message: Any) -> Request:
+def _parse(data: bytes) -> Request:
+    try:
+        message = MESSAGES["ModelInferRequest"].FromString(data)
+    except DecodeError as error:
+        raise RequestError(f"not a ModelInferRequest: {error}") from error
     check_version(message.model_version)
     if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
         raise RequestError(f"exactly one input, with the name {INPUT!r}")

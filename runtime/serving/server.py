@@ -25,6 +25,9 @@ BACKLOG = 512
 IDLE_SECONDS = 75.0
 """A connection without requests is closed after so long."""
 
+LINGER_SECONDS = 1.0
+"""So long a sender whose body was refused has to read the answer before the connection is closed."""
+
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that is gone without a word is known to be gone after a minute (where the system has these)."""
 
@@ -48,7 +51,7 @@ class Server:
         """Listen. Raises ServingError when a port is taken."""
         self._http = web.AppRunner(
             HttpFront(self.service).app, access_log=None, auto_decompress=False,
-            keepalive_timeout=IDLE_SECONDS, shutdown_timeout=1.0,
+            keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS, shutdown_timeout=1.0,
         )  # fmt: skip
         await self._http.setup()
         listener = _listen(self.options.host, self.options.http_port)

@@ -1,0 +1,260 @@
+"""Bytes that no client of ours sends, and clients that come and do not go."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import RequestError
+from runtime.serving.json_request import HttpRequest
+from runtime.serving.messages import MESSAGES, SERVICE
+from tests.runtime.serving.running import Running, Start
+from tests.runtime.serving.test_service import body, post, until
+
+PATH = "/v2/models/ratehold/infer"
+
+
+def connect(server: Running) -> socket.socket:
+    host, port = server.http.split(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+def request(content: bytes, headers: dict[str, str]) -> bytes:
+    headers = {"Host": "x", "Content-Length": str(len(content))} | headers
+    lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What the server sends before it closes or resets the connection."""
+    found = b""
+    try:
+        while more := connection.recv(1 << 16):
+            found += more
+    except ConnectionResetError:
+        pass
+    return found
+
+
+def assert_alive(server: Running, packets: dict[str, bytes]) -> None:
+    assert post(server, *body(packets["fp"]))[0] == 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_bytes_on_both_ports(server: Running, packets: dict[str, bytes], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for address in (server.http, server.grpc):
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(rng.bytes(5000) + b"\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+    assert_alive(server, packets)
+
+
+def test_a_body_that_ends_early_is_no_frame(server: Running, packets: dict[str, bytes]) -> None:
+    whole = request(*body(packets["fp"]))
+    for cut in (len(whole) - 1, len(whole) - len(packets["fp"]), 40):
+        with connect(server) as connection:
+            connection.sendall(whole[:cut])
+    assert_alive(server, packets)
+    counted = {"bundle": "tiny-fp", "defended": "false", "rate_controlled": "false"}
+    assert server.metric("ratehold_frames_total", **counted) == 1
+    assert server.server.service.pending == 0
+
+
+def test_an_oversized_body_is_refused_before_it_is_read(server: Running, packets: dict[str, bytes]) -> None:
+    with connect(server) as connection:
+        connection.sendall(request(b"", {"Content-Length": str(10**12)}))
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 413") and b'{"error"' in answer
+    with connect(server) as connection:  # no length is announced: cut off once it is too much
+        connection.sendall(
+            request(b"", {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
+        )
+        chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        try:
+            for _ in range(200):
+                connection.sendall(chunk)
+        except OSError:
+            pass
+        assert b"413" in read_all(connection)[:20]
+    assert server.metric("ratehold_errors_total", protocol="http", kind="HTTPRequestEntityTooLarge") == 2
+    assert_alive(server, packets)
+
+
+def test_a_packet_that_declares_too_much_is_refused(server: Running, packets: dict[str, bytes]) -> None:
+    declared = packets["fp"][:12] + b"\xff\xff\xff\x7f" + packets["fp"][13:]
+    status, answer, _ = post(server, *body(declared))
+    assert status == 413 and "payload bytes declared" in answer["error"]
+
+
+def test_a_compressed_body_is_refused(server: Running, packets: dict[str, bytes]) -> None:
+    content, headers = body(packets["fp"])
+    status, answer, _ = post(server, gzip.compress(content), headers | {"Content-Encoding": "gzip"})
+    assert status == 400 and "compressed" in answer["error"]
+
+
+def test_a_sender_that_stops_is_timed_out_and_a_slow_one_is_not_waited_for(
+    start: Start, packets: dict[str, bytes]
+) -> None:
+    server = start(timeout=0.3)
+    whole = request(*body(packets["fp"]))
+    with connect(server) as stalled:
+        stalled.sendall(whole[:-1])
+        assert_alive(server, packets)
+        assert b"504" in read_all(stalled)[:20]
+    assert server.metric("ratehold_errors_total", protocol="http", kind="TooSlow") == 1
+
+
+def test_idle_connections_and_slow_readers_harm_nobody(server: Running, packets: dict[str, bytes]) -> None:
+    idle = [connect(server) for _ in range(100)]
+    readers = [connect(server) for _ in range(10)]
+    for reader in readers:  # ask again and again, and never read
+        reader.sendall(request(*body(packets["fp"])) * 20)
+    begin = time.monotonic()
+    for _ in range(20):
+        assert_alive(server, packets)
+    assert time.monotonic() - begin < 5
+    for connection in idle + readers:
+        connection.close()
+    until(lambda: server.server.service.pending == 0)
+    assert_alive(server, packets)
+
+
+HEADERS = [
+    ({"Inference-Header-Content-Length": "-1"}, "is a number"),
+    ({"Inference-Header-Content-Length": "10" * 9}, "is a number"),
+    ({"Inference-Header-Content-Length": "99999999"}, "announced"),
+    ({"Inference-Header-Content-Length": "0"}, "announced"),
+    ({"Inference-Header-Content-Length": "7"}, "not JSON"),
+    ({}, "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("headers", "message"), HEADERS)
+def test_wrong_lengths_are_said(
+    server: Running, packets: dict[str, bytes], headers: dict[str, str], message: str
+) -> None:
+    status, answer, _ = post(server, body(packets["fp"])[0], headers)
+    assert status == 400 and message in answer["error"]
+
+
+def packet_input(**changed: Any) -> dict[str, Any]:
+    entry = {"name": "packet", "datatype": "UINT8", "shape": [2], "data": [1, 2]} | changed
+    return {"inputs": [{name: value for name, value in entry.items() if value is not None}]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [], {}, {"inputs": {}}, {"inputs": []}, {"inputs": [1]}, packet_input(name="x"),
+        packet_input(datatype="FP32"), packet_input(datatype="BYTES"), packet_input(data=None),
+        packet_input(data=[1, 256]), packet_input(data=[1, "2"]), packet_input(data=[[1, 2]]),
+        packet_input(shape=[3]), packet_input(shape=["2"]), packet_input(shape=[-1, -2]),
+        packet_input(shape=2),
+        packet_input(shape=[1] * 9), packet_input(parameters={"binary_data_size": 2}),
+        packet_input() | {"id": 7}, packet_input() | {"id": "x" * 200}, packet_input() | {"parameters": []},
+        packet_input() | {"parameters": {"top_k": 0}}, packet_input() | {"parameters": {"top_k": True}},
+        packet_input() | {"outputs": [{"name": "no-such"}]}, packet_input() | {"outputs": [1]},
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_json_that_is_no_request(document: Any) -> None:
+    with pytest.raises(RequestError):
+        HttpRequest(json.dumps(document).encode(), None, "ratehold")
+
+
+def test_json_that_nests_too_deep() -> None:
+    with pytest.raises(RequestError):
+        HttpRequest(b"[" * 100_000, None, "ratehold")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+likely = st.fixed_dictionaries(
+    {"inputs": st.lists(
+        st.fixed_dictionaries(
+            {"name": st.just("packet")},
+            optional={
+                "datatype": st.sampled_from(["BYTES", "UINT8"]) | json_values,
+                "shape": st.lists(st.integers(-1, 9), max_size=3) | json_values,
+                "data": st.lists(st.integers(-1, 256), max_size=9) | json_values,
+                "parameters": st.fixed_dictionaries({"binary_data_size": st.integers(0, 9)}) | json_values,
+            },
+        ),
+        max_size=2,
+    )},
+    optional={"id": json_values, "outputs": json_values, "parameters": json_values},
+)  # fmt: skip
+
+
+@given(document=json_values | likely, tail=st.binary(max_size=9), cut=st.integers(-2, 3))
+def test_any_body_is_a_request_or_a_request_error(document: Any, tail: bytes, cut: int) -> None:
+    text = json.dumps(document).encode()
+    for length in (None, len(text) + cut):
+        try:
+            parsed = HttpRequest(text + tail, length, "ratehold")
+        except RequestError:
+            continue
+        assert len(parsed.request.packet) <= max(9, len(tail))
+
+
+def call(server: Running, message: bytes) -> bytes:
+    with grpc.insecure_channel(server.grpc) as channel:
+        method = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        answer: bytes = method(message, timeout=10)
+        return answer
+
+
+def test_grpc_refuses_what_is_too_large_or_no_message(server: Running, packets: dict[str, bytes]) -> None:
+    for message, code in ((bytes(10_000_000), "RESOURCE_EXHAUSTED"), (b"\xff" * 50, "INVALID_ARGUMENT")):
+        with pytest.raises(grpc.RpcError) as raised:
+            call(server, message)
+        assert raised.value.code().name == code
+    assert_alive(server, packets)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"inputs": []},
+        {"raw_input_contents": [b"1", b"2"]},
+        {"raw_input_contents": [b""]},
+        {"raw_input_contents": []},
+        {"id": "x" * 200},
+        {"outputs": [{"name": "no-such"}]},
+        {"parameters": [{"key": "top_k", "value": {"string_param": "5"}}]},
+        {
+            "inputs": [
+                {"name": "packet", "datatype": "UINT8", "shape": [1], "contents": {"uint_contents": [256]}}
+            ]
+        },
+    ],
+    ids=str,
+)
+def test_grpc_messages_that_are_no_request(server: Running, changed: dict[str, Any]) -> None:
+    right = {
+        "model_name": "ratehold",
+        "inputs": [{"name": "packet", "datatype": "BYTES", "shape": [1]}],
+        "raw_input_contents": [b"\x01\0\0\0x"],
+    }
+    contents = changed.get("inputs") and {"raw_input_contents": []}
+    with pytest.raises(grpc.RpcError) as raised:
+        call(
+            server, MESSAGES["ModelInferRequest"](**(right | changed | (contents or {}))).SerializeToString()
+        )
+    assert raised.value.code().name == "INVALID_ARGUMENT"
+    assert server.metric("ratehold_errors_total", protocol="grpc", kind="RequestError") == 1
