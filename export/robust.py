@@ -47,7 +47,7 @@ class RobustPlan:
     save_every: steps between checkpoints.
     """
 
-    steps: int = 3000
+    steps: int = 2400
     batch: int = 24
     rate: int = 8
     calm: int = 4
