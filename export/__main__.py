@@ -1,4 +1,7 @@
-"""Command line: ``python -m export build | calibrate | finetune``. Progress on stderr, results on stdout."""
+"""Command line: ``python -m export build | calibrate | finetune | import``.
+
+Progress goes to stderr, results to stdout.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ import torch
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import LOSS_OF_RATE, Builder
 from export.calibration import load_or_calibrate
+from export.checkpoint import load_checkpoint
 from export.errors import CutError
 from export.finetune import FinetunePlan, finetune, load_transform
 from export.hyperprior import TrainingPlan
 from export.images import photographs_of
+from export.models.architectures import ARCHITECTURES, BETAS
+from export.models.build import Imported, calibration_photographs, normalised, write_bundle
+from export.models.seeded import FITTED_TO, STEPS, seeded_network
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
 from export.shield import alarm_frames, family, provenance, write_robust
@@ -65,7 +72,36 @@ def _parser() -> argparse.ArgumentParser:
         help="in all, earlier runs included "
         f"(default: {FinetunePlan.steps}, with --robust {RobustPlan.steps})",
     )  # fmt: skip
+    _import_command(commands)
     return parser
+
+
+def _import_command(commands: Any) -> None:
+    text = "write the bundle of one of the paper's networks, its h_s made exact"
+    command = commands.add_parser(
+        "import", help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    weights = command.add_mutually_exclusive_group(required=True)
+    weights.add_argument(
+        "checkpoint", type=Path, nargs="?", metavar="CHECKPOINT",
+        help="file of sc2bench or supervised-compression",
+    )  # fmt: skip
+    weights.add_argument(
+        "--seed", type=int,
+        help="where no checkpoint is at hand: random weights, their prior fitted to the photographs",
+    )  # fmt: skip
+    command.add_argument("--arch", choices=sorted(ARCHITECTURES), default="resnet50")
+    command.add_argument("--prior", choices=("fp", "mshp"), default="mshp")
+    command.add_argument(
+        "--beta",
+        type=float,
+        help=f"rate-distortion factor, for the name; published: {', '.join(map(str, BETAS))}",
+    )
+    command.add_argument("--steps", type=int, default=STEPS, help="of fitting the prior of --seed")
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs, labels not needed")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    command.add_argument("--threads", type=int, help="of torch")
+    command.set_defaults(run=_import)
 
 
 def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> argparse.ArgumentParser:
@@ -87,6 +123,20 @@ def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> a
     command.add_argument("--threads", type=int, help="of torch")
     command.set_defaults(run=run)
     return command
+
+
+def _import(options: argparse.Namespace) -> None:
+    architecture, photographs = ARCHITECTURES[options.arch], calibration_photographs(options.data)
+    name = f"{options.arch}-{options.prior}" + (f"-beta{options.beta:g}" if options.beta is not None else "")
+    if options.checkpoint is None:
+        images = normalised(photographs[:FITTED_TO], architecture)
+        network = seeded_network(architecture, options.prior, options.seed, images, options.steps)
+        name, source = f"{name}-seed{options.seed}", f"random, seed {options.seed}, {options.steps} steps"
+    else:
+        network, source = architecture.build(options.prior), options.checkpoint.name
+        load_checkpoint(network, options.checkpoint)
+    imported = Imported(network, architecture, name, options.beta, source, _command_line())
+    print(write_bundle(imported, photographs, options.output))
 
 
 def _calibrate(options: argparse.Namespace) -> None:

@@ -79,8 +79,7 @@ class Builder:
         files, hyper, notes = self._write_prior(prior, folder, transform, y)
         files |= self._write_shared(rate, transform)
         manifest = self._manifest(folder, prior, rate, transform, _shape(y), hyper, files, notes)
-        self._finish(folder, manifest)
-        return folder
+        return finish_bundle(folder, manifest, self.photographs)
 
     def transform(self, rate: int) -> Transform:
         """The calibrated transform of one rate."""
@@ -180,19 +179,21 @@ class Builder:
             "packages": {name: metadata.version(name) for name in PACKAGES},
         }
 
-    def _finish(self, folder: Path, manifest: Manifest) -> None:
-        """Measure the clean rates through the runtime itself, then write the final manifest."""
-        (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        head = Head(load(folder))
-        bits = []
-        with bar(len(self.photographs), f"{folder.name}: clean rates", "image") as progress:
-            for square in squares(self.photographs, manifest.preprocess, views=1):
-                bits.append(head.analyse(square).expected_bits)
-                progress.update(1)
-        quantiles = tuple((q, float(np.quantile(bits, q))) for q in QUANTILES)
-        final = replace(manifest, clean_bits=quantiles)
-        (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
-        say(f"{folder.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
+
+def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> Path:
+    """Measure the clean rates through the runtime itself, then write the final manifest; its folder."""
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    head = Head(load(folder))
+    bits = []
+    with bar(len(photographs), f"{folder.name}: clean rates", "image") as progress:
+        for square in squares(photographs, manifest.preprocess, views=1):
+            bits.append(head.analyse(square).expected_bits)
+            progress.update(1)
+    quantiles = tuple((q, float(np.quantile(bits, q))) for q in QUANTILES)
+    final = replace(manifest, clean_bits=quantiles)
+    (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
+    say(f"{folder.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
+    return folder
 
 
 def _keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:

@@ -17,3 +17,7 @@ class CalibrationError(ExportError):
 
 class GraphError(ExportError):
     """A graph does not compute what the module computes that it was made from."""
+
+
+class CheckpointError(ExportError):
+    """A file is not a checkpoint of the network that was named; the message says what was expected."""

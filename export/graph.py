@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 
 from export.errors import GraphError
-from runtime.exact import IntegerNetwork, Layer
+from runtime.exact import LEAK, IntegerNetwork, Layer
 
 OPSET = 18
 TOLERANCE = 1e-4  # of the largest output: float32 in another order of summation
@@ -127,6 +127,8 @@ def write_integer_network(network: IntegerNetwork, shape: tuple[int, int, int], 
     value = "z"
     for number, layer in enumerate(network.layers):
         value = _integer_layer(layer, f"h_s.{number}", value, nodes, constants)
+    if network.rungs is not None:
+        _look_up(network.rungs, value, nodes, constants)
     nodes[-1].output[0] = "parameters"
     out_shape = network(np.zeros(shape, dtype=np.int32)).shape
     graph = helper.make_graph(
@@ -144,14 +146,17 @@ def write_integer_network(network: IntegerNetwork, shape: tuple[int, int, int], 
 def _integer_layer(
     layer: Layer, prefix: str, value: str, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
 ) -> str:
-    """Convolution -> Round -> times 2**-shift -> Floor -> Clip. Returns the name of the result."""
+    """Convolution -> Round -> times 2**-shift -> Floor -> Clip. Returns the name of the result.
+
+    A leaky layer takes the larger of that and the same with its slope.
+    """
 
     def constant(name: str, array: ArrayLike) -> str:
         constants.append(numpy_helper.from_array(np.asarray(array, dtype=np.float32), f"{prefix}.{name}"))
         return f"{prefix}.{name}"
 
-    def node(kind: str, inputs: list[str], **attributes: Any) -> str:
-        output = f"{prefix}.{kind}"
+    def node(kind: str, inputs: list[str], part: str = "", **attributes: Any) -> str:
+        output = f"{prefix}{part}.{kind}"
         nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
@@ -162,10 +167,34 @@ def _integer_layer(
     kind = "ConvTranspose" if layer.transposed else "Conv"
     value = node(kind, [value, *weights], **geometry)
     value = node("Round", [value])
-    value = node("Mul", [value, constant("scale", np.float32(2.0**-layer.shift))])
-    value = node("Floor", [value])
+    shift = np.asarray(layer.shift, dtype=np.float64)
+    shape = () if shift.ndim == 0 else (-1, 1, 1)
+    sums, scale = value, np.exp2(-shift).reshape(shape)
+    value = node("Floor", [node("Mul", [sums, constant("scale", scale)])])
+    if layer.leaky:
+        slope = constant("slope", LEAK[0] * np.exp2(-LEAK[1]) * scale)
+        leak = node("Floor", [node("Mul", [sums, slope], ".leak")], ".leak")
+        value = node("Max", [value, leak])
     low, high = constant("low", np.float32(layer.low)), constant("high", np.float32(layer.high))
     return node("Clip", [value, low, high])
+
+
+def _look_up(
+    rungs: NDArray[np.int32], value: str, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
+) -> None:
+    """Scales -> Clip -> Gather; means stay as they are."""
+    of = {"low": 0, "high": len(rungs) - 1, "table": rungs}
+    constants += [
+        numpy_helper.from_array(np.asarray(array, dtype=np.float32), f"rungs.{name}")
+        for name, array in of.items()
+    ]
+    nodes += [
+        helper.make_node("Split", [value], ["rungs.scale", "rungs.mean"], axis=1, num_outputs=2),
+        helper.make_node("Clip", ["rungs.scale", "rungs.low", "rungs.high"], ["rungs.inside"]),
+        helper.make_node("Cast", ["rungs.inside"], ["rungs.rung"], to=onnx.TensorProto.INT32),
+        helper.make_node("Gather", ["rungs.table", "rungs.rung"], ["rungs.index"], axis=0),
+        helper.make_node("Concat", ["rungs.index", "rungs.mean"], ["parameters"], axis=1),
+    ]
 
 
 def _compare_integers(network: IntegerNetwork, shape: tuple[int, int, int], path: Path) -> None:

@@ -12,7 +12,7 @@ engine must equal it bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,10 @@ MAGNITUDE = 127
 ACCUMULATOR_LIMIT = 1 << 20
 """No partial sum may reach it: float32 is exact to 2**24, which leaves 4 bits for reordered algorithms."""
 
-_FIELDS = ("transposed", "stride", "padding", "output_padding", "shift", "low", "high")
+LEAK = (5, 9)
+"""A leaky layer gives what is negative times 5 / 2**9, the nearest to 0.01 that keeps sums below 2**24."""
+
+_FIELDS = ("transposed", "stride", "padding", "output_padding", "shift", "low", "high", "leaky")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Layer:
     Attributes:
         weight: int32, (out, in, k, k); of a transposed convolution (in, out, k, k), as torch has it.
         bias: int32, (out,).
+        shift: 0 .. 20; one for all channels, or int32 (out,), so that each row of weights uses its 8 bits.
+        leaky: what is negative comes as floor(5 (convolution(a) + bias) / 2**(shift + 9)): LeakyReLU.
     """
 
     weight: NDArray[np.int32]
@@ -44,14 +49,20 @@ class Layer:
     stride: int
     padding: int
     output_padding: int
-    shift: int
+    shift: int | NDArray[np.int32]
     low: int
     high: int
+    leaky: bool = False
 
     def __call__(self, a: NDArray[np.int32]) -> NDArray[np.int32]:
         """int32 (in, H, W) -> int32 (out, H', W')."""
         sums = self._transposed(a) if self.transposed else self._convolution(a)
-        return np.clip((sums + self.bias[:, None, None]) >> self.shift, self.low, self.high)
+        sums = sums + self.bias[:, None, None]
+        shift = np.asarray(self.shift, dtype=np.int32).reshape(-1, 1, 1)
+        values = sums >> shift
+        if self.leaky:
+            values = np.maximum(values, sums * LEAK[0] >> shift + LEAK[1])
+        return np.clip(values, self.low, self.high)
 
     def _convolution(self, a: NDArray[np.int32]) -> NDArray[np.int32]:
         k, s, p = self.weight.shape[2], self.stride, self.padding
@@ -94,9 +105,14 @@ def _mix(weight: NDArray[np.int32], a: NDArray[np.int32]) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """A chain of integer layers. Raises BundleError when its sums could leave exact arithmetic."""
+    """A chain of integer layers. Raises BundleError when its sums could leave exact arithmetic.
+
+    rungs: int32 (n,), n >= 2: where given, the first half of the last layer's channels are scales and not
+        yet table indices: index = rungs[clip(scale, 0, n - 1)]. A look-up is as exact as an integer sum.
+    """
 
     layers: tuple[Layer, ...]
+    rungs: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         for number, layer in enumerate(self.layers):
@@ -107,13 +123,24 @@ class IntegerNetwork:
                 raise BundleError(f"layer {number}: activations may exceed {MAGNITUDE}")
             if layer.largest_sum() >= ACCUMULATOR_LIMIT:
                 raise BundleError(f"layer {number}: sums may reach {layer.largest_sum()}, not below 2**20")
+            if not (np.min(layer.shift) >= 0 and np.max(layer.shift) <= 20):
+                raise BundleError(f"layer {number}: a shift is not in 0 .. 20")
+            if np.ndim(layer.shift) and np.shape(layer.shift) != layer.bias.shape:
+                raise BundleError(
+                    f"layer {number}: {np.size(layer.shift)} shifts for {layer.bias.size} channels"
+                )
+        if self.rungs is not None and (self.rungs.ndim != 1 or len(self.rungs) < 2):
+            raise BundleError("at least 2 rungs are needed to look scales up")
 
     def __call__(self, z: NDArray[np.int32]) -> NDArray[np.int32]:
         """int32 (C, H, W), clamped to +-127 -> int32 (C', H', W')."""
         a = np.clip(z, -MAGNITUDE, MAGNITUDE)
         for layer in self.layers:
             a = layer(a)
-        return a
+        if self.rungs is None:
+            return a
+        scale, mean = np.split(a, 2)
+        return np.concatenate([self.rungs[np.clip(scale, 0, len(self.rungs) - 1)], mean])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays for an npz file; no pickle."""
@@ -121,7 +148,13 @@ class IntegerNetwork:
         for number, layer in enumerate(self.layers):
             arrays[f"h_s.{number}.weight"] = layer.weight.astype(np.int8)
             arrays[f"h_s.{number}.bias"] = layer.bias
-            arrays[f"h_s.{number}.geometry"] = np.array([getattr(layer, f) for f in _FIELDS], dtype=np.int32)
+            single = np.ndim(layer.shift) == 0
+            geometry = asdict(layer) | ({} if single else {"shift": 0})
+            arrays[f"h_s.{number}.geometry"] = np.array([geometry[f] for f in _FIELDS], dtype=np.int32)
+            if not single:
+                arrays[f"h_s.{number}.shift"] = np.asarray(layer.shift, dtype=np.int32)
+        if self.rungs is not None:
+            arrays["h_s.rungs"] = self.rungs
         return arrays
 
     @classmethod
@@ -129,13 +162,20 @@ class IntegerNetwork:
         """Inverse of ``to_arrays``. Raises BundleError for anything that it cannot have made."""
         count = sum(name.startswith("h_s.") and name.endswith(".weight") for name in arrays)
         try:
-            return cls(tuple(_layer(arrays, f"h_s.{number}") for number in range(count)))
+            layers = tuple(_layer(arrays, f"h_s.{number}") for number in range(count))
+            return cls(layers, arrays["h_s.rungs"].astype(np.int32) if "h_s.rungs" in arrays else None)
         except (KeyError, ValueError) as error:
             raise BundleError(f"integer network cannot be read: {error}") from error
 
 
 def _layer(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Layer:
-    geometry = dict(zip(_FIELDS, (int(v) for v in arrays[f"{prefix}.geometry"]), strict=True))
+    values = [int(v) for v in arrays[f"{prefix}.geometry"]]
+    if len(values) == len(_FIELDS) - 1:  # as bundles before leaky layers have it
+        values.append(0)
+    geometry: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
+    if f"{prefix}.shift" in arrays:
+        geometry["shift"] = arrays[f"{prefix}.shift"].astype(np.int32)
+    geometry["leaky"] = bool(geometry["leaky"])
     return Layer(
         weight=arrays[f"{prefix}.weight"].astype(np.int32),
         bias=arrays[f"{prefix}.bias"].astype(np.int32),

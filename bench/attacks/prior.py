@@ -12,12 +12,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from bench.attacks.rounding import rounded, straight_through
 from export.table_bits import TableBits
 from runtime.bundle import Bundle
-from runtime.exact import MAGNITUDE, IntegerNetwork, Layer
+from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
 from runtime.prior import LATENT_LIMIT, MEAN_STEPS
 from runtime.tables import Tables
 
@@ -90,6 +91,7 @@ class Hyperprior:
     def __init__(self, z_tables: TableBits, scales: TableBits, count: int, h_s: IntegerNetwork):
         self._z_tables, self._scales, self._count = z_tables, scales, count
         self._h_s = [_Synthesis(layer) for layer in h_s.layers]
+        self._rungs = None if h_s.rungs is None else _Rungs(h_s.rungs)
 
     def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
         """See ``Prior.code``."""
@@ -112,6 +114,8 @@ class Hyperprior:
         for layer in self._h_s:
             a = layer(a)
         index, sixteenths = a.chunk(2, 1)
+        if self._rungs is not None:
+            index = self._rungs(index)
         return straight_through(index.clamp(0, self._count - 1), index), sixteenths / MEAN_STEPS
 
 
@@ -122,6 +126,7 @@ class _Synthesis:
         self._layer = layer
         self._weight = torch.from_numpy(layer.weight.astype(np.float32))
         self._bias = torch.from_numpy(layer.bias.astype(np.float32))
+        self._unit = torch.exp2(-torch.as_tensor(layer.shift, dtype=torch.float32)).reshape(-1, 1, 1)
 
     def __call__(self, a: torch.Tensor) -> torch.Tensor:
         layer = self._layer
@@ -131,9 +136,24 @@ class _Synthesis:
             )
         else:
             sums = functional.conv2d(a, self._weight, self._bias, layer.stride, layer.padding)
-        scaled = rounded(sums) / 2**layer.shift  # rounded: an algorithm that is exact only to 0.5
+        scaled = rounded(sums) * self._unit  # rounded: an algorithm that is exact only to 0.5
         floored = straight_through(scaled.floor(), scaled)
+        if layer.leaky:
+            leak = scaled * (LEAK[0] / 2 ** LEAK[1])
+            floored = torch.maximum(floored, straight_through(leak.floor(), leak))
         return floored.clamp(layer.low, layer.high)
+
+
+class _Rungs:
+    """Table index of each scale; backwards the look-up is the straight line from rung to rung."""
+
+    def __init__(self, rungs: NDArray[np.int32]):
+        self._rungs = torch.from_numpy(rungs.astype(np.float32))
+        self._slope = torch.from_numpy(np.gradient(rungs.astype(np.float32)))
+
+    def __call__(self, scale: torch.Tensor) -> torch.Tensor:
+        rung = scale.detach().clamp(0, len(self._rungs) - 1).long()
+        return straight_through(self._rungs[rung], scale * self._slope[rung])
 
 
 def _sent(values: torch.Tensor, index: torch.Tensor, tables: TableBits, control: float) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""The paper's networks: backbones behind the bottlenecks of Entropic Students, as in sc2bench."""

@@ -1,0 +1,198 @@
+"""Write the bundle of one of the paper's networks: graphs, tables, exact h_s, manifest."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.backbones import imagenet_labels
+from export.build import PACKAGES, finish_bundle
+from export.graph import write_graph, write_integer_network
+from export.images import photographs_of, squares
+from export.models.architectures import SIZE, Architecture
+from export.models.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
+from export.models.deploy import Head, Restore, Tail
+from export.models.exact_h_s import exact_h_s
+from export.models.networks import SplitNetwork
+from export.models.tables import density_tables, medians_of
+from export.progress import bar, say
+from runtime.bundle import SCHEMA, FileEntry, Manifest
+from runtime.errors import ImageError
+from runtime.exact import MAGNITUDE, IntegerNetwork
+from runtime.preprocess import Preprocess
+from runtime.prior import MEAN_STEPS
+from runtime.tables import Tables, gaussian_tables, scale_index
+
+PHOTOGRAPHS = 100
+"""At most so many for calibration, evenly from those at hand: z of each is 3,136 symbols."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network to be written.
+
+    beta: rate-distortion factor of its training, None where it is not known.
+    source: where its weights come from; command: what the bundle was made by.
+    """
+
+    network: SplitNetwork
+    architecture: Architecture
+    name: str
+    beta: float | None
+    source: str
+    command: str
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Size and crop of its input."""
+        return Preprocess(SIZE, self.architecture.crop)
+
+
+def calibration_photographs(data: Path) -> list[Path]:
+    """At most ``PHOTOGRAPHS`` of a folder. Raises ImageError when none is large enough."""
+    paths = photographs_of(data, SIZE)
+    if not paths:
+        raise ImageError(f"{data}: no photograph is large enough for {SIZE} pixels")
+    return paths[:: -(-len(paths) // PHOTOGRAPHS)]
+
+
+def normalised(paths: list[Path], architecture: Architecture) -> torch.Tensor:
+    """Photographs as the network was trained on them, float32 (N, 3, 224, 224)."""
+    images = np.stack(list(squares(paths, Preprocess(SIZE, architecture.crop), views=1)))
+    scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (architecture.mean, architecture.std))
+    return (scaled - mean) / std
+
+
+@torch.no_grad()
+def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path:
+    """Write ``out/name``; returns that folder. Photographs calibrate h_s and the clean rates."""
+    folder = out / imported.name
+    folder.mkdir(parents=True, exist_ok=True)
+    bottleneck = imported.network.bottleneck_layer
+    latents = _latents(imported, photographs)
+    notes: dict[str, Any] = {}
+    arrays = density_tables(bottleneck.entropy_bottleneck).to_arrays()
+    if isinstance(bottleneck, HyperpriorBottleneck):
+        h_s, notes = _exact(bottleneck, *latents)
+        shape = (int(latents[1].shape[1]), int(latents[1].shape[2]), int(latents[1].shape[3]))
+        write_integer_network(h_s, shape, folder / "h_s.onnx")
+        np.savez_compressed(folder / "scales.npz", **gaussian_tables().to_arrays())
+        arrays |= h_s.to_arrays()
+        percent = 100 * (notes["exact_h_s_bytes"] / notes["float_h_s_bytes"] - 1)
+        say(
+            f"{imported.name}: {notes['exact_h_s_bytes']:.1f} bytes a frame with the exact h_s, "
+            f"{notes['float_h_s_bytes']:.1f} in floating point ({percent:+.2f} %)"
+        )
+    energy = np.ones((latents[0].shape[1], 1, 1), dtype=np.float32)  # a coefficient is its own position
+    np.savez_compressed(folder / "prior.npz", energy=energy, **arrays)
+    features, classes = _write_graphs(imported, latents[0][:1], folder)
+    (folder / "labels.txt").write_text("\n".join(imagenet_labels()) + "\n", encoding="utf-8")
+    manifest = _manifest(imported, folder, latents, features, classes, notes)
+    return finish_bundle(folder, manifest, photographs)
+
+
+def _latents(imported: Imported, photographs: list[Path]) -> tuple[torch.Tensor, ...]:
+    """y, or y and z, of all photographs, medians taken off."""
+    head = Head(imported.network.bottleneck_layer, imported.architecture).eval()
+    found: list[tuple[torch.Tensor, ...]] = []
+    with bar(len(photographs), f"{imported.name}: latents", "image") as progress:
+        for square in squares(photographs, imported.preprocess, views=1):
+            outputs = head(torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255)
+            found.append(outputs if isinstance(outputs, tuple) else (outputs,))
+            progress.update(1)
+    return tuple(torch.cat(latents) for latents in zip(*found, strict=True))
+
+
+def _exact(
+    bottleneck: HyperpriorBottleneck, y: torch.Tensor, z: torch.Tensor
+) -> tuple[IntegerNetwork, dict[str, Any]]:
+    """The integer h_s, and what a frame costs with it and in floating point, z included, in bytes."""
+    medians, symbols = medians_of(bottleneck.entropy_bottleneck), torch.round(z)
+    network = exact_h_s(bottleneck.h_s, medians, symbols)
+    exact, floating, side = [], [], []
+    z_tables, tables = density_tables(bottleneck.entropy_bottleneck), gaussian_tables()
+    channel = np.repeat(np.arange(z.shape[1], dtype=np.int32), z[0, 0].numel())
+    for one_y, one_z in zip(y, symbols, strict=True):
+        out = network(one_z.numpy().astype(np.int32))
+        index, mean = np.split(out, 2)
+        exact.append(_bits(tables, index, one_y.numpy() - mean / MEAN_STEPS))
+        z_hat = one_z.clamp(-MAGNITUDE, MAGNITUDE)[None] + medians.view(1, -1, 1, 1)
+        scale, float_mean = bottleneck.parameters_of_y(z_hat)
+        floating.append(_bits(tables, scale_index(scale[0].numpy()), (one_y - float_mean[0]).numpy()))
+        side.append(_bits(z_tables, channel, one_z.numpy().ravel()))
+    bytes_of_z = float(np.mean(side)) / 8
+    return network, {
+        "float_h_s_bytes": round(float(np.mean(floating)) / 8 + bytes_of_z, 1),
+        "exact_h_s_bytes": round(float(np.mean(exact)) / 8 + bytes_of_z, 1),
+        "z_bytes": round(bytes_of_z, 1),
+    }
+
+
+def _bits(tables: Tables, index: NDArray[np.int32], values: NDArray[Any]) -> float:
+    """Information content of ``values``, rounded."""
+    symbols = np.rint(values).astype(np.int32)
+    return float(tables.information_bits(symbols, np.ascontiguousarray(index)).sum(dtype=np.float64))
+
+
+def _write_graphs(imported: Imported, y: torch.Tensor, folder: Path) -> tuple[tuple[int, int, int], int]:
+    """head, restore and tail; returns the shape of the features and the number of classes."""
+    bottleneck = imported.network.bottleneck_layer
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, SIZE, SIZE, generator=generator)
+    latents = ["y"] if isinstance(bottleneck, FactorizedBottleneck) else ["y", "z"]
+    write_graph(Head(bottleneck, imported.architecture), image, folder / "head.onnx", ["image"], latents)
+    restore, y_hat = Restore(bottleneck).eval(), torch.round(y)
+    write_graph(restore, y_hat, folder / "restore.onnx", ["y_hat"], ["features"])
+    tail, features = Tail(imported.network).eval(), restore(y_hat)
+    write_graph(tail, features, folder / "tail.onnx", ["features"], ["logits"])
+    _, channels, height, width = features.shape
+    return (channels, height, width), int(tail(features).shape[1])
+
+
+def _manifest(
+    imported: Imported,
+    folder: Path,
+    latents: tuple[torch.Tensor, ...],
+    features: tuple[int, int, int],
+    classes: int,
+    notes: dict[str, Any],
+) -> Manifest:
+    shapes = [(int(c), int(h), int(w)) for _, c, h, w in (latent.shape for latent in latents)]
+    files = {
+        "head": "head.onnx", "prior": "prior.npz", "restore": "restore.onnx", "tail": "tail.onnx",
+        "labels": "labels.txt",
+    }  # fmt: skip
+    if len(shapes) > 1:
+        files |= {"h_s": "h_s.onnx", "scales": "scales.npz"}
+    return Manifest(
+        schema=SCHEMA,
+        name=imported.name,
+        backbone=imported.architecture.name,
+        prior="fp" if len(shapes) == 1 else "mshp",
+        rate=1,
+        step=1.0,
+        classes=classes,
+        preprocess=imported.preprocess,
+        latent=shapes[0],
+        hyper=shapes[1] if len(shapes) > 1 else None,
+        features=features,
+        clean_bits=(),
+        files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
+        provenance={
+            "command": imported.command,
+            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            "weights": imported.source,
+            "beta": imported.beta,
+            "images": len(latents[0]),
+            "packages": {name: metadata.version(name) for name in (*PACKAGES, "timm")},
+        }
+        | notes,
+    )
