@@ -1,4 +1,4 @@
-"""Command line: ``python -m runtime encode | decode | inspect | bundles | serve``. Results go to stdout."""
+"""Command line: ``python -m runtime encode | decode | inspect | bundles | serve | stream``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runtime.head import Head, HeadReport
 from runtime.packet import Packet
 from runtime.preprocess import read_image
 from runtime.serving import verb as serving
+from runtime.streaming import verb as streaming
 from runtime.tail import Tail, max_payload
 
 
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     encode.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
     _add_guard(encode)
+    encode.add_argument("--explain", action="store_true", help="what the guard did, and why")
     decode = _command(commands, "decode", "a packet -> the five likeliest classes", _decode)
     inspect = _command(commands, "inspect", "a packet's header, and its size by stream", _inspect)
     for command in (decode, inspect):
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     _command(commands, "bundles", "the installed bundles", _bundles)
     serving.add_parser(commands)
+    streaming.add_parser(commands, _add_guard, _guard)
     return parser
 
 
@@ -78,7 +81,6 @@ def _add_guard(encode: argparse.ArgumentParser) -> None:
         help="of the defended latent, in squared steps a bit: larger sends fewer bytes "
         f"(default: {Defence().rate_control:g})",
     )  # fmt: skip
-    encode.add_argument("--explain", action="store_true", help="what the guard did, and why")
     encode.set_defaults(usage_error=encode.error)
 
 

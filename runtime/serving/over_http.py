@@ -114,8 +114,6 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
         if error.status < 400:
             raise
         response = web.json_response({"error": error.text or error.reason}, status=error.status)
-    except ConnectionError:
-        raise
     except Exception as error:
         told = fault(error)
         response = web.json_response({"error": told.text}, status=told.http)

@@ -1,0 +1,11 @@
+"""The head as a client: frames from a folder, a video or a camera -> packets -> a tail server.
+
+    source       what is captured
+    pipeline     captures and encodes the next frame while one is being sent
+    buffer       what happens when the link is slower than the source
+    sender       one frame, until it is answered: reconnects, backs off, sends it again under the same id
+    connection   one HTTP connection, Open Inference Protocol v2
+    verb         ``python -m runtime stream``
+
+Needs nothing that encoding does not need, but OpenCV for videos and cameras.
+"""

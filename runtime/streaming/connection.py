@@ -1,0 +1,169 @@
+"""One HTTP connection to a tail server, Open Inference Protocol v2."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from runtime.errors import StreamError
+
+MODEL = "ratehold"
+PORT = 8000
+JSON_LENGTH = "Inference-Header-Content-Length"
+TRY_AGAIN = (408, 425, 429, 502, 503, 504)
+"""Statuses that say nothing about the frame."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server says of a frame: its likeliest classes and their probabilities, likeliest first."""
+
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+
+class Refused(Exception):
+    """The server does not take this frame, and never will; the message is its own."""
+
+
+class TryAgain(Exception):
+    """The server cannot answer now. seconds: how long it asks to be left alone, or None."""
+
+    def __init__(self, text: str, seconds: float | None):
+        super().__init__(text)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is, and how it and this client know each other.
+
+    timeout: seconds without a byte after which the connection counts as dead.
+    tls: None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    timeout: float
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        timeout: float,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+    ) -> Address:
+        """``[http[s]://]HOST[:PORT]``; the PEM files need https. Raises StreamError for anything else."""
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            host, port = parts.hostname, parts.port or PORT
+        except ValueError as error:
+            raise StreamError(f"{text}: {error}") from error
+        if parts.scheme not in ("http", "https") or not host or parts.path.strip("/"):
+            raise StreamError(f"{text}: a server is [http[s]://]HOST[:PORT]")
+        if parts.scheme == "http":
+            if ca or certificate or key:
+                raise StreamError(f"{text}: certificates need https://{host}:{port}")
+            return cls(host, port, timeout)
+        return cls(host, port, timeout, _context(ca, certificate, key))
+
+    @property
+    def url(self) -> str:
+        """As ``of`` reads it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
+
+
+class Connection:
+    """Connects when it is needed. Not thread-safe."""
+
+    def __init__(self, address: Address):
+        self.address = address
+        self._known = address.tls is None
+        host, port, timeout = address.host, address.port, address.timeout
+        if address.tls is None:
+            self._http = HTTPConnection(host, port, timeout)
+        else:
+            self._http = HTTPSConnection(host, port, timeout=timeout, context=address.tls)
+
+    def infer(self, identity: str, packet: bytes) -> Answer:
+        """Send one packet and wait for its answer.
+
+        Raises Refused, TryAgain, or OSError or HTTPException when the connection is of no more use.
+        """
+        content, headers = request(identity, packet)
+        try:
+            self._http.request("POST", f"/v2/models/{MODEL}/infer", content, headers)
+            response = self._http.getresponse()
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            if self._known:
+                raise
+            # With TLS 1.3 a server that misses our certificate hangs up like one that has died.
+            text = f"{self.address.url} hung up before its first answer; does it want a client's certificate?"
+            raise ConnectionResetError(text) from error
+        self._known = True
+        text = response.read().decode(errors="replace")
+        if response.status == 200:
+            return _answer(text)
+        said = f"{response.status} {_error(text) or response.reason}"
+        if response.status in TRY_AGAIN:
+            later = response.headers.get("Retry-After", "")
+            raise TryAgain(said, float(later) if later.isascii() and later.isdigit() else None)
+        raise Refused(said)
+
+    def close(self) -> None:
+        """Close; the next ``infer`` connects anew."""
+        self._http.close()
+
+
+def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
+    """Body and headers that ask for the likeliest classes of one packet."""
+    size = len(packet)
+    tensor = {
+        "name": "packet",
+        "datatype": "UINT8",
+        "shape": [size],
+        "parameters": {"binary_data_size": size},
+    }
+    outputs = [{"name": "top_classes"}, {"name": "top_probabilities"}]
+    header = {"id": identity, "inputs": [tensor], "outputs": outputs}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + packet, {JSON_LENGTH: str(len(text))}
+
+
+def _answer(text: str) -> Answer:
+    try:
+        data = {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
+        classes, shares = data["top_classes"], data["top_probabilities"]
+        return Answer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise HTTPException(f"not an answer of the Open Inference Protocol: {error!r}") from error
+
+
+def _error(text: str) -> str:
+    try:
+        parsed: Any = json.loads(text)
+        return str(parsed["error"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        files = ", ".join(str(path) for path in (ca, certificate, key) if path is not None)
+        raise StreamError(
+            f"TLS: {error}; PEM files of CA, certificate and key were expected: {files}"
+        ) from error
+    return context

@@ -1,0 +1,86 @@
+"""Frames from a folder of images, an image, a video or a camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import StreamError
+from runtime.preprocess import read_image
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame to be.
+
+    name: of the file, or the frame's number in the video.
+    read: the image, uint8 (H, W, 3) RGB; raises ImageError.
+    """
+
+    name: str
+    read: Callable[[], NDArray[np.uint8]]
+
+
+def shots(source: str) -> Iterator[Shot]:
+    """The frames of a folder (images sorted by path), an image, a video file, or a camera (its number).
+
+    Raises StreamError when it is none of these, or cannot be opened.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
+        if not found:
+            raise StreamError(f"{path}: no images ({', '.join(IMAGES)}) in it")
+        return (Shot(str(file.relative_to(path)), partial(read_image, file)) for file in found)
+    if path.suffix.lower() in IMAGES:
+        return iter([Shot(path.name, partial(read_image, path))])
+    return _video(source)
+
+
+def paced(frames: Iterator[Shot], fps: float | None) -> Iterator[Shot]:
+    """The same at most ``fps`` times a second; None: as fast as they are taken."""
+    begin = time.monotonic()
+    for number, shot in enumerate(frames):
+        if fps is not None:
+            time.sleep(max(0.0, begin + number / fps - time.monotonic()))
+        yield shot
+
+
+def _video(source: str) -> Iterator[Shot]:
+    try:
+        import cv2
+    except ImportError as error:
+        raise StreamError(f"{source}: videos need OpenCV: pip install opencv-python-headless") from error
+    camera = source.isascii() and source.isdigit()
+    if not camera and not Path(source).is_file() and "://" not in source:
+        raise StreamError(f"{source}: neither a folder, a file, an address nor the number of a camera")
+    capture = cv2.VideoCapture(int(source) if camera else source)
+    if not capture.isOpened():
+        raise StreamError(f"{source}: OpenCV cannot open it as a video")
+    return _frames(capture)
+
+
+def _frames(capture: Any) -> Iterator[Shot]:
+    number = 0
+    try:
+        while True:
+            there, image = capture.read()
+            if not there:
+                return
+            yield Shot(str(number), partial(_rgb, image))
+            number += 1
+    finally:
+        capture.release()
+
+
+def _rgb(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(bgr[:, :, ::-1])

@@ -1,0 +1,133 @@
+"""``python -m runtime stream``: frames -> packets -> a tail server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import DEFAULT, load
+from runtime.errors import StreamError
+from runtime.guard import Guard
+from runtime.head import Head
+from runtime.json_log import JsonLog
+from runtime.streaming.buffer import POLICIES, Buffer
+from runtime.streaming.connection import Address, Connection
+from runtime.streaming.pipeline import Encoded, Pipeline, Totals
+from runtime.streaming.sender import Sender
+from runtime.streaming.source import paced, shots
+
+STATUS_SECONDS = 0.2
+
+
+def add_parser(
+    commands: Any,
+    add_guard: Callable[[argparse.ArgumentParser], None],
+    guard: Callable[[argparse.Namespace], Guard],
+) -> None:
+    """Add ``stream`` to the subcommands of ``python -m runtime``, with the guard's options of ``encode``."""
+    stream = commands.add_parser(
+        "stream", help="frames of a folder, a video or a camera -> a tail server",
+        description="Encode frames and send them to a tail server; a JSON line for each goes to stdout.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    stream.set_defaults(run=lambda given: _stream(given, guard(given)))
+    stream.add_argument("--source", required=True, help="folder, image, video, or number of a camera")
+    stream.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
+    stream.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
+    stream.add_argument(
+        "--fps", type=float, default=argparse.SUPPRESS,
+        help="most frames a second (default: as many as the source and the link take)",
+    )  # fmt: skip
+    stream.add_argument(
+        "--policy", choices=POLICIES, default="block",
+        help="when the link is slower than the source: wait for it, or send what is fresh",
+    )  # fmt: skip
+    stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
+    stream.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="without an answer: connect anew"
+    )
+    for option, text in (
+        ("--tls-ca", "authority of the server's certificate, PEM (default: the system's)"),
+        ("--tls-cert", "certificate of this client, PEM"),
+        ("--tls-key", "its key, PEM"),
+        ("--log", "JSON lines are appended to it (default: standard output)"),
+    ):
+        stream.add_argument(option, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=text)
+    add_guard(stream)
+
+
+def _stream(given: argparse.Namespace, guard: Guard) -> None:
+    chosen = vars(given)
+    fps = chosen.get("fps")
+    if given.buffer < 1 or given.timeout <= 0 or (fps is not None and not fps > 0):
+        raise StreamError("--buffer, --timeout and --fps must be above 0")
+    address = Address.of(
+        given.to, given.timeout, chosen.get("tls_ca"), chosen.get("tls_cert"), chosen.get("tls_key")
+    )
+    frames = paced(shots(given.source), fps)
+    head = Head(load(given.bundle), guard=guard)
+    head.warm_up()
+    status = Status()
+    sender = Sender(Connection(address), status.trouble)
+    buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
+    log = JsonLog(chosen.get("log", 1))
+    pipeline = Pipeline(frames, head, sender, buffer, log)
+    try:
+        pipeline.run(status.progress)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        log.close()
+        status.end(pipeline.totals, log.lost)
+    if pipeline.totals.refused:
+        raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
+
+
+class Status:
+    """One line on standard error that is written over, where that is a terminal; a last one everywhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+        self._trouble = ""
+        self._totals = Totals()
+
+    def progress(self, totals: Totals) -> None:
+        """After each frame; shown a few times a second."""
+        self._totals = totals
+        if self._live and time.monotonic() >= self._next:
+            self._next = time.monotonic() + STATUS_SECONDS
+            self._show(f"{_counts(totals)}, {1e3 * totals.seconds:.0f} ms")
+
+    def trouble(self, text: str) -> None:
+        """A failure that is being dealt with; where there is no terminal, each kind is said once in a row."""
+        if self._live:
+            self._show(f"{_counts(self._totals)}; trying again: {text}")
+        elif text != self._trouble:
+            print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
+        self._trouble = text
+
+    def end(self, totals: Totals, lost: int) -> None:
+        """The last line."""
+        if self._live:
+            self._show("")
+        told = f", {lost} log lines lost" if lost else ""
+        print(f"ratehold: {_counts(totals)}{told}", file=sys.stderr)
+
+    def _show(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _counts(totals: Totals) -> str:
+    mean = totals.bytes / totals.answered if totals.answered else 0.0
+    counts = {
+        "captured": totals.captured, "answered": totals.answered, "dropped": totals.dropped,
+        "refused": totals.refused, "unreadable": totals.unreadable, "sent again": totals.repeated,
+        "defended": totals.defended,
+    }  # fmt: skip
+    shown = [f"{n} {name}" for name, n in counts.items() if n or name in ("captured", "answered")]
+    return f"{', '.join(shown)}, {mean:.0f} bytes a frame"
