@@ -37,8 +37,10 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 
 # dev after export: its CUDA compiler then takes the toolkit that torch has pinned, not torch another one's.
 # imagecorruptions-imaug alone: it asks for opencv-python, which would write over the headless one.
+# sc2bench (a peer) and its torchdistill alone: what else they ask for, a compiler's tools, is not used here.
 $(VENV)/.dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,serve,dev]"
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "imagecorruptions-imaug>=1.1.5"
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "imagecorruptions-imaug>=1.1.5" \
+		"sc2bench==0.1.1" "torchdistill>=1.1"
 	touch $@ $(VENV)/.bench

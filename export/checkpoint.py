@@ -8,7 +8,6 @@ a file is executed: torch's weights-only unpickler refuses all but tensors and p
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,11 +67,13 @@ def renamed(weights: Mapping[str, torch.Tensor]) -> Weights:
 
 
 def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
     try:
         # torchdistill writes its command line beside the weights: a bag of plain values, no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # there is hardly one that an unpickler does not raise over damaged bytes
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f"{path}: expected what torch.save writes of a state dict; this is something else, damaged, or "

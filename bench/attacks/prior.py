@@ -145,11 +145,16 @@ class _Synthesis:
 
 
 class _Rungs:
-    """Table index of each scale; backwards the look-up is the straight line from rung to rung."""
+    """Table index of each scale; backwards the stairs are straight lines from the middle of riser to riser.
+
+    A staircase has no slope almost anywhere: its own differences would mask the gradient to large scales.
+    """
 
     def __init__(self, rungs: NDArray[np.int32]):
         self._rungs = torch.from_numpy(rungs.astype(np.float32))
-        self._slope = torch.from_numpy(np.gradient(rungs.astype(np.float32)))
+        risers = np.flatnonzero(np.diff(rungs))
+        ramp = np.interp(np.arange(len(rungs)), risers + 0.5, (rungs[risers] + rungs[risers + 1]) / 2)
+        self._slope = torch.from_numpy(np.gradient(ramp).astype(np.float32))
 
     def __call__(self, scale: torch.Tensor) -> torch.Tensor:
         rung = scale.detach().clamp(0, len(self._rungs) - 1).long()

@@ -24,9 +24,9 @@ from runtime.tables import SCALES, scale_index
 SCALE_STEPS = 64
 """Steps of a scale in one symbol: the smallest of the tables, 0.11, is 7 of them wide."""
 
-CLIP = (
-    10.0  # standard deviations (about zero) that activations keep: rarer ones would cost all others precision
-)
+CLIPS = (5.0, 6.0, 8.0, 11.0)
+"""Standard deviations (about zero) of an activation that may be kept: rare ones cost all others precision."""
+
 HEADROOM = 0.9  # of the accumulators: rounding the weights adds to the sums
 FINEST_INPUT = 3  # z counts eighths at most: finer than its medians need to be
 TINY = 1e-12
@@ -75,27 +75,28 @@ class _Scaled:
 
 
 @torch.no_grad()
-def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor) -> IntegerNetwork:
+def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: float) -> IntegerNetwork:
     """The integer network of ``h_s``, calibrated on ``z``.
 
     Args:
         h_s: convolutions without bias, LeakyReLU between them; its output is scales, then means.
         medians: float32 (M,), what z_hat adds to the symbols of z.
         z: float32 (N, M, h, w), symbols of z of photographs: whole numbers.
+        clip: standard deviations that activations keep; see ``CLIPS``.
 
     Raises:
         BundleError: its sums do not fit the exact arithmetic.
     """
     z, medians = z.double().clamp(-MAGNITUDE, MAGNITUDE), medians.double().view(1, -1, 1, 1)
     exact = z + medians  # the activations in floating point; ``a`` are the integers that stand for them
-    first = _input_layer(z, medians)
+    first = _input_layer(exact, medians, clip)
     a = _run(first, z)
     gain = torch.full((z.shape[1],), float(first.weight[0, 0, 0, 0]), dtype=torch.float64)
     layers, convolutions = [first], [m for m in h_s if isinstance(m, Convolution)]
     for convolution in convolutions[:-1]:
         wanted = _exactly(convolution, exact)
         exact = functional.leaky_relu(wanted)
-        top = torch.minimum(exact.abs().amax((0, 2, 3)), CLIP * exact.square().mean((0, 2, 3)).sqrt())
+        top = _top(exact, clip)
         gain_out = torch.where(top > 0, MAGNITUDE / top.clamp(min=TINY), 0.0)
         layer = _quantised(_scaled(convolution, gain, gain_out), a, wanted, gain_out, MAGNITUDE, leaky=True)
         a, gain = _run(layer, a), gain_out
@@ -109,12 +110,16 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor) -> Int
     return IntegerNetwork(tuple(layers), rungs)
 
 
-def _input_layer(z: torch.Tensor, medians: torch.Tensor) -> Layer:
+def _top(a: torch.Tensor, clip: float) -> torch.Tensor:
+    """The magnitude that each channel keeps, (C,)."""
+    return torch.minimum(a.abs().amax((0, 2, 3)), clip * a.square().mean((0, 2, 3)).sqrt())
+
+
+def _input_layer(z_hat: torch.Tensor, medians: torch.Tensor, clip: float) -> Layer:
     """z + medians in steps of 1/2**k, the finest in which it fits."""
-    largest = max(float((z + medians).abs().max()), 1.0)
-    finest = min(FINEST_INPUT, math.floor(math.log2(MAGNITUDE / largest))) if largest <= MAGNITUDE else 0
-    unit = 2**finest
-    count = z.shape[1]
+    largest = float(_top(z_hat, clip).max().clamp(min=1.0, max=MAGNITUDE))
+    unit = 2 ** min(FINEST_INPUT, math.floor(math.log2(MAGNITUDE / largest)))
+    count = z_hat.shape[1]
     bias = (medians.flatten() * unit).round().clamp(-MAGNITUDE, MAGNITUDE)
     return Layer(
         weight=(np.eye(count, dtype=np.int32) * unit)[:, :, None, None],

@@ -19,7 +19,7 @@ from export.models.networks import SplitNetwork
 from export.progress import bar
 
 SPREAD = (0.05, 1.5)  # least and largest standard deviation of a channel of y
-Z_SPREAD = 2.0  # standard deviation of a channel of z
+Z_SPREAD = 1.0  # standard deviation of a channel of z
 RATE = 1e-2  # of Adam
 BATCH = 4
 STEPS = 150
@@ -70,6 +70,6 @@ def _fit(bottleneck: Bottleneck, y: torch.Tensor, steps: int) -> None:
             optimiser.zero_grad()
             bits.backward()
             optimiser.step()
-            progress.set_postfix(bytes=f"{float(bits) / 8:.0f}", refresh=False)
+            progress.set_postfix(bytes=f"{bits.item() / 8:.0f}", refresh=False)
             progress.update(1)
     bottleneck.eval()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +66,64 @@ def test_layers_equal_torch(
     expected = by_torch(layer, a)
     assert layer(a).dtype == np.int32
     assert np.array_equal(layer(a), expected)
+
+
+@given(seed=st.integers(0, 2**32 - 1), transposed=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_leaky_layers_with_a_shift_a_channel_equal_torch(seed: int, transposed: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shift = rng.integers(0, 12, 4).astype(np.int32)
+    layer = replace(make_layer(rng, transposed, 3, 2, 1, out=4), shift=shift, leaky=True)
+    a = rng.integers(-127, 128, (3, 5, 6)).astype(np.int32)
+    plain = replace(layer, shift=0, leaky=False, low=-(1 << 30), high=1 << 30)
+    sums = torch.from_numpy(by_torch(plain, a)).double()
+    unit = torch.exp2(-torch.from_numpy(shift).double())[:, None, None]
+    floored = torch.where(sums < 0, torch.floor(sums * unit * 5 / 512), torch.floor(sums * unit))
+    assert np.array_equal(layer(a), floored.clamp(-127, 127).numpy().astype(np.int32))
+
+
+def test_a_leak_is_that_of_a_leaky_relu() -> None:
+    layer = Layer(np.full((1, 1, 1, 1), 127, np.int32), np.zeros(1, np.int32), False, 1, 0, 0, 0, -127, 127)
+    leaky = replace(layer, leaky=True)
+    assert leaky(np.array([[[-80]]], np.int32)).item() == pytest.approx(-80 * 127 * 0.01, abs=3)
+
+
+def looked_up(rng: np.random.Generator) -> IntegerNetwork:
+    """Leaky, then a layer with a shift a row, then scales looked up: as an imported h_s has it."""
+    first = replace(make_layer(rng, True, 5, 2, 1, out=3), output_padding=0, leaky=True)
+    shift = rng.integers(2, 9, 6).astype(np.int32)
+    last = replace(make_layer(rng, False, 3, 1, 0, out=6), shift=shift, low=-(1 << 20), high=1 << 20)
+    return IntegerNetwork((first, last), np.sort(rng.integers(0, 64, 200)).astype(np.int32))
+
+
+def test_scales_are_looked_up_and_means_are_not() -> None:
+    network = looked_up(np.random.default_rng(2))
+    assert network.rungs is not None
+    z = np.random.default_rng(3).integers(-20, 21, (3, 4, 4)).astype(np.int32)
+    sums = IntegerNetwork(network.layers)(z)
+    out = network(z)
+    assert np.array_equal(out[3:], sums[3:])
+    assert np.array_equal(out[:3], network.rungs[np.clip(sums[:3], 0, 199)])
+    assert (sums[:3] < 0).any() and (sums[:3] > 199).any()
+
+
+def test_looked_up_networks_survive_arrays_and_engines(tmp_path: Path) -> None:
+    network = looked_up(np.random.default_rng(4))
+    again = IntegerNetwork.from_arrays(network.to_arrays())
+    write_integer_network(network, (3, 4, 4), tmp_path / "h_s.onnx")  # which compares it on random inputs
+    z = np.random.default_rng(5).integers(-127, 128, (3, 4, 4)).astype(np.int32)
+    assert np.array_equal(network(z), again(z))
+
+
+def test_shifts_and_rungs_that_cannot_be_are_refused() -> None:
+    network = looked_up(np.random.default_rng(6))
+    first, last = network.layers
+    with pytest.raises(BundleError, match="5 shifts for 6 channels"):
+        IntegerNetwork((first, replace(last, shift=np.ones(5, np.int32))))
+    with pytest.raises(BundleError, match=r"0 \.\. 20"):
+        IntegerNetwork((first, replace(last, shift=np.full(6, -1, np.int32))))
+    with pytest.raises(BundleError, match="rungs"):
+        IntegerNetwork(network.layers, np.zeros(1, np.int32))
 
 
 def test_floor_goes_down_for_negative_sums() -> None:

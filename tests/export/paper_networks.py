@@ -1,0 +1,70 @@
+"""What the tests of ``export.models`` share: sc2bench's twin of each network, photographs, a tiny network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.photos import photos
+from export.models.architectures import SIZE, Architecture, PriorName
+from export.models.bottleneck import Bottleneck
+from export.models.networks import SplitNetwork
+from runtime.preprocess import Preprocess, to_input
+
+
+def sc2bench_twin(architecture: Architecture, prior: PriorName) -> nn.Module:
+    """The same network by sc2bench; skips where that is not installed."""
+    backbones = pytest.importorskip(
+        "sc2bench.models.backbone", reason="sc2bench is not installed: make setup"
+    )
+    analysis, synthesis = list(architecture.analysis), list(architecture.synthesis)
+    channels: dict[str, Any] = {"num_bottleneck_channels": analysis[-1]}
+    if prior == "fp":
+        channels |= {"encoder_channel_sizes": analysis, "decoder_channel_sizes": synthesis}
+        bottleneck = {"key": "FPBasedResNetBottleneck", "kwargs": channels}
+    else:
+        channels |= {"g_a_channel_sizes": analysis, "g_s_channel_sizes": synthesis, "num_latent_channels": 16}
+        bottleneck = {"key": "MSHPBasedResNetBottleneck", "kwargs": channels}
+    name = architecture.name
+    if name.startswith("resnet"):
+        make = backbones.splittable_resnet
+        return make(bottleneck, resnet_name=name, skips_avgpool=False, skips_fc=False).eval()
+    if name.startswith("regnet"):
+        return backbones.splittable_regnet(bottleneck, regnet_name=name, skips_head=False).eval()
+    import timm
+
+    vit = timm.create_model(name)
+    vit.pre_logits = nn.Identity()  # which sc2bench 0.1.1 still asks for, and timm dropped
+    layer = backbones.get_layer(bottleneck["key"], **channels)
+    return backbones.SplittableHybridViT(layer, vit, num_pruned_stages=1, skips_head=False).eval()
+
+
+def squares(count: int, crop: float) -> list[np.ndarray]:
+    """uint8 (224, 224, 3) of the sample photographs."""
+    return [Preprocess(SIZE, crop).square(image) for _, image in photos()[:count]]
+
+
+def as_images(frames: list[np.ndarray]) -> torch.Tensor:
+    """float32 (N, 3, 224, 224) in [0, 1]."""
+    return torch.from_numpy(np.concatenate([to_input(frame) for frame in frames]))
+
+
+def normalise(images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (architecture.mean, architecture.std))
+    return (images - mean) / std
+
+
+class TinyTail(SplitNetwork):
+    def __init__(self, bottleneck: Bottleneck):
+        super().__init__(bottleneck)
+        self.fc = nn.Linear(8, 10)
+
+    def tail(self, features: torch.Tensor) -> torch.Tensor:
+        return self.fc(features.relu().mean((2, 3)))
+
+
+TINY = Architecture("tiny", (3, 6, 6, 4), (4, 8, 8, 8), 0.875, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), TinyTail)
