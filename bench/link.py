@@ -1,0 +1,188 @@
+"""What an entropy attack does to a user on a thin link, and what the guard does about it.
+
+    python -m bench.link [--bundle NAME] [--attacked DIR] [--emulate LINK ...] [--json PATH]
+
+A camera takes frames at a steady pace; a device encodes and sends them over an emulated link (token bucket,
+delay, lost requests) to a tail server in a process of its own; frames that wait too long give way to fresh
+ones. Latency is from capture to answer, goodput counts answers. JPEG and WebP of the same square take the
+same way, in qualities that cost about the same accuracy; their server's work is not counted at all.
+
+``efficiency``: frames a second that the server answers over what bare tails in as many threads decode, in
+turns, on this machine; the clients that ask run on it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench import report
+from bench.emulated_link import Conditions
+from bench.link_runs import Image, measure, variants
+from bench.photos import photos, samples
+from bench.served import bare_per_second, served_per_second, serving
+from runtime.bundle import DEFAULT, Bundle, load
+from runtime.engines import EngineOptions
+from runtime.errors import RateholdError
+from runtime.head import Head
+from runtime.packet import MAX_OVERHEAD
+from runtime.tail import Tail
+
+LINKS = ("50kbit,40ms", "100kbit,40ms", "250kbit,40ms", "1000kbit,40ms", "250kbit,80ms,1%loss")
+ROUNDS = 3
+
+progress = Console(stderr=True)
+
+
+def clean_and_attacked(
+    clean: Path | None, attacked: Path | None, count: int, size: int
+) -> dict[str, list[Image]]:
+    """At most ``count`` frames of each; without a folder sample photographs, and noise for the attack.
+
+    size: side of the bundle's input; noise comes in it, since resizing would calm it.
+
+    An attacked folder names its files as the clean one does, so that the two are the same frames.
+    """
+    found = {"clean": [s.image() for s in samples(clean)] if clean else [image for _, image in photos()]}
+    if attacked is not None:
+        found["attacked"] = [sample.image() for sample in samples(attacked)]
+    else:
+        rng = np.random.default_rng(0)
+        found["attacked"] = [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in found["clean"]]
+    return {name: images[:count] for name, images in found.items()}
+
+
+def default_budget(bundle: Bundle) -> int:
+    """Bytes that the packets of 99 % of clean frames keep."""
+    return int(dict(bundle.manifest.clean_bits)[0.99] / 8) + MAX_OVERHEAD
+
+
+def efficiency(bundle: Bundle, images: list[Image], workers: int, seconds: float) -> dict[str, float]:
+    """Server and bare tails in turns; the medians, and their ratio."""
+    head = Head(bundle, EngineOptions(threads=1))
+    packets = [head.encode(image).to_bytes() for image in images]
+    served, bare = [], []
+    with serving(bundle, workers) as address:
+        for _ in range(ROUNDS):
+            served.append(served_per_second(address, packets, 2 * workers, seconds))
+            bare.append(bare_per_second(bundle, packets, workers, seconds))
+    return {
+        "served_per_s": statistics.median(served),
+        "bare_per_s": statistics.median(bare),
+        "efficiency": statistics.median(s / b for s, b in zip(served, bare, strict=True)),
+    }
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """How much later the median answer comes under attack, without and with guard: worst over the links."""
+
+    def slowest(name: str) -> float | None:
+        cells = {(row["kbit_s"], row["variant"], row["frames"]): row["latency_p50_ms"] for row in rows}
+        ratios = [
+            cells[rate, name, "attacked"] / cells[rate, "ratehold", "clean"]
+            for rate, variant, frames in cells
+            if (variant, frames) == (name, "attacked")
+        ]
+        return max(ratios, default=None)
+
+    return {"attacked_slowdown": slowest("ratehold"), "guarded_slowdown": slowest("ratehold guarded")}
+
+
+def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Table on standard output."""
+    table = Table(title="Capture to answer over an emulated link", box=SIMPLE_HEAD, pad_edge=False)
+    for column in (
+        "link",
+        "variant",
+        "frames",
+        "bytes",
+        "p50 ms",
+        "p95 ms",
+        "answers/s",
+        "answered",
+        "as clean",
+    ):
+        table.add_column(column, justify="left" if column in ("link", "variant", "frames") else "right")
+    for row in rows:
+        agreement = "" if row["agreement"] is None else f"{100 * row['agreement']:.0f} %"
+        table.add_row(
+            row["link"], row["variant"], row["frames"], f"{row['wire_bytes_mean']:,.0f}",
+            f"{row['latency_p50_ms']:.0f}", f"{row['latency_p95_ms']:.0f}", f"{row['goodput_fps']:.1f}",
+            f"{row['answered']}/{row['captured']}", agreement,
+        )  # fmt: skip
+    console = Console(width=max(Console().width, 110))
+    console.print(table)
+    console.print(
+        f"server {summary['served_per_s']:.1f} frames/s, bare tails {summary['bare_per_s']:.1f}: "
+        f"efficiency {summary['efficiency']:.2f}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; 0, or 1 with a message."""
+    options = _parser().parse_args(arguments)
+    try:
+        rows, summary = _measure(options)
+    except RateholdError as error:
+        progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
+        return 1
+    show(rows, summary)
+    settings = {name: value for name, value in vars(options).items() if name != "json"}
+    settings |= {"clean": bool(options.clean), "attacked": bool(options.attacked)}  # nobody's paths
+    report.write(options.json, "link", settings, rows, summary)
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    bundle = load(options.bundle)
+    size = bundle.manifest.preprocess.size
+    images = clean_and_attacked(options.clean, options.attacked, options.images, size)
+    links = {text: Conditions.of(text) for text in options.emulate or LINKS}
+    head, tail = Head(bundle, EngineOptions(threads=1)), Tail(bundle, EngineOptions(threads=1))
+    top1 = [int(tail.decode(head.encode(image).to_bytes()).argmax()) for image in images["clean"]]
+    expected = {"clean": top1, "attacked": top1 if options.attacked else []}  # noise shows nothing
+    rows = []
+    with serving(bundle, options.workers) as address:
+        for text, conditions in links.items():
+            for variant in variants(options.budget or default_budget(bundle)):
+                progress.print(f"{text}, {variant.name}, {variant.frames} ...", highlight=False)
+                row = measure(
+                    variant, conditions, images, expected, bundle, address,
+                    options.fps, options.frames, options.threads,
+                )  # fmt: skip
+                rows.append({"link": text} | row)
+    progress.print("server and bare tails ...")
+    return rows, summarise(rows) | efficiency(bundle, images["clean"], options.workers, options.seconds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.link", description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--bundle", default=DEFAULT, help="installed name or folder (default: %(default)s)")
+    add("--clean", type=Path, metavar="DIR", help="clean frames (default: sample photographs)")
+    add("--attacked", type=Path, metavar="DIR", help="the same frames, attacked (default: noise instead)")
+    add("--images", type=int, default=8, help="most different frames (default: %(default)s)")
+    add(
+        "--emulate", action="append", metavar="LINK",
+        help=f"such as 250kbit,80ms,1%%loss, again for more (default: {', '.join(LINKS).replace('%', '%%')})",
+    )  # fmt: skip
+    add("--fps", type=float, default=10.0, help="of the camera (default: %(default)s)")
+    add("--frames", type=int, default=50, help="of each variant over each link (default: %(default)s)")
+    add("--budget", type=int, metavar="BYTES", help="of the guard (default: what 99 %% of clean frames keep)")
+    add("--workers", type=int, default=2, help="of the server (default: %(default)s)")
+    add("--threads", type=int, default=1, help="of the device (default: %(default)s)")
+    add("--seconds", type=float, default=5.0, help="of each turn of the server (default: %(default)s)")
+    report.add_json_argument(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

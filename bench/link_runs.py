@@ -1,0 +1,162 @@
+"""Frames at a camera's pace over an emulated link: what arrives, and how old it is when it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.emulated_link import Conditions, EmulatedLink, wire_bytes
+from bench.image_codecs import JPEG, WEBP, ImageCodec
+from runtime.bundle import Bundle
+from runtime.engines import EngineOptions
+from runtime.guard import Guard
+from runtime.head import Head
+from runtime.streaming.buffer import Buffer
+from runtime.streaming.connection import Address, Answer, Connection
+from runtime.streaming.sender import Link, Sender
+
+Image = NDArray[np.uint8]
+BUFFER = 2
+LOST_SECONDS = 0.5
+"""After so long without an answer the device sends a frame again."""
+
+QUALITIES = ((JPEG, 75), (WEBP, 80))
+"""Top-1 of 87.0 and 89.4 % on nips17-dev, ratehold at rate 1 90.6 (FP) and 89.6 % (docs/results.md)."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to send. frames: ``clean`` or ``attacked``. codec: None for ratehold, and its guard."""
+
+    name: str
+    frames: str
+    codec: tuple[ImageCodec, int] | None = None
+    guard: Guard | None = None
+
+
+def variants(budget: int) -> list[Variant]:
+    """Ratehold without and with guard and budget, JPEG and WebP, on clean and on attacked frames."""
+    found = [Variant("ratehold", "clean"), Variant("ratehold", "attacked")]
+    guard = Guard("auto", budget=budget)
+    found += [Variant("ratehold guarded", frames, guard=guard) for frames in ("clean", "attacked")]
+    for codec, quality in QUALITIES:
+        found += [Variant(f"{codec.name} q{quality}", f, (codec, quality)) for f in ("clean", "attacked")]
+    return found
+
+
+class Nowhere:
+    """A server that has decoded and classified a picture before it is asked: it flatters JPEG and WebP."""
+
+    def infer(self, identity: str, packet: bytes) -> Answer:
+        """An answer without classes, at once."""
+        return Answer((), ())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An answered frame: its number, bytes of its HTTP request, seconds from capture to answer, top-1."""
+
+    number: int
+    wire_bytes: int
+    seconds: float
+    top1: int | None
+
+
+def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Callable[[Image], bytes]:
+    """What the device runs for one frame: image -> bytes to be sent."""
+    if variant.codec is not None:
+        codec, quality = variant.codec
+        return lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality)
+    head = Head(bundle, EngineOptions(threads=threads), guard=variant.guard)
+    head.warm_up()
+    return lambda image: head.encode(image).to_bytes()
+
+
+def run(
+    encode: Callable[[Image], bytes],
+    images: list[Image],
+    link: Link,
+    conditions: Conditions,
+    fps: float,
+    frames: int,
+) -> list[Arrival]:
+    """Capture ``frames`` frames, ``images`` in turn; those that wait too long give way to fresh ones."""
+    buffer: Buffer[tuple[int, float, bytes]] = Buffer(BUFFER, "drop-oldest")
+    sender = Sender(EmulatedLink(link, conditions, LOST_SECONDS))
+    failures: list[Exception] = []
+
+    def capture() -> None:
+        try:
+            begin = time.perf_counter()
+            for number in range(frames):
+                time.sleep(max(0.0, begin + number / fps - time.perf_counter()))
+                captured = time.perf_counter()
+                buffer.put((number, captured, encode(images[number % len(images)])))
+        except Exception as error:
+            failures.append(error)
+        finally:
+            buffer.close()
+
+    camera = threading.Thread(target=capture)
+    camera.start()
+    arrivals = []
+    session = f"{id(buffer):x}-{time.time_ns():x}"  # a name that no other run of this server has
+    while (item := buffer.get()) is not None:
+        number, captured, data = item
+        identity = f"{session}-{number}"
+        answer, _ = sender.send(identity, data)
+        seconds = time.perf_counter() - captured
+        top1 = answer.classes[0] if answer.classes else None
+        arrivals.append(Arrival(number, wire_bytes(identity, data), seconds, top1))
+    camera.join()
+    if failures:
+        raise failures[0]
+    return arrivals
+
+
+def measure(
+    variant: Variant,
+    conditions: Conditions,
+    frames_of: dict[str, list[Image]],
+    expected: dict[str, list[int]],
+    bundle: Bundle,
+    address: Address,
+    fps: float,
+    frames: int,
+    threads: int,
+) -> dict[str, Any]:
+    """The row of one variant over one link.
+
+    frames_of: by ``Variant.frames``. expected: top-1 of the same frames, clean; empty where it is not known.
+    """
+    link: Link = Connection(address) if variant.codec is None else Nowhere()
+    encode = open_encoder(variant, bundle, threads)
+    begin = time.perf_counter()
+    arrivals = run(encode, frames_of[variant.frames], link, conditions, fps, frames)
+    elapsed = time.perf_counter() - begin
+    link.close()
+    seconds = np.array([arrival.seconds for arrival in arrivals])
+    classes = expected[variant.frames]
+    known = [arrival for arrival in arrivals if classes and arrival.top1 is not None]
+    agree = [arrival.top1 == classes[arrival.number % len(classes)] for arrival in known]
+    return {
+        "variant": variant.name,
+        "frames": variant.frames,
+        "kbit_s": conditions.kbit_s,
+        "captured": frames,
+        "answered": len(arrivals),
+        "wire_bytes_mean": float(np.mean([arrival.wire_bytes for arrival in arrivals])),
+        "latency_p50_ms": 1e3 * float(np.quantile(seconds, 0.5)),
+        "latency_p95_ms": 1e3 * float(np.quantile(seconds, 0.95)),
+        "goodput_fps": len(arrivals) / elapsed,
+        "agreement": float(np.mean(agree)) if agree else None,
+    }

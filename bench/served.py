@@ -1,0 +1,93 @@
+"""A tail server in a process of its own, how many frames a second it answers, and how many its tail could."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import BenchError
+from runtime.bundle import Bundle
+from runtime.engines import EngineOptions
+from runtime.streaming.connection import Address, Connection
+from runtime.tail import Tail
+
+START_SECONDS = 60.0
+TIMEOUT = 30.0
+
+
+@contextmanager
+def serving(bundle: Bundle, workers: int) -> Iterator[Address]:
+    """``python -m runtime serve`` on loopback, stopped at the end. BenchError when it does not start."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "runtime", "serve", "--bundle", str(bundle.folder)]
+        command += ["--http-port", "0", "--grpc-port", "0", "--workers", str(workers), "--log", str(log)]
+        process = subprocess.Popen(command)
+        try:
+            yield Address("127.0.0.1", _port(log, process), TIMEOUT)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _port(log: Path, process: subprocess.Popen[bytes]) -> int:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text().splitlines() if log.exists() else []:
+            event = json.loads(line)
+            if event["event"] == "listening":
+                return int(event["http_port"])
+        time.sleep(0.05)
+    raise BenchError("the server did not start; try: python -m runtime serve")
+
+
+def served_per_second(address: Address, packets: list[bytes], clients: int, seconds: float) -> float:
+    """Frames a second that the server answers to so many clients, each asking again once it has heard."""
+    links = [Connection(address) for _ in range(clients)]
+    rate = _rate([lambda packet, link=link: link.infer("", packet) for link in links], packets, seconds)  # type: ignore[misc]
+    for link in links:
+        link.close()
+    return rate
+
+
+def bare_per_second(bundle: Bundle, packets: list[bytes], workers: int, seconds: float) -> float:
+    """Frames a second that so many tails decode in threads of this process, without a server around them."""
+    tails = [Tail(bundle, EngineOptions(threads=1)) for _ in range(workers)]
+    for tail in tails:
+        tail.decode(packets[0])
+    return _rate([tail.decode for tail in tails], packets, seconds)
+
+
+def _rate(calls: list[Callable[[bytes], object]], packets: list[bytes], seconds: float) -> float:
+    """Calls a second of several threads together, from a common start to the end of the last call."""
+    counts, failures = [0] * len(calls), []
+    start = threading.Barrier(len(calls) + 1)
+
+    def work(number: int) -> None:
+        start.wait()
+        end = time.perf_counter() + seconds
+        try:
+            while time.perf_counter() < end:
+                calls[number](packets[counts[number] % len(packets)])
+                counts[number] += 1
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - begin
+    if failures:
+        raise failures[0]
+    return sum(counts) / elapsed
