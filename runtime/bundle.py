@@ -33,7 +33,7 @@ from runtime.preprocess import Preprocess
 
 SCHEMA = 1
 INSTALLED = Path(__file__).parent / "bundles"
-DEFAULT = "efficientnet_lite0-mshp-r1"
+DEFAULT = "efficientnet_lite0-mshp-r1-robust"
 MANIFEST = "manifest.json"
 ROBUST = "-robust"
 """Ends the name of a bundle that is another one with a shield and an alarm."""

@@ -23,8 +23,11 @@ from runtime.errors import DefenceError
 from runtime.latent import Latent
 from runtime.rate_control import MAX_WEIGHT
 
-WEIGHT, ITERATIONS = 0.05, 30
-"""Of ``descent`` when none are given: half of the paper's smoothing, in less than a third of its steps."""
+WEIGHT, ITERATIONS = 0.02, 30
+"""Of ``descent`` when none are given: a fifth of the paper's smoothing, in less than a third of its steps."""
+
+RATE_CONTROL = 0.06
+"""With a shield the best of a grid together with ``WEIGHT`` (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Defence:
     reuse_mask: for video: the mask comes from the frames before (``native_denoise.MaskMemory``), so that only
         the first frame pays for a head pass of its own. Only where every frame is defended.
     rate_control: lambda >= 0 of ``runtime.rate_control`` on the defended latent, in squared steps a bit;
-        larger sends fewer bytes; 0 rounds.
+        larger sends fewer bytes; 0 rounds. ``RATE_CONTROL`` when none is given.
     """
 
     mode: str = "descent"
@@ -53,7 +56,7 @@ class Defence:
     power: float = 1.0
     threshold: float | None = None
     reuse_mask: bool = False
-    rate_control: float = 0.0
+    rate_control: float = RATE_CONTROL
 
     def __post_init__(self) -> None:
         with _errors_of_defence():

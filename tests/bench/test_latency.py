@@ -139,7 +139,7 @@ def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys):
     assert {f"defence_{step}_ms_p50" for step in ("mask", "denoise", "head", "prior")} <= set(summary)
     printed = capsys.readouterr().out
     assert "astronaut" in printed
-    assert "What the defence costs (descent, weight 0.05)" in printed
+    assert "What the defence costs (descent, weight 0.02)" in printed
     assert max(map(len, printed.splitlines())) <= 100
 
 

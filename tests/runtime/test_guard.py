@@ -123,7 +123,7 @@ def test_a_defended_frame_of_two_heads_is_the_shields_and_decodes(
         prepared = bundle.manifest.preprocess(image)
         mask = soft_mask(head.analyse(image).likelihood_map, (SIZE, SIZE))
         smooth = np.empty_like(prepared)
-        denoise_planar(prepared[0], mask, settings("descent", 0.05, 30), smooth[0], threads=1)
+        denoise_planar(prepared[0], mask, settings("descent", 0.02, 30), smooth[0], threads=1)
         *side, y = head._prior.code(*shield.run(smooth))
         assert y.values is not None
         symbols = control_rate(y.values, y.index, y.tables, rate_control)
