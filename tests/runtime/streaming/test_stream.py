@@ -22,7 +22,7 @@ from runtime.bundle import load
 from runtime.head import Head
 from runtime.preprocess import read_image
 from runtime.tail import Tail
-from tests.runtime.streaming.conftest import ROOT, ServerProcess
+from tests.runtime.streaming.server_process import ROOT, ServerProcess
 
 Serve = Callable[..., ServerProcess]
 FRAMES = 'ratehold_frames_total{bundle="tiny-fp",defended="false",rate_controlled="false"}'
