@@ -196,13 +196,14 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
     bundle = load(tiny_bundles[prior])
     image = noisy(1)[0]
     plain = Head(bundle, ONE).encode(image).size
-    defended = Head(bundle, ONE, guard=Guard("always")).encode(image).size
+    rounded = Defence(rate_control=0.0)
+    defended = Head(bundle, ONE, guard=Guard("always", rounded)).encode(image).size
     lowest = least(tiny_bundles[prior])
     assert lowest < defended < plain
     seen: list[str] = []
     weights: dict[str, list[float]] = {}
     for budget in range(plain, lowest - 1, -1):
-        head = Head(bundle, ONE, guard=Guard("auto", budget=budget))
+        head = Head(bundle, ONE, guard=Guard("auto", rounded, budget))
         head._score = lambda latent: -1.0
         head.encode(image)
         assert head.report is not None

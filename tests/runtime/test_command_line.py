@@ -52,9 +52,9 @@ def noise(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "guard", "flags"),
     [
-        ([], Guard(), "DENOISED"),
+        ([], Guard(), "DENOISED|RATE_CONTROLLED"),
         (["--guard", "never"], Guard("never"), "NONE"),
-        (["--guard", "always"], Guard("always"), "DENOISED"),
+        (["--guard", "always"], Guard("always"), "DENOISED|RATE_CONTROLLED"),
         (
             ["--mode", "rof", "--weight", "0.3", "--rate-control", "0.2"],
             Guard("auto", Defence("rof", weight=0.3, rate_control=0.2)),
