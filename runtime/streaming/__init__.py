@@ -4,6 +4,7 @@
     pipeline     captures and encodes the next frame while one is being sent
     buffer       what happens when the link is slower than the source
     sender       one frame, until it is answered: reconnects, backs off, sends it again under the same id
+    status       what has become of them, on one line
     connection   one HTTP connection, Open Inference Protocol v2
     verb         ``python -m runtime stream``
 

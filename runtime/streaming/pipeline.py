@@ -15,6 +15,7 @@ from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Refused
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
+from runtime.streaming.status import Totals
 
 
 @dataclass(frozen=True)
@@ -26,26 +27,6 @@ class Encoded:
     packet: bytes
     rung: str
     captured: float
-
-
-@dataclass
-class Totals:
-    """Frames by what became of them; captured is the sum of the others and of what still waits.
-
-    seconds: from capture to answer, of the last answered frame.
-    bytes: of the packets of answered frames.
-    repeated: times a frame was sent again.
-    """
-
-    captured: int = 0
-    answered: int = 0
-    refused: int = 0
-    dropped: int = 0
-    unreadable: int = 0
-    defended: int = 0
-    repeated: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
 
 
 class Pipeline:

@@ -1,10 +1,8 @@
-"""``python -m runtime stream``: frames -> packets -> a tail server."""
+"""``python -m runtime stream``: the arguments. What sends is imported when it is asked for."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,7 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
-from runtime.streaming.connection import Address, Connection
-from runtime.streaming.pipeline import Encoded, Pipeline, Totals
-from runtime.streaming.sender import Sender
-from runtime.streaming.source import paced, shots
-
-STATUS_SECONDS = 0.2
+from runtime.streaming.status import Status
 
 
 def add_parser(
@@ -61,6 +54,11 @@ def add_parser(
 
 
 def _stream(given: argparse.Namespace, guard: Guard) -> None:
+    from runtime.streaming.connection import Address, Connection
+    from runtime.streaming.pipeline import Encoded, Pipeline
+    from runtime.streaming.sender import Sender
+    from runtime.streaming.source import paced, shots
+
     chosen = vars(given)
     fps = chosen.get("fps")
     if given.buffer < 1 or given.timeout <= 0 or (fps is not None and not fps > 0):
@@ -85,49 +83,3 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
         status.end(pipeline.totals, log.lost)
     if pipeline.totals.refused:
         raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
-
-
-class Status:
-    """One line on standard error that is written over, where that is a terminal; a last one everywhere."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._next = 0.0
-        self._trouble = ""
-        self._totals = Totals()
-
-    def progress(self, totals: Totals) -> None:
-        """After each frame; shown a few times a second."""
-        self._totals = totals
-        if self._live and time.monotonic() >= self._next:
-            self._next = time.monotonic() + STATUS_SECONDS
-            self._show(f"{_counts(totals)}, {1e3 * totals.seconds:.0f} ms")
-
-    def trouble(self, text: str) -> None:
-        """A failure that is being dealt with; where there is no terminal, each kind is said once in a row."""
-        if self._live:
-            self._show(f"{_counts(self._totals)}; trying again: {text}")
-        elif text != self._trouble:
-            print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
-        self._trouble = text
-
-    def end(self, totals: Totals, lost: int) -> None:
-        """The last line."""
-        if self._live:
-            self._show("")
-        told = f", {lost} log lines lost" if lost else ""
-        print(f"ratehold: {_counts(totals)}{told}", file=sys.stderr)
-
-    def _show(self, text: str) -> None:
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _counts(totals: Totals) -> str:
-    mean = totals.bytes / totals.answered if totals.answered else 0.0
-    counts = {
-        "captured": totals.captured, "answered": totals.answered, "dropped": totals.dropped,
-        "refused": totals.refused, "unreadable": totals.unreadable, "sent again": totals.repeated,
-        "defended": totals.defended,
-    }  # fmt: skip
-    shown = [f"{n} {name}" for name, n in counts.items() if n or name in ("captured", "answered")]
-    return f"{', '.join(shown)}, {mean:.0f} bytes a frame"

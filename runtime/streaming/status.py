@@ -1,0 +1,75 @@
+"""What has become of the frames, on one line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+STATUS_SECONDS = 0.2
+
+
+@dataclass
+class Totals:
+    """Frames by what became of them; captured is the sum of the others and of what still waits.
+
+    seconds: from capture to answer, of the last answered frame.
+    bytes: of the packets of answered frames.
+    repeated: times a frame was sent again.
+    """
+
+    captured: int = 0
+    answered: int = 0
+    refused: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+    defended: int = 0
+    repeated: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Status:
+    """One line on standard error that is written over, where that is a terminal; a last one everywhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+        self._trouble = ""
+        self._totals = Totals()
+
+    def progress(self, totals: Totals) -> None:
+        """After each frame; shown a few times a second."""
+        self._totals = totals
+        if self._live and time.monotonic() >= self._next:
+            self._next = time.monotonic() + STATUS_SECONDS
+            self._show(f"{_counts(totals)}, {1e3 * totals.seconds:.0f} ms")
+
+    def trouble(self, text: str) -> None:
+        """A failure that is being dealt with; where there is no terminal, each kind is said once in a row."""
+        if self._live:
+            self._show(f"{_counts(self._totals)}; trying again: {text}")
+        elif text != self._trouble:
+            print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
+        self._trouble = text
+
+    def end(self, totals: Totals, lost: int) -> None:
+        """The last line."""
+        if self._live:
+            self._show("")
+        told = f", {lost} log lines lost" if lost else ""
+        print(f"ratehold: {_counts(totals)}{told}", file=sys.stderr)
+
+    def _show(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _counts(totals: Totals) -> str:
+    mean = totals.bytes / totals.answered if totals.answered else 0.0
+    counts = {
+        "captured": totals.captured, "answered": totals.answered, "dropped": totals.dropped,
+        "refused": totals.refused, "unreadable": totals.unreadable, "sent again": totals.repeated,
+        "defended": totals.defended,
+    }  # fmt: skip
+    shown = [f"{n} {name}" for name, n in counts.items() if n or name in ("captured", "answered")]
+    return f"{', '.join(shown)}, {mean:.0f} bytes a frame"
