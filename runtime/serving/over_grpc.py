@@ -91,7 +91,7 @@ class GrpcFront:
         self._service.metrics.request("grpc")
         identity = ""
         try:
-            request = _parse(data)
+            request = parse_message(data)
             identity = request.identity
             answer = await self._service.infer(request, "grpc")
         except Exception as error:
@@ -99,7 +99,8 @@ class GrpcFront:
         return _response(answer, request)
 
 
-def _parse(data: bytes) -> Request:
+def parse_message(data: bytes) -> Request:
+    """What a serialized ModelInferRequest asks for. Raises RequestError or UnknownModel."""
     try:
         message = MESSAGES["ModelInferRequest"].FromString(data)
     except DecodeError as error:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
+from runtime.defence import Defence
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.serving.options import Options
@@ -43,5 +44,6 @@ def packets(tiny_bundles: dict[str, Path]) -> dict[str, bytes]:
     image = tiny_images(1)[0]
     found = {prior: Head(load(path)).encode(image).to_bytes() for prior, path in tiny_bundles.items()}
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    found["defended"] = Head(load(tiny_bundles["fp"]), guard=Guard("always")).encode(noise).to_bytes()
+    guard = Guard("always", Defence(rate_control=0.0))
+    found["defended"] = Head(load(tiny_bundles["fp"]), guard=guard).encode(noise).to_bytes()
     return found

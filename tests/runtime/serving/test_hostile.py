@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import RequestError
+from runtime.errors import RequestError, UnknownModel
 from runtime.serving.json_request import HttpRequest
 from runtime.serving.messages import MESSAGES, SERVICE
+from runtime.serving.over_grpc import parse_message
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_service import body, post, until
 
@@ -258,3 +259,31 @@ def test_grpc_messages_that_are_no_request(server: Running, changed: dict[str, A
         )
     assert raised.value.code().name == "INVALID_ARGUMENT"
     assert server.metric("ratehold_errors_total", protocol="grpc", kind="RequestError") == 1
+
+
+RIGHT = {
+    "model_name": "ratehold",
+    "id": "camera-1",
+    "inputs": [{"name": "packet", "datatype": "BYTES", "shape": [1]}],
+    "outputs": [{"name": "logits"}],
+    "raw_input_contents": [b"\x04\0\0\0\0\1\2\0"],
+}
+
+
+@given(
+    data=st.binary(max_size=200),
+    cut=st.integers(0, 200),
+    flips=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4),
+)
+def test_any_grpc_message_is_a_request_or_an_error_of_ours(
+    data: bytes, cut: int, flips: list[tuple[int, int]]
+) -> None:
+    message = bytearray(MESSAGES["ModelInferRequest"](**RIGHT).SerializeToString())
+    assert parse_message(bytes(message)).packet == b"\0\1\2\0"
+    for place, value in flips:
+        message[place % len(message)] = value
+    for hostile in (data, bytes(message[:cut]), bytes(message) + data):
+        try:
+            assert len(parse_message(hostile).packet) <= len(hostile)
+        except (RequestError, UnknownModel):
+            continue

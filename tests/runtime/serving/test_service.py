@@ -10,10 +10,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from runtime.bundle import load
 from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
+from runtime.serving.messages import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
 from runtime.tail import Tail
@@ -105,6 +107,36 @@ def test_a_repetition_waits_for_the_frame_that_is_on_its_way(
         gate.open.set()
         assert both[0].result()[:2] == both[1].result()[:2]
     assert gate.entered.acquire(blocking=False) and not gate.entered.acquire(blocking=False)
+
+
+def test_grpc_counts_and_pushes_back_alike(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(workers=1, queue=0)
+
+    def call(identity: str) -> Any:
+        message = MESSAGES["ModelInferRequest"](
+            model_name="ratehold", id=identity, raw_input_contents=[packets["fp"]],
+            inputs=[{"name": "packet", "datatype": "UINT8", "shape": [len(packets["fp"])]}],
+        )  # fmt: skip
+        with grpc.insecure_channel(server.grpc) as channel:
+            return channel.unary_unary(f"/{SERVICE}/ModelInfer")(message.SerializeToString(), timeout=10)
+
+    assert post(server, *body(packets["fp"], "camera-1"))[0] == 200
+    answer = MESSAGES["ModelInferResponse"].FromString(call("camera-1"))
+    assert answer.id == "camera-1" and answer.outputs[0].name == "logits"
+    assert server.metric("ratehold_repeated_requests_total") == 1
+    gate = Gate(monkeypatch)
+    with ThreadPoolExecutor(1) as threads:
+        accepted = threads.submit(call, "camera-2")
+        gate.entered.acquire(timeout=5)
+        with pytest.raises(grpc.RpcError) as raised:
+            call("camera-3")
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert int(dict(raised.value.trailing_metadata())["retry-after"]) >= 1
+        gate.open.set()
+        accepted.result(10)
+    assert server.metric("ratehold_requests_total", protocol="grpc") == 3
 
 
 def test_only_the_last_answers_are_remembered(start: Start, packets: dict[str, bytes]) -> None:
