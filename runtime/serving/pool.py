@@ -1,7 +1,7 @@
 """Tails in threads behind a bounded queue.
 
 The graphs take one frame at a time (static batch 1), so there is nothing to batch: several workers, each with
-one thread and a Tail of each bundle, keep the cores busy instead. A queue that is full is said at once, and
+one thread and a Tail of its own, keep the cores busy instead. A queue that is full is said at once, and
 bounds what a request waits for the others: (queue / workers + 1) frames.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,9 @@ class Answer:
 
 
 class Pool:
-    """Opens and warms ``workers`` tails of each bundle. ``submit`` belongs to the event loop's thread.
+    """Opens and warms a tail of each bundle, and more of one, up to ``workers``, once its packets overlap.
+
+    ``submit`` belongs to the event loop's thread.
 
     Attributes:
         pending: packets accepted and not yet answered.
@@ -51,9 +53,9 @@ class Pool:
         self.pending = 0
         self._workers, self._most = workers, workers + queue
         self._executor = ThreadPoolExecutor(workers, "tail")
-        self._idle: SimpleQueue[dict[bytes, Tail]] = SimpleQueue()
-        for _ in range(workers):
-            self._idle.put({bundle.id: _open(bundle) for bundle in bundles})
+        self._idle: dict[bytes, SimpleQueue[Tail]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        for bundle in bundles:
+            self._idle[bundle.id].put(_open(bundle))
 
     @property
     def waiting(self) -> int:
@@ -79,15 +81,18 @@ class Pool:
 
     def _decode(self, bundle: Bundle, packet: bytes, submitted: float) -> Answer:
         queued = time.perf_counter() - submitted
-        tails = self._idle.get()
+        idle = self._idle[bundle.id]
         try:
-            tail = tails[bundle.id]
+            tail = idle.get_nowait()
+        except Empty:
+            tail = _open(bundle)
+        try:
             logits = tail.decode(packet)
             assert tail.report is not None
             seconds = {"queue": queued, **tail.report.seconds}
             return Answer(bundle.manifest.name, logits, tail.report.flags, seconds)
         finally:
-            self._idle.put(tails)
+            idle.put(tail)
 
     def _done(self, _: asyncio.Future[Answer]) -> None:
         self.pending -= 1
