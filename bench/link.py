@@ -27,6 +27,7 @@ from rich.table import Table
 from bench import report
 from bench.emulated_link import Conditions
 from bench.link_runs import Image, measure, variants
+from bench.pack import attacked as in_pack
 from bench.photos import photos, samples
 from bench.served import bare_per_second, served_per_second, serving
 from runtime.bundle import DEFAULT, Bundle, load
@@ -34,6 +35,7 @@ from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.packet import MAX_OVERHEAD
+from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 
 LINKS = ("50kbit,40ms", "100kbit,40ms", "250kbit,40ms", "1000kbit,40ms", "250kbit,80ms,1%loss")
@@ -43,21 +45,25 @@ progress = Console(stderr=True)
 
 
 def clean_and_attacked(
-    clean: Path | None, attacked: Path | None, count: int, size: int
-) -> dict[str, list[Image]]:
-    """At most ``count`` frames of each; without a folder sample photographs, and noise for the attack.
+    clean: Path | None, attacked: Path | None, count: int, preprocess: Preprocess
+) -> tuple[dict[str, list[Image]], bool]:
+    """At most ``count`` frames of each, and whether the attacked ones are the clean ones, attacked.
 
-    size: side of the bundle's input; noise comes in it, since resizing would calm it.
-
-    An attacked folder names its files as the clean one does, so that the two are the same frames.
+    Without folders: sample photographs and the attack pack. Where there is nothing attacked, or nothing that
+    fits this bundle, it is noise of the size of its input. An attacked folder names its files like the clean.
     """
-    found = {"clean": [s.image() for s in samples(clean)] if clean else [image for _, image in photos()]}
+    if clean is None and attacked is None:
+        pairs = [(image, in_pack(name, preprocess.square(image))) for name, image in photos()]
+        known = [(image, frame) for image, frame in pairs if frame is not None][:count]
+        if known:
+            return {"clean": [image for image, _ in known], "attacked": [frame for _, frame in known]}, True
+    images = [s.image() for s in samples(clean)] if clean else [image for _, image in photos()]
     if attacked is not None:
-        found["attacked"] = [sample.image() for sample in samples(attacked)]
-    else:
-        rng = np.random.default_rng(0)
-        found["attacked"] = [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in found["clean"]]
-    return {name: images[:count] for name, images in found.items()}
+        frames = [sample.image() for sample in samples(attacked)]
+        return {"clean": images[:count], "attacked": frames[:count]}, clean is not None
+    rng, side = np.random.default_rng(0), preprocess.size
+    noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in images]
+    return {"clean": images[:count], "attacked": noise[:count]}, False
 
 
 def default_budget(bundle: Bundle) -> int:
@@ -81,17 +87,14 @@ def efficiency(bundle: Bundle, images: list[Image], workers: int, seconds: float
     }
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """How much later the median answer comes under attack, without and with guard: worst over the links."""
 
-    def slowest(name: str) -> float | None:
-        cells = {(row["kbit_s"], row["variant"], row["frames"]): row["latency_p50_ms"] for row in rows}
-        ratios = [
-            cells[rate, name, "attacked"] / cells[rate, "ratehold", "clean"]
-            for rate, variant, frames in cells
-            if (variant, frames) == (name, "attacked")
-        ]
-        return max(ratios, default=None)
+    p50 = {(row["link"], row["variant"], row["frames"]): row["latency_p50_ms"] for row in rows}
+    links = dict.fromkeys(row["link"] for row in rows)
+
+    def slowest(variant: str) -> float:
+        return max(p50[link, variant, "attacked"] / p50[link, "ratehold", "clean"] for link in links)
 
     return {"attacked_slowdown": slowest("ratehold"), "guarded_slowdown": slowest("ratehold guarded")}
 
@@ -143,12 +146,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     bundle = load(options.bundle)
-    size = bundle.manifest.preprocess.size
-    images = clean_and_attacked(options.clean, options.attacked, options.images, size)
+    images, same = clean_and_attacked(
+        options.clean, options.attacked, options.images, bundle.manifest.preprocess
+    )
     links = {text: Conditions.of(text) for text in options.emulate or LINKS}
     head, tail = Head(bundle, EngineOptions(threads=1)), Tail(bundle, EngineOptions(threads=1))
     top1 = [int(tail.decode(head.encode(image).to_bytes()).argmax()) for image in images["clean"]]
-    expected = {"clean": top1, "attacked": top1 if options.attacked else []}  # noise shows nothing
+    expected = {"clean": top1, "attacked": top1 if same else []}
     rows = []
     with serving(bundle, options.workers) as address:
         for text, conditions in links.items():
@@ -168,7 +172,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--bundle", default=DEFAULT, help="installed name or folder (default: %(default)s)")
     add("--clean", type=Path, metavar="DIR", help="clean frames (default: sample photographs)")
-    add("--attacked", type=Path, metavar="DIR", help="the same frames, attacked (default: noise instead)")
+    add(
+        "--attacked",
+        type=Path,
+        metavar="DIR",
+        help="the same frames, attacked (default: the attack pack, or noise)",
+    )
     add("--images", type=int, default=8, help="most different frames (default: %(default)s)")
     add(
         "--emulate", action="append", metavar="LINK",

@@ -17,6 +17,8 @@ from bench import link
 from bench.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from bench.errors import BenchError
 from bench.link_runs import Nowhere, run
+from bench.pack import read_pack
+from runtime.preprocess import Preprocess
 from runtime.streaming.connection import Address, Answer, Connection, TryAgain
 from tests.tiny_bundle import tiny_images
 
@@ -160,6 +162,33 @@ def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
         result["summary"]["served_per_s"] / result["summary"]["bare_per_s"], rel=0.5
     )
     assert str(tmp_path) not in json.dumps(result["settings"]).replace(str(tiny_bundles["fp"]), "")
+
+
+def test_frames_come_in_pairs_where_they_can(tmp_path: Path) -> None:
+    real = Preprocess(224, 1.0)
+    images, same = link.clean_and_attacked(None, None, 3, real)
+    assert same and len(images["clean"]) == len(images["attacked"]) == 3
+    for image, attacked in zip(images["clean"], images["attacked"], strict=True):
+        change = np.abs(real.square(image).astype(np.int16) - attacked).max()
+        assert 0 < change <= read_pack().eps
+    images, same = link.clean_and_attacked(None, None, 2, Preprocess(32, 1.0))  # the pack does not fit
+    assert not same and [i.shape for i in images["attacked"]] == [(32, 32, 3)] * 2
+    Image.fromarray(tiny_images(1)[0]).save(tmp_path / "a.png")
+    assert link.clean_and_attacked(tmp_path, tmp_path, 2, real)[1]
+    assert not link.clean_and_attacked(None, tmp_path, 2, real)[1]
+
+
+def test_the_summary_takes_the_worst_link() -> None:
+    cells = {
+        ("250kbit,1ms", "ratehold", "clean"): 10.0, ("250kbit,1ms", "ratehold", "attacked"): 30.0,
+        ("250kbit,1ms", "ratehold guarded", "attacked"): 11.0, ("250kbit,9ms", "ratehold", "clean"): 20.0,
+        ("250kbit,9ms", "ratehold", "attacked"): 40.0, ("250kbit,9ms", "ratehold guarded", "attacked"): 25.0,
+    }  # fmt: skip
+    rows = [
+        {"link": name, "variant": variant, "frames": frames, "latency_p50_ms": p50}
+        for (name, variant, frames), p50 in cells.items()
+    ]
+    assert link.summarise(rows) == {"attacked_slowdown": 3.0, "guarded_slowdown": 1.25}
 
 
 def test_mistakes_are_said(capsys: pytest.CaptureFixture[str], tiny_bundles: dict[str, Path]) -> None:
