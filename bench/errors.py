@@ -17,3 +17,7 @@ class CampaignError(BenchError):
 
 class AttackError(BenchError):
     """An attack was asked for what its target does not have; the message says what is missing."""
+
+
+class PeerError(BenchError):
+    """A peer's results are not those of the same network: its times would compare nothing."""

@@ -21,6 +21,7 @@ from export.models.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
 from export.models.deploy import Head, Restore, Tail
 from export.models.exact_h_s import CLIPS, exact_h_s
 from export.models.networks import SplitNetwork
+from export.models.rungs import fit_rungs
 from export.models.tables import density_tables, medians_of
 from export.progress import bar, say
 from runtime.bundle import SCHEMA, FileEntry, Manifest
@@ -139,7 +140,7 @@ def _exact(
 def best_h_s(bottleneck: HyperpriorBottleneck, y: torch.Tensor, symbols: torch.Tensor) -> IntegerNetwork:
     """The exact h_s that codes these latents in the fewest bits; ``symbols`` are those of z."""
     medians = medians_of(bottleneck.entropy_bottleneck)
-    networks = [exact_h_s(bottleneck.h_s, medians, symbols, clip) for clip in CLIPS]
+    networks = [fit_rungs(exact_h_s(bottleneck.h_s, medians, symbols, clip), y, symbols) for clip in CLIPS]
     return min(networks, key=lambda network: exact_bits(network, y, symbols))
 
 

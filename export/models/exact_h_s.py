@@ -47,21 +47,20 @@ class _Scaled:
         transposed = isinstance(self.layer, nn.ConvTranspose2d)
         return (self.weight.transpose(0, 1) if transposed else self.weight).flatten(1)
 
-    def shifts(self, largest: torch.Tensor) -> torch.Tensor:
-        """The largest shift of each row for which its weights fit into 8 bits and its sums stay exact.
+    def finest(self, bias: torch.Tensor) -> torch.Tensor:
+        """The largest factor of each row with which its weights fit into 8 bits and its sums stay exact.
 
-        ``largest``: (out,), magnitude of what a row's bias makes up for, in units of its output.
+        ``bias``: (out,), its magnitude in units of the output.
         """
         rows = self.rows.abs()
         room = HEADROOM * ACCUMULATOR_LIMIT - MAGNITUDE * rows.shape[1] / 2
-        sums = MAGNITUDE * rows.sum(1) + largest
-        finest = torch.minimum(MAGNITUDE / rows.amax(1).clamp(min=TINY), room / sums.clamp(min=TINY))
-        return finest.log2().floor().clamp(1, 20)
+        sums = MAGNITUDE * rows.sum(1) + bias
+        return torch.minimum(MAGNITUDE / rows.amax(1).clamp(min=TINY), room / sums.clamp(min=TINY))
 
     def integers(self, shift: torch.Tensor) -> torch.Tensor:
-        """The weights, rounded; ``shift`` (out,) or one for all."""
+        """The weights times ``2**shift``, (out,), rounded."""
         shape = (1, -1, 1, 1) if isinstance(self.layer, nn.ConvTranspose2d) else (-1, 1, 1, 1)
-        return (self.weight * 2.0 ** shift.reshape(shape)).round()
+        return (self.weight * 2.0 ** shift.reshape(shape)).round().clamp(-MAGNITUDE, MAGNITUDE)
 
     def apply(self, a: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """The convolution with other weights and without a bias."""
@@ -98,6 +97,8 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: 
         exact = functional.leaky_relu(wanted)
         top = _top(exact, clip)
         gain_out = torch.where(top > 0, MAGNITUDE / top.clamp(min=TINY), 0.0)
+        # Where what is left of large sums is small, its steps cannot be as fine: weights have 8 bits.
+        gain_out *= _scaled(convolution, gain, gain_out).finest(gain_out * _offset(wanted)).clamp(max=1)
         layer = _quantised(_scaled(convolution, gain, gain_out), a, wanted, gain_out, MAGNITUDE, leaky=True)
         a, gain = _run(layer, a), gain_out
         layers.append(layer)
@@ -113,6 +114,11 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: 
 def _top(a: torch.Tensor, clip: float) -> torch.Tensor:
     """The magnitude that each channel keeps, (C,)."""
     return torch.minimum(a.abs().amax((0, 2, 3)), clip * a.square().mean((0, 2, 3)).sqrt())
+
+
+def _offset(wanted: torch.Tensor) -> torch.Tensor:
+    """Bound on what a bias may have to make up for, (C,)."""
+    return wanted.mean((0, 2, 3)).abs()
 
 
 def _input_layer(z_hat: torch.Tensor, medians: torch.Tensor, clip: float) -> Layer:
@@ -148,9 +154,9 @@ def _quantised(
     """The integer layer that makes of the integers ``a`` what is ``wanted``, in steps of 1 / gain."""
     target = (wanted * gain.view(1, -1, 1, 1)).mean((0, 2, 3))
     lacking = target - scaled.apply(a, scaled.weight).mean((0, 2, 3))
-    shift = scaled.shifts(lacking.abs())
+    shift = scaled.finest(lacking.abs()).log2().floor().clamp(0, 20)
     unit, weight = 2.0**shift, scaled.integers(shift)
-    bias = target * unit - scaled.apply(a, weight).mean((0, 2, 3)) + unit / 2
+    bias = target * unit - scaled.apply(a, weight).mean((0, 2, 3)) + (unit / 2).floor()
     convolution = scaled.layer
     return Layer(
         weight=weight.numpy().astype(np.int32),

@@ -18,11 +18,11 @@ from export.models.bottleneck import Bottleneck, HyperpriorBottleneck, analysis_
 from export.models.networks import SplitNetwork
 from export.progress import bar
 
-SPREAD = (0.05, 1.5)  # least and largest standard deviation of a channel of y
+SPREAD = (0.1, 3.0)  # least and largest standard deviation of a channel of y: about beta = 0.08
 Z_SPREAD = 1.0  # standard deviation of a channel of z
 RATE = 1e-2  # of Adam
 BATCH = 4
-STEPS = 150
+STEPS = 300
 FITTED_TO = 32  # photographs, at most
 
 
@@ -60,6 +60,7 @@ def _fit(bottleneck: Bottleneck, y: torch.Tensor, steps: int) -> None:
     if isinstance(bottleneck, HyperpriorBottleneck):
         trained += [bottleneck.h_a, bottleneck.h_s]
     optimiser = torch.optim.Adam([p for module in trained for p in module.parameters()], RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     bottleneck.train()
     with bar(steps, "seeded prior") as progress:
         for _ in range(steps):
@@ -70,6 +71,7 @@ def _fit(bottleneck: Bottleneck, y: torch.Tensor, steps: int) -> None:
             optimiser.zero_grad()
             bits.backward()
             optimiser.step()
+            schedule.step()
             progress.set_postfix(bytes=f"{bits.item() / 8:.0f}", refresh=False)
             progress.update(1)
     bottleneck.eval()

@@ -1,4 +1,4 @@
-"""What the tests of ``export.models`` share: sc2bench's twin of each network, photographs, a tiny network."""
+"""What the tests of ``export.models`` share: twins by sc2bench, photographs, a tiny network."""
 
 from __future__ import annotations
 
@@ -10,37 +10,17 @@ import torch
 from torch import nn
 
 from bench.photos import photos
+from bench.sc2bench_twin import twin
 from export.models.architectures import SIZE, Architecture, PriorName
 from export.models.bottleneck import Bottleneck
 from export.models.networks import SplitNetwork
 from runtime.preprocess import Preprocess, to_input
 
 
-def sc2bench_twin(architecture: Architecture, prior: PriorName) -> nn.Module:
+def sc2bench_twin(architecture: Architecture, prior: PriorName) -> Any:
     """The same network by sc2bench; skips where that is not installed."""
-    backbones = pytest.importorskip(
-        "sc2bench.models.backbone", reason="sc2bench is not installed: make setup"
-    )
-    analysis, synthesis = list(architecture.analysis), list(architecture.synthesis)
-    channels: dict[str, Any] = {"num_bottleneck_channels": analysis[-1]}
-    if prior == "fp":
-        channels |= {"encoder_channel_sizes": analysis, "decoder_channel_sizes": synthesis}
-        bottleneck = {"key": "FPBasedResNetBottleneck", "kwargs": channels}
-    else:
-        channels |= {"g_a_channel_sizes": analysis, "g_s_channel_sizes": synthesis, "num_latent_channels": 16}
-        bottleneck = {"key": "MSHPBasedResNetBottleneck", "kwargs": channels}
-    name = architecture.name
-    if name.startswith("resnet"):
-        make = backbones.splittable_resnet
-        return make(bottleneck, resnet_name=name, skips_avgpool=False, skips_fc=False).eval()
-    if name.startswith("regnet"):
-        return backbones.splittable_regnet(bottleneck, regnet_name=name, skips_head=False).eval()
-    import timm
-
-    vit = timm.create_model(name)
-    vit.pre_logits = nn.Identity()  # which sc2bench 0.1.1 still asks for, and timm dropped
-    layer = backbones.get_layer(bottleneck["key"], **channels)
-    return backbones.SplittableHybridViT(layer, vit, num_pruned_stages=1, skips_head=False).eval()
+    pytest.importorskip("sc2bench", reason="sc2bench is not installed: make setup")
+    return twin(architecture, prior)
 
 
 def squares(count: int, crop: float) -> list[np.ndarray]:
