@@ -52,6 +52,8 @@ class Options:
         for name, least in (("workers", 1), ("queue", 0), ("remember", self.workers + self.queue)):
             if getattr(self, name) < least:
                 raise ServingError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        if not (0 <= self.http_port < 1 << 16 and 0 <= self.grpc_port < 1 << 16):
+            raise ServingError("a port is a number from 0 to 65535")
         if not (self.timeout > 0 and self.drain >= 0):
             raise ServingError("timeout and drain are seconds, and timeout is above 0")
         if not self.bundles:

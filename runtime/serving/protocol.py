@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from runtime.errors import (
     PacketError,
     PacketTooLarge,
-    RateholdError,
     RequestError,
     TooSlow,
     TryLater,
@@ -96,13 +95,12 @@ _FAULTS: tuple[tuple[type[Exception], int, str], ...] = (
 
 
 def fault(error: Exception) -> Fault:
-    """How an error is answered; what was not raised on purpose is not explained to strangers."""
+    """How an error is answered; what goes wrong inside the server is not explained to strangers."""
     kind = type(error).__name__
     for known, http, grpc in _FAULTS:
         if isinstance(error, known):
             return Fault(kind, str(error), http, grpc, 1 if known is TryLater else None)
-    text = str(error) if isinstance(error, RateholdError) else "the server failed; its log says how"
-    return Fault(kind, text, 500, "INTERNAL")
+    return Fault(kind, "the server failed; its log says how", 500, "INTERNAL")
 
 
 def check_version(version: str) -> None:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from runtime.bundle import load
-from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
+from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
 from runtime.serving.messages import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
@@ -146,19 +146,20 @@ def test_only_the_last_answers_are_remembered(start: Start, packets: dict[str, b
     assert server.metric("ratehold_repeated_requests_total") == 0
 
 
+@pytest.mark.parametrize("failure", [MemoryError, EngineError])
 def test_a_frame_that_failed_is_tried_again(
-    server: Running, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    server: Running, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     decode = Tail.decode
 
     def fail(tail: Tail, data: bytes) -> Any:
         monkeypatch.setattr(Tail, "decode", decode)
-        raise MemoryError("secret of the machine")
+        raise failure("secret of the machine")
 
     monkeypatch.setattr(Tail, "decode", fail)
     status, answer, _ = post(server, *body(packets["fp"], "x"))
     assert status == 500 and "secret" not in answer["error"]
-    assert server.metric("ratehold_errors_total", protocol="http", kind="MemoryError") == 1
+    assert server.metric("ratehold_errors_total", protocol="http", kind=failure.__name__) == 1
     assert post(server, *body(packets["fp"], "x"))[0] == 200
 
 
@@ -263,6 +264,9 @@ def test_two_bundles_of_one_name_are_refused(
         ({"workers": 0}, "workers must be 1"),
         ({"queue": -1}, "queue must be 0"),
         ({"timeout": 0.0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"http_port": 70_000}, "0 to 65535"),
+        ({"grpc_port": -1}, "0 to 65535"),
         ({"remember": 3}, "remember must be 33"),
         ({"host": "0.0.0.0"}, "--insecure"),
         ({"host": "::"}, "--insecure"),
