@@ -58,7 +58,7 @@ class Outcome:
         return {
             "threat": threat, "sender": sender, "bytes_mean": float(self.bytes.mean()),
             "bytes_ratio": float(self.bytes.sum() / clean.bytes.sum()),
-            "bytes_ratio_ci": list(ratio_interval(self.bytes, clean.bytes)),
+            "bytes_ratio_ci": list(ratio_interval(self.bytes.astype(float), clean.bytes.astype(float))),
             "top1": float(self.correct.mean()), "top1_ci": list(interval(self.correct)),
         }  # fmt: skip
 
