@@ -37,7 +37,7 @@ def target(bundle) -> Target:
 
 @pytest.fixture(scope="session")
 def defended(bundle) -> Target:
-    return Target.open(bundle, Defence())
+    return Target.open(bundle, Defence(weight=0.05, rate_control=0.0))
 
 
 @pytest.fixture(scope="session")
