@@ -20,33 +20,35 @@ from bench.attacks.settings import Setting
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.defence import Defence
-from runtime.guard import QUANTILE
+from runtime.guard import CEILING, QUANTILE
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """The guard's score: weights . bits of y a channel + bias, or expected bits against a quantile.
+    """The guard's score: weights . bits of y a channel + bias, or the excess over ``ceiling`` bits, if more.
 
-    Above 0 a frame is suspicious. ``weights`` (C,) is None for bundles without guard.npz; ``bias`` is then
-    the 99th percentile of clean frames, in bits.
+    Above 0 a frame is suspicious. ``weights`` (C,) is None for bundles without guard.npz.
     """
 
     weights: torch.Tensor | None
     bias: float
+    ceiling: float
 
     @classmethod
     def of(cls, bundle: Bundle) -> Suspicion:
         """The guard of a bundle."""
+        bits = dict(bundle.manifest.clean_bits)[QUANTILE]
         if "guard" not in bundle.manifest.files:
-            return cls(None, dict(bundle.manifest.clean_bits)[QUANTILE])
+            return cls(None, 0.0, bits)
         arrays = bundle.arrays("guard")
-        return cls(torch.from_numpy(arrays["weights"]), float(arrays["bias"]))
+        return cls(torch.from_numpy(arrays["weights"]), float(arrays["bias"]), CEILING * bits)
 
     def __call__(self, coded: Coded) -> torch.Tensor:
         """Score of each latent, (N,)."""
+        excess = coded.bits / self.ceiling - 1
         if self.weights is None:
-            return coded.bits / self.bias - 1
-        return coded.y_bits.sum((2, 3)) @ self.weights + self.bias
+            return excess
+        return torch.maximum(coded.y_bits.sum((2, 3)) @ self.weights + self.bias, excess)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from runtime.bundle import MANIFEST, FileEntry, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError, DefenceError
-from runtime.guard import Decision, Guard, Watch, features, open_score
+from runtime.guard import Decision, Discriminant, Guard, Watch, features, open_score
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
@@ -84,6 +85,21 @@ def test_auto_sends_suspicious_frames_as_always_does(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("prior", PRIORS)
+def test_dear_frames_are_suspicious_whatever_the_discriminant_says(
+    prior: str, robust_bundles: dict[str, Path]
+) -> None:
+    bundle = load(robust_bundles[prior])
+    score = open_score(bundle)
+    assert isinstance(score, Discriminant)
+    blind = replace(score, weights=np.zeros_like(score.weights), bias=-1.0)
+    head, limit = Head(bundle, ONE), 1.1 * dict(bundle.manifest.clean_bits)[0.99]
+    latents = [head.analyse(image) for image in (*calm(5), *noisy(5))]
+    assert {latent.expected_bits > limit for latent in latents} == {True, False}
+    for latent in latents:
+        assert (blind(latent) > 0) == (latent.expected_bits > limit)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
 def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: dict[str, Path]) -> None:
     bundle = load(robust_bundles[prior])
     arrays, head = bundle.arrays("guard"), Head(bundle, ONE, guard=Guard())
@@ -95,7 +111,8 @@ def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: d
             of = slice(channel * 16, (channel + 1) * 16)
             bits = y.tables.information_bits(y.symbols[of], y.index[of])
             expected += float(weight) * float(bits.sum(dtype=np.float64))
-        assert decided(head, image).score == pytest.approx(expected, rel=1e-5, abs=1e-3)
+        excess = latent.expected_bits / (1.1 * dict(bundle.manifest.clean_bits)[0.99]) - 1
+        assert decided(head, image).score == pytest.approx(max(expected, excess), rel=1e-5, abs=1e-3)
         assert features(latent).dtype == np.float32 and features(latent).shape == (LATENT[0],)
 
 

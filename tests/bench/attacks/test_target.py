@@ -13,7 +13,7 @@ from native_denoise.reference import solve
 from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.exact import IntegerNetwork
-from runtime.guard import Discriminant, Guard, open_score
+from runtime.guard import Discriminant, Excess, Guard, open_score
 from runtime.head import Head
 from runtime.prior import MEAN_STEPS
 from runtime.rate_control import control_rate
@@ -167,7 +167,11 @@ def test_a_threshold_passes_the_gradient_on(bundle, images):
 def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
     attacked, head = request.getfixturevalue(kind), Head(bundle)
     guard = attacked.guard
-    score = open_score(bundle) if guard.weights is None else Discriminant(guard.weights.numpy(), guard.bias)
+    score = (
+        open_score(bundle)
+        if guard.weights is None
+        else Discriminant(guard.weights.numpy(), guard.bias, Excess(guard.ceiling))
+    )
     expected = [score(head.analyse(square)) for square in squares]
     assert attacked.suspicion(images).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert torch.equal(attacked.bits_and_suspicion(images)[1], attacked.suspicion(images))
