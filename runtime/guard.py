@@ -31,7 +31,7 @@ there is one; the same with z all zero, where z alone is too dear or y comes out
 Score = Callable[[Latent], float]
 """Suspicion of a first pass; above 0 is suspicious."""
 
-CEILING = 1.1
+CEILING = 1.15
 """Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
 who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 without this ceiling)."""
 
