@@ -46,7 +46,8 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         console,
         _defence(result),
         f"What the defence costs ({_defence_in_words()}): median ms",
-        "added: to the device's time for the same frame; bytes, right: without -> with the defence.",
+        "head, prior: the second look; rate: its control. added: to the device's time for the same frame;\n"
+        "bytes, right: without -> with the defence.",
     )
     _print(
         console,
@@ -123,9 +124,7 @@ def _stages(result: Result) -> Table:
 
 
 def _defence(result: Result) -> Table:
-    table = _table(
-        ("input",), ("mask", "TV", "head again", "prior again", "together", "added", "bytes", "right")
-    )
+    table = _table(("input",), ("mask", "TV", "head", "prior", "rate", "together", "added", "bytes", "right"))
     photos = len(result.uncoded_top1)
     for cost in defence_costs(result):
         times = [*(cost.steps_ms[step] for step in STEPS), cost.ms]

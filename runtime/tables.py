@@ -132,11 +132,11 @@ class Tables:
         _check_range("table index", index, 0, len(self) - 1)
         place = np.add(symbols, NEAR, dtype=np.int32)
         # Seen as unsigned, places before the grid are past its end: one comparison finds both sides.
-        far = place.view(np.uint32) > 2 * NEAR
+        far = np.flatnonzero(place.view(np.uint32) > 2 * NEAR)
         place += np.multiply(index, 2 * NEAR + 1, dtype=np.int32)
         bits = self._near_bits.take(place, mode="clip")
-        if far.any():
-            bits[far] = self._price(symbols[far], index[far])
+        if far.size:
+            bits.ravel()[far] = self._price(symbols.ravel()[far], index.ravel()[far])
         return bits
 
     @cached_property
