@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from native_denoise import denoise_planar, settings, soft_mask
 from runtime.bundle import Bundle
+from runtime.defence import Defence, Defender
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
 from runtime.prior import open_prior
@@ -26,6 +25,12 @@ class Denoiser:
         self._prior = open_prior(bundle, EngineOptions(threads=1))
         self._energy = bundle.arrays("prior")["energy"].astype(np.float32)
         self._latent = bundle.manifest.latent
+        size = bundle.manifest.preprocess.size
+        self._defenders = {
+            weight: Defender(Defence("descent", weight, ITERATIONS), size, threads=1)
+            for weight in WEIGHTS
+            if weight > 0
+        }
 
     def __call__(
         self, images: torch.Tensor, latents: list[torch.Tensor], rng: np.random.Generator
@@ -41,11 +46,9 @@ class Denoiser:
     def _denoise(self, image: torch.Tensor, latents: list[torch.Tensor], weight: float) -> torch.Tensor:
         streams = self._prior.code(*(y.float().contiguous().numpy() for y in latents))
         latent = Latent(streams, self._energy, self._latent)
-        mask = soft_mask(latent.likelihood_map, (image.shape[1], image.shape[2]))
-        frame: NDArray[np.float32] = np.ascontiguousarray(image.numpy())[None]
-        calm = np.empty_like(frame)
-        denoise_planar(frame, mask[None], settings("descent", weight, ITERATIONS), calm, threads=1)
-        return torch.from_numpy(calm[0])
+        defender, frame = self._defenders[weight], np.ascontiguousarray(image.numpy())[None]
+        calm = defender.denoise(frame, defender.mask(latent))  # overwritten by the defender's next frame
+        return torch.from_numpy(calm[0].copy())
 
 
 class Perturbation:
