@@ -158,7 +158,7 @@ class Watch:
 
 def features(latent: Latent) -> NDArray[np.float32]:
     """What the discriminant looks at: the bits of each channel of y, all positions together, float32 (C,)."""
-    return np.einsum("cn->c", latent.bits[-1].reshape(latent.shape[0], -1))
+    return latent.streams[-1].total_bits(latent.shape[0])
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class Excess:
         return self.of(latent, features(latent))
 
     def of(self, latent: Latent, y: NDArray[np.float32]) -> float:
-        """The same where the bits of each channel of y are known: 20,000 values need one sum, not two."""
-        rest = sum(float(bits.sum()) for bits in latent.bits[:-1])
+        """The same where the bits of each channel of y are known: 20,000 prices need one look, not two."""
+        rest = sum(float(stream.total_bits()[0]) for stream in latent.streams[:-1])
         return (float(y.sum()) + rest) / self.bits - 1.0
 
 

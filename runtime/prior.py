@@ -49,6 +49,10 @@ class Stream:
         """Exact cost of each symbol in bits, float32[n]."""
         return self.tables.information_bits(self.symbols, self.index)
 
+    def total_bits(self, runs: int = 1) -> NDArray[np.float32]:
+        """Cost of each of so many equal runs of symbols in bits, float32[runs]."""
+        return self.tables.total_bits(self.symbols, self.index, runs)
+
 
 class Prior(Protocol):
     """What encoder and decoder share."""

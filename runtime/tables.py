@@ -10,8 +10,8 @@ Its entries are integer counts out of ``TOTAL = 2**24``; no coder ever sees a fl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,6 @@ MAX_ENTRIES = 1 << 22
 
 ESCAPE_FLOOR = 2.0**-18
 """Mass outside the support of a Gaussian table, and the least that its escape is given."""
-
-NEAR = 8
-"""Symbols up to this magnitude, nearly all of a latent's, are priced by one look into a grid."""
 
 SCALES = np.geomspace(0.11, 256.0, 64)
 SCALES.flags.writeable = False
@@ -129,39 +126,38 @@ class Tables:
         Raises:
             CoderError: an index or a symbol out of range.
         """
-        _check_range("table index", index, 0, len(self) - 1)
-        place = np.add(symbols, NEAR, dtype=np.int32)
-        # Seen as unsigned, places before the grid are past its end: one comparison finds both sides.
-        far = np.flatnonzero(place.view(np.uint32) > 2 * NEAR)
-        place += np.multiply(index, 2 * NEAR + 1, dtype=np.int32)
-        bits = self._near_bits.take(place, mode="clip")
-        if far.size:
-            bits.ravel()[far] = self._price(symbols.ravel()[far], index.ravel()[far])
-        return bits
+        from runtime import pricing  # Numba, half a second to import: only for who asks what symbols cost
 
-    @cached_property
-    def _near_bits(self) -> NDArray[np.float32]:
-        """Cost of each symbol from -NEAR to NEAR by each table, float32[T (2 NEAR + 1)]."""
-        symbols = np.tile(np.arange(-NEAR, NEAR + 1, dtype=np.int32), len(self))
-        return self._price(symbols, np.repeat(np.arange(len(self), dtype=np.int32), 2 * NEAR + 1))
+        prices = np.empty(symbols.shape, dtype=np.float32)
+        self._run(pricing.each, symbols, index, prices.reshape(-1))
+        return prices
 
-    def _price(self, symbols: NDArray[Any], index: NDArray[Any]) -> NDArray[np.float32]:
-        """``information_bits`` of indices that have been checked."""
-        _check_range("symbol", symbols, -SYMBOL_LIMIT, SYMBOL_LIMIT)
-        position = np.subtract(symbols, self.offset.take(index), dtype=np.int32)
-        last = self._last.take(index)
-        outside = position.view(np.uint32) >= last.view(np.uint32)
-        bits = self.bits.take(self.start.take(index) + np.where(outside, last, position))
-        if outside.any():
-            below, beyond = -position[outside], position[outside] - last[outside] + 1
-            bits[outside] += escape_bits(np.where(below > 0, below, beyond))
-        return bits
+    def total_bits(self, symbols: NDArray[Any], index: NDArray[Any], runs: int = 1) -> NDArray[np.float32]:
+        """Sums of ``information_bits`` over each of so many equal runs of symbols, float32[runs].
 
+        Faster than summing them up, for want of the memory that they would take.
 
-def escape_bits(distance: NDArray[Any]) -> NDArray[np.float32]:
-    """Bits that follow an escape: sign and Elias-gamma code of the ``distance`` (>= 1) beyond the table."""
-    _, exponent = np.frexp(distance.astype(np.float64))  # exponent - 1 = floor(log2(distance)), exactly
-    return (2 * exponent).astype(np.float32)
+        Args:
+            symbols, index: as in ``information_bits``; their number is a multiple of ``runs``.
+            runs: e.g. the channels of y.
+        """
+        from runtime import pricing
+
+        if runs < 1 or symbols.size % runs:
+            raise CoderError(f"{symbols.size} symbols do not make {runs} equal runs")
+        totals = np.empty(runs, dtype=np.float32)
+        self._run(pricing.total, symbols, index, totals)
+        return totals
+
+    def _run(
+        self, loop: Callable[..., bool], symbols: NDArray[Any], index: NDArray[Any], out: NDArray[np.float32]
+    ) -> None:
+        if symbols.shape != index.shape:
+            raise CoderError(f"symbols {symbols.shape} and table indices {index.shape} differ in shape")
+        if not loop(symbols.ravel(), index.ravel(), self.offset, self.start, self._last, self.bits, out):
+            raise CoderError(
+                f"a table index is outside 0 .. {len(self) - 1}, or a symbol outside +-{SYMBOL_LIMIT}"
+            )
 
 
 def gaussian_tables(scales: ArrayLike = SCALES) -> Tables:
@@ -289,11 +285,6 @@ def _check_mass(counts: NDArray[np.int64], start: NDArray[np.int64]) -> None:
     wrong = np.flatnonzero(np.add.reduceat(counts, start) != TOTAL)
     if wrong.size:
         raise CoderError(f"coding tables: the counts of table {wrong[0]} do not sum to {TOTAL}")
-
-
-def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
-    if values.size and (values.min() < low or values.max() > high):
-        raise CoderError(f"a {name} is outside {low} .. {high}")
 
 
 def _frozen(values: NDArray[Any], dtype: Any) -> NDArray[Any]:

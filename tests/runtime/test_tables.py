@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.errors import CoderError
 from runtime.tables import (
@@ -109,6 +111,27 @@ def test_information_bits_by_hand():
 def test_information_bits_refuses_what_cannot_be_coded(symbol, table):
     with pytest.raises(CoderError, match="outside"):
         GAUSSIANS.information_bits(np.array([symbol], dtype=np.int32), np.array([table], dtype=np.int32))
+
+
+@given(st.data())
+def test_total_bits_are_sums_of_information_bits(data):
+    runs, length = data.draw(st.integers(1, 5)), data.draw(st.integers(0, 6))
+    of = {"min_size": runs * length, "max_size": runs * length}
+    symbols = np.array(data.draw(st.lists(st.integers(-SYMBOL_LIMIT, SYMBOL_LIMIT), **of)), dtype=np.int32)
+    index = np.array(data.draw(st.lists(st.integers(0, len(GAUSSIANS) - 1), **of)), dtype=np.int32)
+    each = GAUSSIANS.information_bits(symbols, index).reshape(runs, length)
+    np.testing.assert_allclose(GAUSSIANS.total_bits(symbols, index, runs), each.sum(1), rtol=1e-6)
+
+
+def test_total_bits_refuses_what_cannot_be_summed():
+    zeros = np.zeros(6, dtype=np.int32)
+    for runs in (0, 4):
+        with pytest.raises(CoderError, match="equal runs"):
+            GAUSSIANS.total_bits(zeros, zeros, runs)
+    with pytest.raises(CoderError, match="shape"):
+        GAUSSIANS.total_bits(zeros, zeros[:3])
+    with pytest.raises(CoderError, match="outside"):
+        GAUSSIANS.total_bits(zeros + SYMBOL_LIMIT + 1, zeros)
 
 
 def test_from_counts_is_as_near_as_integers_allow():
