@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -158,8 +159,10 @@ class Bundle:
         return tuple(self.path("labels").read_text(encoding="utf-8").splitlines())
 
 
-def load(name_or_folder: str | Path) -> Bundle:
+def load(name_or_folder: str | Path, roles: Collection[str] | None = None) -> Bundle:
     """Load a bundle by its installed name or from a folder, and verify size and SHA-256 of every file.
+
+    roles: those that are needed; the others are not looked for. None: all.
 
     Raises BundleError when it is missing, damaged or of another schema.
     """
@@ -173,7 +176,8 @@ def load(name_or_folder: str | Path) -> Bundle:
     except UnicodeDecodeError as error:
         raise BundleError(f"{folder / MANIFEST}: not UTF-8") from error
     for role, entry in manifest.files.items():
-        _verify(folder / entry.path, entry, role)
+        if roles is None or role in roles:
+            _verify(folder / entry.path, entry, role)
     return Bundle(manifest, folder, hashlib.sha256(text).digest()[:BUNDLE_ID_BYTES])
 
 

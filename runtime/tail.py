@@ -21,6 +21,9 @@ ESCAPED_SYMBOL_BYTES = 9
 STREAM_BYTES = 16
 """Seal, state and rounding of a stream, generously."""
 
+READ_ROLES = ("prior", "h_s", "scales")
+"""Files of a bundle that decoding needs: no network but the exact h_s, where the prior has one."""
+
 
 @dataclass(frozen=True)
 class TailReport:
@@ -34,6 +37,49 @@ class TailReport:
     streams: tuple[Stream, ...]
     flags: Flags
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Received:
+    """A packet that has been read.
+
+    streams: the decoded symbols, in decoding order.
+    y_hat: float32 (1, C, H, W), what ``restore`` takes.
+    flags: what the device had done to the frame.
+    """
+
+    streams: tuple[Stream, ...]
+    y_hat: NDArray[np.float32]
+    flags: Flags
+
+
+class Reader:
+    """All of the tail but its networks: packet -> y_hat. Not thread-safe.
+
+    Args:
+        bundle: the very one that encoded; only its files ``READ_ROLES`` are opened.
+        options: engine and threads, of the exact h_s.
+        coder: entropy-coder backend; any decodes what any other wrote.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions | None = None, coder: Backend = "auto"):
+        self.bundle = bundle
+        self._prior = open_prior(bundle, options or EngineOptions())
+        self._coder = open_coder(coder)
+        self._max_payload = max_payload(bundle)
+
+    def read(self, data: bytes) -> Received:
+        """Decode the symbols of one packet. Raises a PacketError for anything but a packet of this bundle."""
+        packet = Packet.from_bytes(data, self._max_payload)
+        if packet.bundle_id != self.bundle.id:
+            raise PacketBundleMismatch(
+                f"packet of bundle {packet.bundle_id.hex()}, this is {self.bundle.id.hex()} "
+                f"({self.bundle.manifest.name}): load the bundle that encoded it"
+            )
+        decoder = self._coder.decoder(packet.payload)
+        streams, y_hat = self._prior.read(decoder)
+        decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
+        return Received(streams, y_hat, packet.flags)
 
 
 class Tail:
@@ -51,11 +97,9 @@ class Tail:
         options = options or EngineOptions()
         self.bundle = bundle
         self.report: TailReport | None = None
-        self._prior = open_prior(bundle, options)
+        self._reader = Reader(bundle, options, coder)
         self._restore = open_engine(bundle.path("restore"), options)
         self._tail = open_engine(bundle.path("tail"), options)
-        self._coder = open_coder(coder)
-        self._max_payload = max_payload(bundle)
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
         """Decode one packet to logits, float32 (classes,); ``report`` then says how it went.
@@ -63,34 +107,22 @@ class Tail:
         Raises a PacketError for anything but a packet of this bundle, before any network runs.
         """
         clock = Clock()
-        packet = Packet.from_bytes(data, self._max_payload)
-        streams, y_hat = self._read(packet)
+        received = self._reader.read(data)
         clock.lap("decode")
-        (features,) = self._restore.run(y_hat)
+        (features,) = self._restore.run(received.y_hat)
         (logits,) = self._tail.run(features)
         clock.lap("tail")
-        self.report = TailReport(streams, packet.flags, clock.seconds)
+        self.report = TailReport(received.streams, received.flags, clock.seconds)
         return logits[0]
 
     def read(self, data: bytes) -> tuple[Stream, ...]:
         """The symbols of one packet, without running a network; the same errors as ``decode``."""
-        return self._read(Packet.from_bytes(data, self._max_payload))[0]
+        return self._reader.read(data).streams
 
     def warm_up(self) -> None:
         """Run each network once, so that the first packet does not pay for allocation."""
         for engine in (self._restore, self._tail):
             engine.warm_up()
-
-    def _read(self, packet: Packet) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
-        if packet.bundle_id != self.bundle.id:
-            raise PacketBundleMismatch(
-                f"packet of bundle {packet.bundle_id.hex()}, this is {self.bundle.id.hex()} "
-                f"({self.bundle.manifest.name}): load the bundle that encoded it"
-            )
-        decoder = self._coder.decoder(packet.payload)
-        streams, y_hat = self._prior.read(decoder)
-        decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
-        return streams, y_hat
 
 
 def max_payload(bundle: Bundle) -> int:
