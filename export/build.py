@@ -20,9 +20,10 @@ from export.calibration import Calibrated, step_for_loss
 from export.errors import GraphError
 from export.exact import integer_network
 from export.factorized import channel_tables
-from export.graph import compare, round_to_half, write_graph, write_integer_network
+from export.graph import compare, round_to_half, write_graph
 from export.hyperprior import TrainingPlan
 from export.images import squares
+from export.integer_graph import write_integer_network
 from export.mshp import fit_hyperprior
 from export.progress import bar, say
 from export.transform import Transform, transform_at

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.disturb import Perturbation
-from export.graph import save
+from export.onnx_file import save
 from export.progress import bar
 from export.suspicion import discriminant
 from export.table_bits import ChannelRate

@@ -14,7 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.graph import OPSET, save, write_integer_network
+from export.integer_graph import write_integer_network
+from export.onnx_file import OPSET, save
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.exact import IntegerNetwork, Layer
 from runtime.guard import features

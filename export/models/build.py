@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from export.backbones import imagenet_labels
 from export.build import PACKAGES, finish_bundle
-from export.graph import write_graph, write_integer_network
+from export.graph import write_graph
 from export.images import photographs_of, squares
+from export.integer_graph import write_integer_network
 from export.models.architectures import SIZE, Architecture
 from export.models.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
 from export.models.deploy import Head, Restore, Tail

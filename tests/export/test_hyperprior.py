@@ -10,8 +10,8 @@ import torch
 
 from export.exact import code_size, integer_network
 from export.factorized import channel_bits, channel_tables
-from export.graph import write_integer_network
 from export.hyperprior import Hyperprior, Synthesis, TrainingPlan, gaussian_bits, train
+from export.integer_graph import write_integer_network
 from export.mshp import fit_hyperprior
 from runtime.engines import EngineOptions, open_engine
 from runtime.prior import MEAN_STEPS

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.graph import write_integer_network
+from export.integer_graph import write_integer_network
 from runtime.bundle import ROBUST, installed, load
 from runtime.engines import EngineOptions, Optimisation, open_engine
 from runtime.errors import BundleError
@@ -37,6 +36,7 @@ def make_layer(
 
 def by_torch(layer: Layer, a: np.ndarray) -> np.ndarray:
     """The same layer by an independent implementation, in float64, where these integers are exact."""
+    torch = pytest.importorskip("torch")  # the edge install has none
     x = torch.from_numpy(a)[None].double()
     weight, bias = torch.from_numpy(layer.weight).double(), torch.from_numpy(layer.bias).double()
     if layer.transposed:
@@ -71,6 +71,7 @@ def test_layers_equal_torch(
 @given(seed=st.integers(0, 2**32 - 1), transposed=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_leaky_layers_with_a_shift_a_channel_equal_torch(seed: int, transposed: bool) -> None:
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     shift = rng.integers(0, 12, 4).astype(np.int32)
     layer = replace(make_layer(rng, transposed, 3, 2, 1, out=4), shift=shift, leaky=True)

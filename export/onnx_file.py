@@ -1,0 +1,39 @@
+"""What every graph file has in common: opset, check, large constants in 16 bits. Without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 18
+HALF_FROM = 1024  # elements: smaller constants stay in float32
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Check a model fully and write it."""
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def store_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store each large float32 constant that 16 bits hold exactly as float16, with a Cast behind it."""
+    casts = []
+    for initializer in model.graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if values.dtype != np.float32 or values.size < HALF_FROM:
+            continue
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = initializer.name
+        initializer.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
