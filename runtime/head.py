@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +99,21 @@ class Head:
         if self.guard.mode != "never":
             self._defender = Defender(self.guard.defence, self._prepare.size, options.threads)
             self._shield = self._open_shield(options)
-        if self.guard.budget is not None:
-            self._empty = self._open_budget(self.guard.budget)
+        self.limit(self.guard.budget)
+
+    @cached_property
+    def least(self) -> int:
+        """Bytes of the emptiest packet, which every frame has: the smallest budget that can be kept."""
+        return self._pack(self._empty)[0].size
+
+    def limit(self, budget: int | None) -> None:
+        """Keep another budget than the guard's from the next frame on. Raises BudgetError below ``least``."""
+        if budget is not None and budget < self.least:
+            raise BudgetError(
+                f"bundle {self.bundle.manifest.name} cannot keep a budget of {budget} bytes for every frame: "
+                f"the least is {self.least}"
+            )
+        self.guard = replace(self.guard, budget=budget)
 
     def encode(self, image: NDArray[np.uint8]) -> Packet:
         """Encode one frame, uint8 (H, W, 3) of any size (or grey, or RGBA); ``report`` then says how it went.
@@ -232,17 +246,11 @@ class Head:
             f"{shield.outputs}, its head {head.inputs} and {head.outputs}"
         )
 
-    def _open_budget(self, budget: int) -> Latent:
-        """The emptiest latent, which every frame has. Raises BudgetError where even that is too large."""
+    @cached_property
+    def _empty(self) -> Latent:
+        """The emptiest latent."""
         shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
-        empty = emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
-        least = self._pack(empty)[0].size
-        if least > budget:
-            raise BudgetError(
-                f"bundle {self.bundle.manifest.name} cannot keep a budget of {budget} bytes for every frame: "
-                f"the least is {least}"
-            )
-        return empty
+        return emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
 
 
 def _energy(bundle: Bundle) -> NDArray[np.float32]:
