@@ -21,6 +21,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engines.half import Precision, at_precision
 from runtime.errors import EngineUnavailable
 
 Optimisation = Literal["disabled", "basic", "extended", "all"]
@@ -45,12 +46,14 @@ class EngineOptions:
     memory: for an engine on a GPU: where frames and latents cross to and from it. ``device``: copied from and
         to pinned host memory; ``pinned_mapped``: in pinned host memory that the GPU reads and writes itself,
         right where both share one DRAM; ``auto``: what fits the GPU (see ``runtime.device.memory``).
+    precision: of the arithmetic of head and shield; ``float16`` opens their half graphs (``engines.half``).
     """
 
     engine: str = DEFAULT
     threads: int | None = None
     optimisation: Optimisation = "all"
     memory: Memory = "auto"
+    precision: Precision = "float32"
 
 
 class Engine(Protocol):
@@ -110,7 +113,9 @@ def open_engine(graph: Path, options: EngineOptions) -> Engine:
     if options.engine not in ENGINES:
         raise EngineUnavailable(f"unknown engine {options.engine!r}; there are: {', '.join(ENGINES)}")
     module = import_module(ENGINES[options.engine])
-    engine: Engine = module.open_graph(graph, options)
+    path, precision = at_precision(graph, options.precision)
+    engine: Engine = module.open_graph(path, options)
+    engine.precision = precision
     return engine
 
 
