@@ -1,4 +1,4 @@
-"""Command line: ``python -m export build | calibrate | finetune | import``.
+"""Command line: ``python -m export build | calibrate | finetune | import | triton``.
 
 Progress goes to stderr, results to stdout.
 """
@@ -28,6 +28,7 @@ from export.models.seeded import FITTED_TO, STEPS, seeded_network
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
 from export.shield import alarm_frames, family, provenance, write_robust
+from export.triton import write_repository
 from runtime.bundle import load
 from runtime.errors import RateholdError
 from runtime.preprocess import read_image
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: {FinetunePlan.steps}, with --robust {RobustPlan.steps})",
     )  # fmt: skip
     _import_command(commands)
+    _triton_command(commands)
     return parser
 
 
@@ -102,6 +104,18 @@ def _import_command(commands: Any) -> None:
     command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     command.add_argument("--threads", type=int, help="of torch")
     command.set_defaults(run=_import)
+
+
+def _triton_command(commands: Any) -> None:
+    text = "write a bundle's server half as a model repository of Triton Inference Server"
+    command = commands.add_parser("triton", help=text, description=text)
+    command.add_argument("bundle", metavar="BUNDLE", help="installed name or folder")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    command.add_argument(
+        "--plan", type=Path, metavar="FILE",
+        help="TensorRT engine for the tail, built by trtexec from the tail/1/model.onnx of an earlier run",
+    )  # fmt: skip
+    command.set_defaults(run=_triton, threads=None)
 
 
 def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> argparse.ArgumentParser:
@@ -137,6 +151,10 @@ def _import(options: argparse.Namespace) -> None:
         load_checkpoint(network, options.checkpoint)
     imported = Imported(network, architecture, name, options.beta, source, _command_line())
     print(write_bundle(imported, photographs, options.output))
+
+
+def _triton(options: argparse.Namespace) -> None:
+    print(write_repository(load(options.bundle), options.output, options.plan))
 
 
 def _calibrate(options: argparse.Namespace) -> None:

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from runtime.errors import StreamError
 
 MODEL = "ratehold"
+"""Of our own server: it takes the packets of every bundle that is served."""
+
+LENGTH_BYTES = 4
+"""A BYTES element is its length, uint32 little-endian, and then so many bytes."""
+
 PORT = 8000
 JSON_LENGTH = "Inference-Header-Content-Length"
 TRY_AGAIN = (408, 425, 429, 502, 503, 504)
@@ -83,10 +88,11 @@ class Address:
 
 
 class Connection:
-    """Connects when it is needed. Not thread-safe."""
+    """Connects when it is needed. Not thread-safe. model: what the server calls that which takes packets."""
 
-    def __init__(self, address: Address):
+    def __init__(self, address: Address, model: str = MODEL):
         self.address = address
+        self._path = f"/v2/models/{quote(model, safe='')}/infer"
         self._known = address.tls is None
         host, port, timeout = address.host, address.port, address.timeout
         if address.tls is None:
@@ -101,7 +107,7 @@ class Connection:
         """
         content, headers = request(identity, packet)
         try:
-            self._http.request("POST", f"/v2/models/{MODEL}/infer", content, headers)
+            self._http.request("POST", self._path, content, headers)
             response = self._http.getresponse()
         except (ConnectionError, ssl.SSLEOFError) as error:
             if self._known:
@@ -125,18 +131,21 @@ class Connection:
 
 
 def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
-    """Body and headers that ask for the likeliest classes of one packet."""
-    size = len(packet)
+    """Body and headers that ask for the likeliest classes of one packet.
+
+    As BYTES: our own server takes UINT8 as well, Triton takes a tensor only as the model declares it.
+    """
+    element = len(packet).to_bytes(LENGTH_BYTES, "little") + packet
     tensor = {
         "name": "packet",
-        "datatype": "UINT8",
-        "shape": [size],
-        "parameters": {"binary_data_size": size},
+        "datatype": "BYTES",
+        "shape": [1],
+        "parameters": {"binary_data_size": len(element)},
     }
     outputs = [{"name": "top_classes"}, {"name": "top_probabilities"}]
     header = {"id": identity, "inputs": [tensor], "outputs": outputs}
     text = json.dumps(header, separators=(",", ":")).encode()
-    return text + packet, {JSON_LENGTH: str(len(text))}
+    return text + element, {JSON_LENGTH: str(len(text))}
 
 
 def _answer(text: str) -> Answer:

@@ -1,0 +1,80 @@
+"""One graph of the server's networks, as Triton gets it: y_hat -> logits, likeliest classes, their shares.
+
+y_hat (1, C, H, W)  -restore->  features  -tail->  logits (1, n)  -Softmax, TopK->  (k,), (k,)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import compose, helper, numpy_helper
+
+from export.errors import GraphError
+from runtime.bundle import Bundle
+
+Y_HAT = "y_hat"
+LOGITS = "tail/logits"
+
+
+def server_graph(bundle: Bundle, top_k: int) -> onnx.ModelProto:
+    """``restore`` and ``tail`` of a bundle, then the outputs of ``runtime.serving.protocol``.
+
+    The outputs are float32 ``logits`` (n,), int32 ``top_classes`` (k,), likeliest first, and float32
+    ``top_probabilities`` (k,), k the smaller of ``top_k`` and n. Operators are those that TensorRT has too.
+    Raises GraphError when the bundle's graphs do not follow one another.
+    """
+    restore, tail = (onnx.load(bundle.path(role)) for role in ("restore", "tail"))
+    for graph in (restore.graph, tail.graph):
+        if len(graph.input) != 1 or len(graph.output) != 1:
+            raise GraphError(f"{graph.name}: one input and one output were expected")
+    (y_hat,), (features,) = restore.graph.input, restore.graph.output
+    (taken,), (logits,) = tail.graph.input, tail.graph.output
+    try:
+        model = compose.merge_models(
+            compose.add_prefix(restore, "restore/"), compose.add_prefix(tail, "tail/"),
+            [(f"restore/{features.name}", f"tail/{taken.name}")],
+        )  # fmt: skip
+    except ValueError as error:
+        raise GraphError(f"bundle {bundle.manifest.name}: restore and tail: {error}") from error
+    model.graph.name = "server"
+    _rename(model.graph, {f"restore/{y_hat.name}": Y_HAT, f"tail/{logits.name}": LOGITS})
+    _add_outputs(model.graph, bundle.manifest.classes, min(top_k, bundle.manifest.classes))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+
+
+def _add_outputs(graph: onnx.GraphProto, classes: int, k: int) -> None:
+    """Ranked along an axis of a matrix, flattened last: TensorRT ranks no vectors."""
+
+    def constant(name: str, values: ArrayLike) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype=np.int64), name))
+        return name
+
+    flat = constant("flat", [-1])
+    graph.node.extend(
+        [
+            helper.make_node("Reshape", [LOGITS, flat], ["logits"]),
+            helper.make_node("Softmax", [LOGITS], ["shares"], axis=1),
+            helper.make_node("TopK", [LOGITS, constant("k", [k])], ["largest", "ranked"], axis=1),
+            helper.make_node("GatherElements", ["shares", "ranked"], ["ranked_shares"], axis=1),
+            helper.make_node("Cast", ["ranked"], ["ranked_classes"], to=onnx.TensorProto.INT32),
+            helper.make_node("Reshape", ["ranked_classes", flat], ["top_classes"]),
+            helper.make_node("Reshape", ["ranked_shares", flat], ["top_probabilities"]),
+        ]
+    )
+    del graph.output[:]
+    for name, kind, size in (
+        ("logits", onnx.TensorProto.FLOAT, classes),
+        ("top_classes", onnx.TensorProto.INT32, k),
+        ("top_probabilities", onnx.TensorProto.FLOAT, k),
+    ):
+        graph.output.append(helper.make_tensor_value_info(name, kind, (size,)))
