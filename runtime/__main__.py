@@ -112,7 +112,10 @@ def _guard(options: argparse.Namespace) -> Guard:
     if chosen and options.guard == "never":
         option = next(iter(chosen)).replace("_", "-")
         options.usage_error(f"--{option} says how to defend: it needs --guard auto or always")
-    return Guard(options.guard, Defence(**chosen), given.get("budget"))
+    hold = given.get("hold", 0)
+    if hold and options.guard != "auto":
+        options.usage_error("--hold goes on after a suspicious frame: it needs --guard auto")
+    return Guard(options.guard, Defence(**chosen), given.get("budget"), hold)
 
 
 def _explain(report: HeadReport) -> None:

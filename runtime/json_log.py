@@ -50,11 +50,15 @@ class JsonLog:
             self._writer.join(seconds)
 
     def _write(self) -> None:
+        torn = b""
         while (line := self._lines.get()) is not None:
+            data = torn + line.encode() + b"\n"
             try:
-                self._file.write(f"{line}\n".encode())
+                whole = self._file.write(data) == len(data)
+                torn = b"" if whole else b"\n"  # a full disk takes the beginning; the next line begins anew
             except OSError:
-                self.lost += 1
+                whole = False
+            self.lost += not whole
         self._file.close()
 
 

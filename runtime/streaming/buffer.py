@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Generic, Literal, TypeVar, get_args
 
-Policy = Literal["block", "drop-oldest"]
+Policy = Literal["block", "drop-oldest", "shrink"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 Item = TypeVar("Item")
@@ -16,11 +16,12 @@ class Buffer(Generic[Item]):
     """At most ``capacity`` items, first in, first out, between two threads.
 
     policy: when it is full, ``block`` makes the source wait, so that nothing is lost; ``drop-oldest`` gives
-        up what has waited longest, so that what is sent is fresh.
+        up what has waited longest, so that what is sent is fresh, and so does ``shrink``, which the pipeline
+        keeps from getting there (``runtime.streaming.link_budget``).
     """
 
     def __init__(self, capacity: int, policy: Policy):
-        self._capacity, self._policy = capacity, policy
+        self._capacity, self.policy = capacity, policy
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -31,7 +32,7 @@ class Buffer(Generic[Item]):
     def put(self, item: Item) -> Item | None:
         """Add an item; the one that was given up for it, if any: itself once the buffer is closed."""
         with self._changed:
-            while self._policy == "block" and len(self._items) >= self._capacity and not self._closed:
+            while self.policy == "block" and len(self._items) >= self._capacity and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return item

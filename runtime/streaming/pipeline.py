@@ -6,27 +6,24 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
+from runtime.packet import MAX_OVERHEAD
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Refused
+from runtime.streaming.frame import Encoded
+from runtime.streaming.link_budget import LinkBudget
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
+from runtime.streaming.spool import Spool
 from runtime.streaming.status import Totals
+from runtime.tail import max_payload
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """A frame that is ready to be sent. captured: ``time.perf_counter()`` when it was taken."""
-
-    name: str
-    identity: str
-    packet: bytes
-    rung: str
-    captured: float
+FULL_SECONDS = 1.0
+"""After so long a spool that was full is tried again."""
 
 
 class Pipeline:
@@ -34,29 +31,47 @@ class Pipeline:
 
     Args:
         frames: what to send, in order.
-        head: not to be used elsewhere meanwhile.
+        head: not to be used elsewhere meanwhile; where the buffer's policy is ``shrink``, its budget is set
+            for every frame.
         sender: of this pipeline alone.
         log: gets a line for each frame.
+        spool: keeps frames until they are answered; what an earlier client left there is sent first.
+        on_trouble: told in words when the spool cannot be written.
 
     Attributes:
         totals: so far.
     """
 
     def __init__(
-        self, frames: Iterator[Shot], head: Head, sender: Sender, buffer: Buffer[Encoded], log: JsonLog
+        self,
+        frames: Iterator[Shot],
+        head: Head,
+        sender: Sender,
+        buffer: Buffer[Encoded],
+        log: JsonLog,
+        spool: Spool | None = None,
+        on_trouble: Callable[[str], None] = lambda _: None,
     ):
         self.totals = Totals()
         self._frames, self._head, self._sender, self._buffer, self._log = frames, head, sender, buffer, log
+        self._spool, self._on_trouble = spool, on_trouble
+        self._link: LinkBudget | None = None
+        if buffer.policy == "shrink":
+            self._link = LinkBudget(head.least, head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD)
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 
     def run(self, on_progress: Callable[[Totals], None] = lambda _: None) -> None:
         """Send every frame; ``on_progress`` is called after each. Raises what source, head, sender raise."""
+        for frame in self._spool.left() if self._spool else ():
+            self.totals.left += 1
+            self._send(frame)
+            on_progress(self.totals)
         producer = threading.Thread(target=self._produce, name="encode", daemon=True)
         producer.start()
         try:
-            while (frame := self._buffer.get()) is not None:
-                self._send(frame)
+            while (fresh := self._buffer.get()) is not None:
+                self._send(fresh)
                 on_progress(self.totals)
         finally:
             self._buffer.close()
@@ -67,19 +82,23 @@ class Pipeline:
     def _produce(self) -> None:
         try:
             for number, shot in enumerate(self._frames):
-                dropped = self._encode(number, shot)
-                if dropped is not None:
-                    self.totals.dropped += 1
-                    self._log("dropped", frame=dropped.name, id=dropped.identity)
+                frame = self._encode(number, shot)
+                kept = frame and self._keep(frame)
+                given_up = kept and self._buffer.put(kept)
+                if given_up is not None and (given_up is not kept or self._spool is None):
+                    self._give_up(given_up)  # itself: the sender has ended, and a spool keeps it for the next
         except BaseException as error:
             self._failure = error
         finally:
             self._buffer.close()
 
     def _encode(self, number: int, shot: Shot) -> Encoded | None:
-        """Put one frame into the buffer; the one that was given up for it."""
+        """One frame, or None where it cannot be read."""
         captured = time.perf_counter()
         self.totals.captured += 1
+        if self._link is not None:
+            self._link.captured(captured)
+            self._head.limit(self._link.bytes)
         try:
             packet = self._head.encode(shot.read())
         except ImageError as error:
@@ -89,22 +108,53 @@ class Pipeline:
         assert self._head.report is not None
         decision = self._head.report.decision
         self.totals.defended += decision.defended
-        identity = f"{self._session}-{number}"
-        return self._buffer.put(Encoded(shot.name, identity, packet.to_bytes(), decision.rung, captured))
+        return Encoded(shot.name, f"{self._session}-{number}", packet.to_bytes(), decision.rung, captured)
+
+    def _keep(self, frame: Encoded) -> Encoded | None:
+        """The frame, in the spool if there is one; None where that is full and the source does not wait."""
+        while self._spool is not None:
+            try:
+                return self._spool.add(frame)
+            except OSError as error:
+                self._on_trouble(f"spool: {error.strerror}")
+                if self._buffer.policy != "block":
+                    self._give_up(frame, error=f"spool: {error.strerror}")
+                    return None
+                time.sleep(FULL_SECONDS)
+        return frame
+
+    def _give_up(self, frame: Encoded, **why: str) -> None:
+        self.totals.dropped += 1
+        self._settle(frame, "dropped", **why)
 
     def _send(self, frame: Encoded) -> None:
-        about = {"frame": frame.name, "id": frame.identity, "bytes": len(frame.packet), "rung": frame.rung}
+        about = {"bytes": len(frame.packet), "rung": frame.rung}
+        begin = time.perf_counter()
         try:
             answer, attempts = self._sender.send(frame.identity, frame.packet)
         except Refused as error:
             self.totals.refused += 1
-            self._log("refused", **about, error=str(error))
+            self._settle(frame, "refused", **about, error=str(error))
             return
+        now = time.perf_counter()
+        if self._link is not None and attempts == 1:
+            self._link.sent(len(frame.packet), now - begin)
         self.totals.answered += 1
         self.totals.repeated += attempts - 1
         self.totals.bytes += len(frame.packet)
-        self.totals.seconds = time.perf_counter() - frame.captured
-        self._log(
-            "answered", **about, attempts=attempts, ms=round(1e3 * self.totals.seconds, 3),
+        self.totals.seconds = now - frame.captured
+        self._settle(
+            frame, "answered", **about, attempts=attempts, ms=round(1e3 * self.totals.seconds, 3),
             classes=answer.classes, probabilities=[round(p, 6) for p in answer.probabilities],
         )  # fmt: skip
+
+    def _settle(self, frame: Encoded, event: str, **fields: Any) -> None:
+        """Tell the log what became of a frame, and let the spool record it before it lets go."""
+        about = {"frame": frame.name, "id": frame.identity, **fields}
+        self._log(event, **about)
+        if self._spool is not None and frame.file is not None:
+            try:
+                self._spool.settle(frame, {"event": event, **about})
+            except OSError as error:
+                self.totals.unrecorded += 1
+                self._on_trouble(f"spool: outcome not recorded: {error.strerror}")

@@ -1,7 +1,8 @@
-"""Frames from a folder of images, an image, a video or a camera."""
+"""Frames from a folder of images, an image, a video, a camera or a GStreamer pipeline."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from runtime.preprocess import read_image
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
+GST = "gst:"
+"""Begins a GStreamer pipeline, which ends in ``! video/x-raw,format=BGR ! appsink``."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -31,11 +35,16 @@ class Shot:
 
 
 def shots(source: str) -> Iterator[Shot]:
-    """The frames of a folder (images sorted by path), an image, a video file, or a camera (its number).
+    """The frames of a folder (images sorted by path), an image, or what OpenCV opens.
+
+    That is a video file, an address, a camera (its number, or its device such as ``/dev/video0``), or a
+    pipeline behind ``gst:``.
 
     Raises StreamError when it is none of these, or cannot be opened.
     """
     path = Path(source)
+    if source.startswith(GST):
+        return _video(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
         if not found:
@@ -60,13 +69,27 @@ def _video(source: str) -> Iterator[Shot]:
         import cv2
     except ImportError as error:
         raise StreamError(f"{source}: videos need OpenCV: pip install opencv-python-headless") from error
-    camera = source.isascii() and source.isdigit()
-    if not camera and not Path(source).is_file() and "://" not in source:
-        raise StreamError(f"{source}: neither a folder, a file, an address nor the number of a camera")
-    capture = cv2.VideoCapture(int(source) if camera else source)
+    if source.startswith(GST):
+        _check_gstreamer(cv2.getBuildInformation())
+        capture = cv2.VideoCapture(source.removeprefix(GST), cv2.CAP_GSTREAMER)
+    else:
+        camera = source.isascii() and source.isdigit()
+        if not camera and not Path(source).exists() and "://" not in source:
+            raise StreamError(f"{source}: neither a folder, a file, an address nor a camera")
+        capture = cv2.VideoCapture(int(source) if camera else source)
     if not capture.isOpened():
         raise StreamError(f"{source}: OpenCV cannot open it as a video")
     return _frames(capture)
+
+
+def _check_gstreamer(built: str) -> None:
+    """Raises StreamError unless OpenCV says that it was built with GStreamer."""
+    if not re.search(r"^\s*GStreamer:\s+YES", built, re.MULTILINE):
+        raise StreamError(
+            "this OpenCV was built without GStreamer, as those of PyPI are: take the system's instead "
+            "(JetPack has one; on Debian and Ubuntu python3-opencv), in an environment made with "
+            "python -m venv --system-site-packages and without opencv-python-headless"
+        )
 
 
 def _frames(capture: Any) -> Iterator[Shot]:

@@ -11,20 +11,24 @@ STATUS_SECONDS = 0.2
 
 @dataclass
 class Totals:
-    """Frames by what became of them; captured is the sum of the others and of what still waits.
+    """Frames by what became of them; captured and left are the sum of the others and of what still waits.
 
+    left: found in the spool, of an earlier client.
+    unrecorded: settled, but the spool's disk was full: the next client sends them again.
     seconds: from capture to answer, of the last answered frame.
     bytes: of the packets of answered frames.
     repeated: times a frame was sent again.
     """
 
     captured: int = 0
+    left: int = 0
     answered: int = 0
     refused: int = 0
     dropped: int = 0
     unreadable: int = 0
     defended: int = 0
     repeated: int = 0
+    unrecorded: int = 0
     bytes: int = 0
     seconds: float = 0.0
 
@@ -67,9 +71,10 @@ class Status:
 def _counts(totals: Totals) -> str:
     mean = totals.bytes / totals.answered if totals.answered else 0.0
     counts = {
-        "captured": totals.captured, "answered": totals.answered, "dropped": totals.dropped,
-        "refused": totals.refused, "unreadable": totals.unreadable, "sent again": totals.repeated,
-        "defended": totals.defended,
+        "captured": totals.captured, "left by an earlier client": totals.left,
+        "answered": totals.answered, "dropped": totals.dropped, "refused": totals.refused,
+        "unreadable": totals.unreadable, "sent again": totals.repeated, "defended": totals.defended,
+        "not recorded": totals.unrecorded,
     }  # fmt: skip
     shown = [f"{n} {name}" for name, n in counts.items() if n or name in ("captured", "answered")]
     return f"{', '.join(shown)}, {mean:.0f} bytes a frame"

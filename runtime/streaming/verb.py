@@ -13,6 +13,7 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
+from runtime.streaming.frame import Encoded
 from runtime.streaming.status import Status
 
 
@@ -28,8 +29,11 @@ def add_parser(
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     stream.set_defaults(run=lambda given: _stream(given, guard(given)))
-    stream.add_argument("--source", required=True, help="folder, image, video, or number of a camera")
+    stream.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
     stream.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
+    stream.add_argument(
+        "--model", default="ratehold", help="that takes the packets there; of a Triton repository: split"
+    )
     stream.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
     stream.add_argument(
         "--fps", type=float, default=argparse.SUPPRESS,
@@ -37,9 +41,17 @@ def add_parser(
     )  # fmt: skip
     stream.add_argument(
         "--policy", choices=POLICIES, default="block",
-        help="when the link is slower than the source: wait for it, or send what is fresh",
+        help="when the link is slower than the source: wait for it, send what is fresh, or send less a frame",
     )  # fmt: skip
     stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
+    stream.add_argument(
+        "--spool", type=Path, default=argparse.SUPPRESS, metavar="DIR",
+        help="keep frames there until they are answered: they outlive this process (default: they do not)",
+    )  # fmt: skip
+    stream.add_argument(
+        "--hold", type=int, default=0, metavar="FRAMES",
+        help="defend so many calm frames after a suspicious one; needs --guard auto",
+    )  # fmt: skip
     stream.add_argument(
         "--timeout", type=float, default=5.0, metavar="SECONDS", help="without an answer: connect anew"
     )
@@ -55,9 +67,10 @@ def add_parser(
 
 def _stream(given: argparse.Namespace, guard: Guard) -> None:
     from runtime.streaming.connection import Address, Connection
-    from runtime.streaming.pipeline import Encoded, Pipeline
+    from runtime.streaming.pipeline import Pipeline
     from runtime.streaming.sender import Sender
     from runtime.streaming.source import paced, shots
+    from runtime.streaming.spool import Spool
 
     chosen = vars(given)
     fps = chosen.get("fps")
@@ -69,17 +82,20 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     frames = paced(shots(given.source), fps)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
+    spool = Spool(chosen["spool"]) if "spool" in chosen else None
     status = Status()
-    sender = Sender(Connection(address), status.trouble)
+    sender = Sender(Connection(address, given.model), status.trouble)
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
     log = JsonLog(chosen.get("log", 1))
-    pipeline = Pipeline(frames, head, sender, buffer, log)
+    pipeline = Pipeline(frames, head, sender, buffer, log, spool, status.trouble)
     try:
         pipeline.run(status.progress)
     except KeyboardInterrupt:
         pass
     finally:
         log.close()
+        if spool is not None:
+            spool.close()
         status.end(pipeline.totals, log.lost)
     if pipeline.totals.refused:
         raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
