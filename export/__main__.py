@@ -1,4 +1,4 @@
-"""Command line: ``python -m export build | calibrate | finetune | import | triton``.
+"""Command line: ``python -m export build | calibrate | finetune | fp16 | import | tensorrt | triton``.
 
 Progress goes to stderr, results to stdout.
 """
@@ -20,16 +20,20 @@ from export.calibration import load_or_calibrate
 from export.checkpoint import load_checkpoint
 from export.errors import CutError
 from export.finetune import FinetunePlan, finetune, load_transform
+from export.fp16 import write_half_graphs
+from export.fp16_drift import drifts
 from export.hyperprior import TrainingPlan
-from export.images import photographs_of
+from export.images import find_images, photographs_of
 from export.models.architectures import ARCHITECTURES, BETAS
 from export.models.build import Imported, calibration_photographs, normalised, write_bundle
 from export.models.seeded import FITTED_TO, STEPS, seeded_network
+from export.progress import say
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
 from export.shield import alarm_frames, family, provenance, write_robust
 from export.triton import write_repository
 from runtime.bundle import load
+from runtime.engines import tensorrt_verb
 from runtime.errors import RateholdError
 from runtime.preprocess import read_image
 
@@ -75,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _import_command(commands)
     _triton_command(commands)
+    _fp16_command(commands)
+    tensorrt_verb.add_parser(commands)
     return parser
 
 
@@ -118,6 +124,15 @@ def _triton_command(commands: Any) -> None:
     command.set_defaults(run=_triton, threads=None)
 
 
+def _fp16_command(commands: Any) -> None:
+    text = "write a bundle's heads in half precision beside it; print what that costs in bytes and logits"
+    command = commands.add_parser("fp16", help=text, description=text)
+    command.add_argument("bundle", metavar="BUNDLE", help="installed name or folder")
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs, labels not needed")
+    command.add_argument("--threads", type=int, help="of the engine")
+    command.set_defaults(run=_fp16)
+
+
 def _command(commands: Any, name: str, text: str, run: Callable[..., None]) -> argparse.ArgumentParser:
     """A command with the options that all have."""
     command: argparse.ArgumentParser = commands.add_parser(
@@ -155,6 +170,14 @@ def _import(options: argparse.Namespace) -> None:
 
 def _triton(options: argparse.Namespace) -> None:
     print(write_repository(load(options.bundle), options.output, options.plan))
+
+
+def _fp16(options: argparse.Namespace) -> None:
+    bundle = load(options.bundle)
+    for path in write_half_graphs(bundle):
+        say(str(path))
+    for drift in drifts(bundle, find_images(options.data), options.threads):
+        print(drift)
 
 
 def _calibrate(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Command line: ``python -m runtime encode | decode | inspect | bundles | serve | stream``."""
+"""Command line: ``python -m runtime encode | decode | inspect | bundles | serve | stream | tensorrt``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from native_denoise.modes import MODES as DENOISERS
 from runtime.bundle import DEFAULT, Bundle, installed, load
 from runtime.defence import Defence
+from runtime.engines import tensorrt_verb
 from runtime.errors import BundleError, RateholdError
 from runtime.guard import MODES, Guard
 from runtime.head import Head, HeadReport
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "bundles", "the installed bundles", _bundles)
     serving.add_parser(commands)
     streaming.add_parser(commands, _add_guard, _guard)
+    tensorrt_verb.add_parser(commands)
     return parser
 
 
