@@ -34,6 +34,7 @@ class Options:
     timeout: seconds for receiving a request, and again for answering it.
     drain: most seconds that SIGTERM leaves to requests that have been accepted.
     remember: answers that are kept, so that a frame that is sent again is counted once.
+    otel: whether frames are traced with OpenTelemetry.
     """
 
     bundles: tuple[str | Path, ...]
@@ -47,6 +48,7 @@ class Options:
     remember: int = 4096
     certificates: Certificates | None = None
     insecure: bool = False
+    otel: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 1), ("queue", 0), ("remember", self.workers + self.queue)):

@@ -19,6 +19,7 @@ from runtime.serving.over_grpc import GrpcFront
 from runtime.serving.over_http import HttpFront
 from runtime.serving.service import Service
 from runtime.serving.tls import grpc_credentials, http_context
+from runtime.serving.tracing import Tracing
 
 LIBRARIES = ("aiohttp", "asyncio", "grpc")
 BACKLOG = 512
@@ -45,6 +46,8 @@ class Server:
         self.options, self._log = options, log
         self._context = http_context(options.certificates) if options.certificates else None
         self.service = Service(Models([load(name) for name in options.bundles]), options, log)
+        if options.otel:
+            self.service.watchers.append(Tracing())
         self.http_port = self.grpc_port = 0
 
     async def start(self) -> None:

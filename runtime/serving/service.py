@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from runtime.errors import TooSlow, TryLater
 from runtime.json_log import JsonLog
@@ -22,10 +23,12 @@ class Service:
         models: what can be asked for.
         metrics: what was counted.
         ready: whether new requests are taken; False while the server drains.
+        watchers: called with each frame that was decoded, once, in the event loop's thread.
     """
 
     def __init__(self, models: Models, options: Options, log: JsonLog):
         self.models, self.options, self.ready = models, options, True
+        self.watchers: list[Callable[[Request, Answer], None]] = []
         self._pool = Pool(models.bundles, options.workers, options.queue)
         self._recent = Recent(options.remember)
         self._log = log
@@ -52,7 +55,7 @@ class Service:
         if repeated:
             self.metrics.repeated()
         else:
-            future.add_done_callback(lambda done: self._count(done, len(request.packet)))
+            future.add_done_callback(lambda done: self._count(done, request))
         try:
             answer = await asyncio.wait_for(asyncio.shield(future), self.options.timeout)
         except asyncio.TimeoutError as error:
@@ -83,6 +86,8 @@ class Service:
         """Let the workers go."""
         self._pool.close()
 
-    def _count(self, done: asyncio.Future[Answer], packet_bytes: int) -> None:
+    def _count(self, done: asyncio.Future[Answer], request: Request) -> None:
         if not done.cancelled() and done.exception() is None:
-            self.metrics.frame(done.result(), packet_bytes)
+            self.metrics.frame(done.result(), len(request.packet))
+            for watcher in self.watchers:
+                watcher(request, done.result())

@@ -47,6 +47,9 @@ def add_parser(commands: Any) -> None:
     ):
         serve.add_argument(option, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=text)
     serve.add_argument(
+        "--otel", action="store_true", help="a span of OpenTelemetry for each frame and each of its stages"
+    )
+    serve.add_argument(
         "--insecure",
         action="store_true",
         help="listen beyond this machine even without TLS: anybody can send",
@@ -63,7 +66,7 @@ def _serve(given: argparse.Namespace) -> None:
     options = Options(
         tuple(chosen.get("bundle", installed())), given.host, given.http_port, given.grpc_port,
         given.workers, given.queue, given.timeout, given.drain,
-        certificates=_certificates(chosen), insecure=given.insecure,
+        certificates=_certificates(chosen), insecure=given.insecure, otel=given.otel,
     )  # fmt: skip
     try:
         from runtime.serving.server import run

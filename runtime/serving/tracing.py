@@ -1,0 +1,54 @@
+"""OpenTelemetry: a span for each frame, and one below it for each of its stages.
+
+Only the API is used. Where spans go is said outside, by whatever sets up the SDK; without one they cost
+nothing and go nowhere.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import metadata as packages
+from typing import Any
+
+from runtime.errors import ServingError
+from runtime.serving.pool import Answer
+from runtime.serving.protocol import Request
+
+
+class Tracing:
+    """Called with each frame that was decoded; see ``runtime.serving.service.Service.watchers``.
+
+    Args:
+        provider: takes the spans; None: the one that the process has set up.
+
+    Raises ServingError where OpenTelemetry is not installed.
+    """
+
+    def __init__(self, provider: Any = None):
+        try:
+            from opentelemetry import trace
+            from opentelemetry.context import Context
+        except ImportError as error:
+            raise ServingError(
+                f"--otel needs OpenTelemetry ({error}): pip install 'ratehold[otel]'"
+            ) from error
+        self._trace, self._root = trace, Context()
+        self._tracer = trace.get_tracer("ratehold", packages.version("ratehold"), provider)
+
+    def __call__(self, request: Request, answer: Answer) -> None:
+        """The stages follow one another and end now."""
+        end = time.time_ns()
+        stages = {stage: round(1e9 * seconds) for stage, seconds in answer.seconds.items()}
+        begin = end - sum(stages.values())
+        about: dict[str, str | int] = {
+            "ratehold.request_id": request.identity, "ratehold.bundle": answer.bundle,
+            "ratehold.packet_bytes": len(request.packet), "ratehold.flags": answer.flags.name or "NONE",
+        }  # fmt: skip
+        server = self._trace.SpanKind.SERVER
+        frame = self._tracer.start_span("frame", self._root, server, about, start_time=begin)
+        within = self._trace.set_span_in_context(frame, self._root)
+        for stage, nanoseconds in stages.items():
+            span = self._tracer.start_span(stage, within, start_time=begin)
+            begin += nanoseconds
+            span.end(begin)
+        frame.end(end)
