@@ -21,3 +21,7 @@ class AttackError(BenchError):
 
 class PeerError(BenchError):
     """A peer's results are not those of the same network: its times would compare nothing."""
+
+
+class ExchangeError(BenchError):
+    """Packets of another machine are missing or unreadable, or of another bundle than this machine has."""
