@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup bench test test-slow lint format clean
+.PHONY: setup bench test test-slow aarch64-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -15,6 +15,10 @@ test: lint
 
 test-slow: $(VENV)/.dev
 	$(PY) -m pytest -m slow
+
+# Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
+aarch64-check: $(VENV)/.bench
+	.ci/aarch64-check
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff format --check .
