@@ -1,13 +1,14 @@
 """The solver for NVIDIA GPUs, by Numba-CUDA.  Imported only when it is asked for.
 
-Two paths compute the same: ``planes`` (one or two launches a step; the reference) and ``tiles`` (several
-steps a launch in shared memory).  For images that are on the GPU already:
+Two paths compute the same: ``planes`` (one or two launches a step; the reference), and several steps a launch
+in shared memory: ``tiles``, for `rof` ``fronts``.  For images that are on the GPU already:
 
     workspace = Workspace(settings("rof", iterations=40), frames, channels, height, width)
     denoise_device(images, masks, workspace, out, stream=stream)
 """
 
-from .solver import Workspace, denoise_device, solve
+from .solver import denoise_device, solve
 from .tiles import Tile
+from .workspace import Workspace
 
 __all__ = ["Tile", "Workspace", "denoise_device", "solve"]

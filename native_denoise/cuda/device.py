@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from numba import cuda
+from numba import config, cuda
 
 from ..errors import BackendUnavailable, DenoiseError
 
-__all__ = ["as_device_array", "as_stream", "compiled", "cuda", "require_gpu"]
+__all__ = ["as_device_array", "as_stream", "compiled", "cuda", "handle_of", "require_gpu", "simulated"]
 
 
 def require_gpu() -> None:
@@ -21,10 +21,20 @@ def require_gpu() -> None:
         )
 
 
+def simulated() -> bool:
+    """Whether kernels run in Numba's simulator, which knows neither streams nor addresses."""
+    return bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
+
+
+REGISTERS = 64
+"""Most registers of a thread: two blocks of 512 threads then share the 65,536 of a multiprocessor."""
+
+
 @functools.lru_cache(maxsize=64)
 def compiled(kernel: Callable[..., None], strict: bool = False) -> Any:
     """The kernel for the GPU; ``strict``: IEEE square roots and divisions, else approximate ones (2 ulp)."""
-    return cuda.jit(kernel, fastmath=not strict)
+    limits = {} if simulated() else {"max_registers": REGISTERS}
+    return cuda.jit(kernel, fastmath=not strict, **limits)
 
 
 def as_device_array(name: str, array: Any, shape: tuple[int, ...] | None = None) -> Any:
@@ -46,3 +56,8 @@ def as_device_array(name: str, array: Any, shape: tuple[int, ...] | None = None)
 def as_stream(stream: Any) -> Any:
     """A Numba stream from a Numba stream, a raw stream handle (int) or 0, the default stream."""
     return cuda.external_stream(stream) if isinstance(stream, int) and stream != 0 else stream
+
+
+def handle_of(stream: Any) -> int:
+    """The raw handle of a Numba stream; 0 is the default stream."""
+    return int(stream)

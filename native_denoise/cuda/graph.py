@@ -11,7 +11,7 @@ numba-cuda brings; the context is the one that is current.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from types import ModuleType
 from typing import Any
 
@@ -67,6 +67,43 @@ def capture(stream: int, record: Callable[[], None]) -> Graph:
     finally:
         driver.cuGraphDestroy(graph)
     return Graph(driver, executable)
+
+
+class Recordings:
+    """Graphs of the same launches on different arrays, by what tells those arrays apart.
+
+    What comes for the first time is launched as it is: its kernels may not be loaded yet, and to capture
+    costs more than to launch.  The second time it is captured on ``stream``, the raw handle of a stream that
+    nobody else uses, and replayed from then on.  Without cuda-bindings it is always launched as it is.
+    """
+
+    MOST = 8
+    """Graphs that are kept; the oldest goes first."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._graphs: dict[Hashable, Graph | None] = {}
+
+    def run(self, key: Hashable, queue: Callable[[int], None], stream: int) -> None:
+        """``queue(stream)``, or its replay on ``stream``; for one key ``queue`` always does the same."""
+        if key not in self._graphs:
+            queue(stream)
+            self._remember(key, None)
+            return
+        graph = self._graphs[key]
+        if graph is None:
+            try:
+                graph = capture(self._stream, lambda: queue(self._stream))
+            except BackendUnavailable:
+                queue(stream)
+                return
+            self._remember(key, graph)
+        graph.launch(stream)
+
+    def _remember(self, key: Hashable, graph: Graph | None) -> None:
+        self._graphs[key] = graph
+        if len(self._graphs) > self.MOST:
+            del self._graphs[next(iter(self._graphs))]
 
 
 def _abandon(driver: ModuleType, stream: int) -> None:

@@ -10,61 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendUnavailable, DenoiseError
-from ..modes import Settings, schedule
+from ..modes import Settings
 from . import planes as kernels
-from .device import as_device_array, as_stream, compiled, cuda, require_gpu
-from .tiles import Tile, descent_tile, released_tile, rof_tile
-
-PLANES = {"released": (2, 2), "descent": (2, 2), "rof": (4, 8)}
-"""Planes that the workspace holds for each plane of the image, reference path and fast path."""
-
-THREADS = (32, 8, 1)
-"""Threads of a block of the reference path."""
-
-
-class Workspace:
-    """What a call needs on the GPU besides its images: make it once, use it for every frame of that shape.
-
-    ``fast`` False uses the reference path.  ``strict`` keeps IEEE square roots and divisions.  Making a
-    workspace allocates and copies (the step sizes, a mask of ones); using it does neither.  Not for two
-    streams at a time.
-    """
-
-    def __init__(
-        self,
-        chosen: Settings,
-        frames: int,
-        channels: int,
-        height: int,
-        width: int,
-        *,
-        fast: bool = True,
-        strict: bool = False,
-        tile: Tile | None = None,
-    ) -> None:
-        require_gpu()
-        self.chosen, self.channels, self.fast, self.strict = chosen, channels, fast, strict
-        self.tile = tile or Tile()
-        self.shape = (frames * channels, height, width)
-        self.state = [
-            cuda.device_array(self.shape, dtype=np.float32)
-            for _ in range(PLANES[chosen.mode][1 if fast else 0])
-        ]
-        self.ones = cuda.to_device(np.ones((frames, height, width), dtype=np.float32))
-        steps = _rates(chosen)
-        self.host_rates = steps
-        self.rates = cuda.to_device(steps)
-
-    def launch(self, kernel: Any, stream: Any, *arguments: Any) -> None:
-        """One thread a pixel."""
-        height, width = self.shape[1:]
-        blocks = (-(-width // THREADS[0]), -(-height // THREADS[1]), self.shape[0])
-        compiled(kernel, self.strict)[blocks, THREADS, stream](*arguments)
-
-    def launch_tiles(self, kernel: Any, stream: Any, *arguments: Any) -> None:
-        """One block a tile."""
-        blocks = self.tile.blocks(self.shape[2], self.shape[1], self.shape[0])
-        compiled(kernel, self.strict)[blocks, self.tile.threads, stream](*arguments)
+from .device import as_device_array, as_stream, cuda
+from .fronts import rof_front
+from .tiles import Tile, descent_tile, released_tile
+from .workspace import Workspace
 
 
 def denoise_device(images: Any, masks: Any, workspace: Workspace, out: Any, *, stream: Any = 0) -> None:
@@ -77,7 +28,8 @@ def denoise_device(images: Any, masks: Any, workspace: Workspace, out: Any, *, s
     stream : a Numba stream, a raw handle, or 0.
 
     Takes exactly ``workspace.chosen.iterations`` steps: to stop at a tolerance the host would have to wait.
-    The result is clipped to [0, 1].
+    The result is clipped to [0, 1].  From the second call with the same arrays on, one CUDA graph replaces
+    all launches: a stream of frames should come in the same few arrays.
     """
     count, height, width = workspace.shape
     frames = count // workspace.channels
@@ -87,14 +39,17 @@ def denoise_device(images: Any, masks: Any, workspace: Workspace, out: Any, *, s
         weights = workspace.ones
     else:
         weights = as_device_array("masks", masks).reshape((frames, height, width))
-    stream = as_stream(stream)
-    result = source
-    if workspace.chosen.mode == "rof":
-        begin_rof(workspace, source, stream)
-        result = advance_rof(workspace, source, weights, 0, workspace.chosen.iterations, stream)
-    elif workspace.chosen.iterations > 0:
-        result = _iterate(workspace, source, weights, stream)
-    workspace.launch(kernels.copy_clipped, stream, result, target)
+
+    def queue(stream: Any) -> None:
+        result = source
+        if workspace.chosen.mode == "rof":
+            begin_rof(workspace, source, stream)
+            result = advance_rof(workspace, source, weights, 0, workspace.chosen.iterations, stream)
+        elif workspace.chosen.iterations > 0:
+            result = _iterate(workspace, source, weights, stream)
+        workspace.launch(kernels.copy_clipped, stream, result, target)
+
+    workspace.repeat(queue, (source, weights, target), as_stream(stream))
 
 
 def _stacked(name: str, array: Any, workspace: Workspace) -> Any:
@@ -136,41 +91,27 @@ def _iterate(workspace: Workspace, source: Any, weights: Any, stream: Any) -> An
 
 def begin_rof(workspace: Workspace, source: Any, stream: Any) -> None:
     """x = ahead = f, q = 0."""
-    u, ahead, q_x, q_y = workspace.state[:4]
+    u, ahead, q_x, q_y = workspace.state
     workspace.launch(kernels.copy_twice, stream, source, u, ahead)
     workspace.launch(kernels.clear_twice, stream, q_x, q_y)
 
 
 def advance_rof(workspace: Workspace, source: Any, weights: Any, begin: int, end: int, stream: Any) -> Any:
-    """Steps ``begin`` to ``end`` of `rof`; returns the planes of x.  ``workspace.state[:4]`` is current
-    after it.
-    """
+    """Steps ``begin`` to ``end`` of `rof`, in place; returns the planes of x."""
     weight = np.float32(workspace.chosen.weight)
-    if not workspace.fast:
-        u, ahead, q_x, q_y = workspace.state
-        for sigma, keep, pull, push in workspace.host_rates[begin:end]:
-            workspace.launch(
-                kernels.rof_dual_step, stream, ahead, q_x, q_y, weights, workspace.channels, weight, sigma
-            )
-            workspace.launch(kernels.rof_primal_step, stream, u, ahead, q_x, q_y, source, keep, pull, push)
-        return u
-    kernel = rof_tile(workspace.tile)
-    for first in range(begin, end, workspace.tile.halo):
-        count = min(workspace.tile.halo, end - first)
-        workspace.launch_tiles(
-            kernel, stream, *workspace.state, source, weights, workspace.channels, weight,
-            workspace.rates, first, count,
+    u, ahead, q_x, q_y = workspace.state
+    if workspace.fast:
+        workspace.launch_fronts(
+            rof_front(workspace.tile), stream, *workspace.state, source, weights, workspace.channels, weight,
+            workspace.rates, begin, end - begin, steps=end - begin,
         )  # fmt: skip
-        workspace.state = workspace.state[4:] + workspace.state[:4]
-    return workspace.state[0]
-
-
-def _rates(chosen: Settings) -> NDArray[np.float32]:
-    """(iterations, 4): sigma, 1 / (1 + tau), tau / (1 + tau), theta of `rof`; one row of zeros otherwise."""
-    if chosen.mode != "rof" or chosen.iterations == 0:
-        return np.zeros((1, 4), dtype=np.float32)
-    tau, sigma, theta = schedule(chosen.iterations).T
-    return np.stack([sigma, 1 / (1 + tau), tau / (1 + tau), theta], axis=1).astype(np.float32)
+        return u
+    for sigma, keep, pull, push in workspace.host_rates[begin:end]:
+        workspace.launch(
+            kernels.rof_dual_step, stream, ahead, q_x, q_y, weights, workspace.channels, weight, sigma
+        )
+        workspace.launch(kernels.rof_primal_step, stream, u, ahead, q_x, q_y, source, keep, pull, push)
+    return u
 
 
 CHECK = 20
@@ -225,7 +166,7 @@ def _rof_to_tolerance(
         result = advance_rof(workspace, source, weights, done, end, 0)
         done = end
         gaps = cuda.to_device(np.zeros(count))
-        u, _, q_x, q_y = workspace.state[:4]
+        u, _, q_x, q_y = workspace.state
         weight = np.float32(chosen.weight)
         workspace.launch(kernels.rof_gap, 0, u, q_x, q_y, source, weights, workspace.channels, weight, gaps)
         found = gaps.copy_to_host()

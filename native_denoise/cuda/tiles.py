@@ -1,11 +1,12 @@
 # mypy: disable-error-code=no-untyped-def
-"""The fast path: a tile and its halo stay in shared memory for several steps, then the tile is written.
+"""The fast path of `descent` and `released`: a tile and its halo stay in shared memory for several steps,
+then the tile is written.
 
 A tile of ``width`` x ``height`` pixels, ``halo`` of them on each side belonging to its neighbours, takes up
 to ``halo`` steps in one launch: after n steps n pixels next to its edge are stale, and only the inside is
 written. Global memory is read and written once for ``halo`` steps.  Since a tile reads what its neighbours
-own, a launch reads one set of planes and writes another: that is 9 planes for `rof`, 3 for `descent` and 2
-for `released`.
+own, a launch reads one plane and writes another: 3 planes with the image.  `rof`, which would need 9, has
+``fronts``.
 
 A block is ``width`` x ``height / pixels`` threads; each thread owns ``pixels`` pixels of one column, and
 what only it needs (the image, the mask, x) stays in its registers.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .device import cuda
-from .planes import ONE, TINY, ZERO
+from .planes import ONE, ZERO
 
 
 @dataclass(frozen=True)
@@ -136,70 +137,3 @@ def descent_tile(tile: Tile) -> Any:
                 target[p, y, x] = shared[j, i]
 
     return descent_steps
-
-
-@functools.lru_cache(maxsize=8)
-def rof_tile(tile: Tile) -> Any:
-    """Steps ``begin`` to ``begin + count`` of `rof`; ``rates`` (iterations, 4) as in
-    cpu.sweeps.advance_bands.
-    """
-    width, height, pixels, halo = tile.width, tile.height, tile.pixels, tile.halo
-    lines = height // pixels
-
-    def rof_steps(
-        u, ahead, q_x, q_y, new_u, new_ahead, new_q_x, new_q_y,
-        images, masks, channels, weight, rates, begin, count,
-    ):  # fmt: skip
-        leading = cuda.shared.array((height, width), np.float32)
-        flux_x = cuda.shared.array((height, width), np.float32)
-        flux_y = cuda.shared.array((height, width), np.float32)
-        radius = cuda.local.array(pixels, np.float32)
-        image = cuda.local.array(pixels, np.float32)
-        value = cuda.local.array(pixels, np.float32)
-        i, p = cuda.threadIdx.x, cuda.blockIdx.z
-        x = cuda.blockIdx.x * (width - 2 * halo) - halo + i
-        first = cuda.blockIdx.y * (height - 2 * halo) - halo
-        for k in range(pixels):
-            j = cuda.threadIdx.y + k * lines
-            y = first + j
-            inside = x >= 0 and x < u.shape[2] and y >= 0 and y < u.shape[1]
-            leading[j, i] = ahead[p, y, x] if inside else ZERO
-            flux_x[j, i] = q_x[p, y, x] if inside else ZERO
-            flux_y[j, i] = q_y[p, y, x] if inside else ZERO
-            value[k] = u[p, y, x] if inside else ZERO
-            image[k] = images[p, y, x] if inside else ZERO
-            radius[k] = weight * masks[p // channels, y, x] if inside else ZERO
-        cuda.syncthreads()
-        for n in range(begin, begin + count):
-            for k in range(pixels):
-                j = cuda.threadIdx.y + k * lines
-                here = leading[j, i]
-                right = leading[j, i + 1] if x + 1 < u.shape[2] and i + 1 < width else here
-                below = leading[j + 1, i] if first + j + 1 < u.shape[1] and j + 1 < height else here
-                p_x = flux_x[j, i] + rates[n, 0] * (right - here)
-                p_y = flux_y[j, i] + rates[n, 0] * (below - here)
-                length = math.sqrt(max(p_x * p_x + p_y * p_y, TINY))
-                scale = min(ONE, radius[k] / length)
-                flux_x[j, i] = p_x * scale
-                flux_y[j, i] = p_y * scale
-            cuda.syncthreads()
-            for k in range(pixels):
-                j = cuda.threadIdx.y + k * lines
-                left = flux_x[j, i - 1] if x > 0 and i > 0 else ZERO
-                above = flux_y[j - 1, i] if first + j > 0 and j > 0 else ZERO
-                divergence = (flux_x[j, i] - left) + (flux_y[j, i] - above)
-                new = rates[n, 1] * value[k] + rates[n, 2] * (image[k] + divergence)
-                leading[j, i] = new + rates[n, 3] * (new - value[k])
-                value[k] = new
-            cuda.syncthreads()
-        for k in range(pixels):
-            j = cuda.threadIdx.y + k * lines
-            y = first + j
-            mine = i >= halo and i < width - halo and j >= halo and j < height - halo
-            if mine and x < u.shape[2] and y < u.shape[1]:
-                new_u[p, y, x] = value[k]
-                new_ahead[p, y, x] = leading[j, i]
-                new_q_x[p, y, x] = flux_x[j, i]
-                new_q_y[p, y, x] = flux_y[j, i]
-
-    return rof_steps

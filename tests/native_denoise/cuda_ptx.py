@@ -16,7 +16,9 @@ from pathlib import Path
 from numba import cuda, float32, float64, int64, void
 
 from native_denoise.cuda import Tile, planes
-from native_denoise.cuda.tiles import descent_tile, released_tile, rof_tile
+from native_denoise.cuda.device import REGISTERS
+from native_denoise.cuda.fronts import rof_front
+from native_denoise.cuda.tiles import descent_tile, released_tile
 
 P = float32[:, :, ::1]
 TILE = Tile()
@@ -29,13 +31,14 @@ KERNELS = {
     "rof_gap": (planes.rof_gap, void(P, P, P, P, P, int64, float32, float64[::1])),
     "released_tile": (released_tile(TILE), void(P, P, P, int64, float32, int64)),
     "descent_tile": (descent_tile(TILE), void(P, P, P, P, int64, float32, float32, float32, int64)),
-    "rof_tile": (rof_tile(TILE), void(*[P] * 10, int64, float32, float32[:, ::1], int64, int64)),
+    "rof_front": (rof_front(TILE), void(*[P] * 6, int64, float32, float32[:, ::1], int64, int64, int64)),
 }
 
 
 def ptxas(path: Path, target: str) -> dict[str, int]:
     """Registers, spills, stack and shared memory of the kernel in a PTX file."""
-    command = ["ptxas", "-v", f"-arch=sm_{target}", str(path), "-o", str(path.with_suffix(".cubin"))]
+    most = f"-maxrregcount={REGISTERS}"
+    command = ["ptxas", "-v", most, f"-arch=sm_{target}", str(path), "-o", str(path.with_suffix(".cubin"))]
     run = subprocess.run(command, capture_output=True, text=True)
     older = re.search(r"Unsupported .version [\d.]+; current version is '([\d.]+)'", run.stderr)
     if older:

@@ -30,7 +30,8 @@ class FakeDriver:
     def __init__(self, failing=None):
         self.failing, self.calls, self.alive = failing, [], set()
 
-    def _make(self, call, handle):
+    def _make(self, call, first):
+        handle = first + sum(earlier[0] == call[0] for earlier in self.calls)
         self.calls.append(call)
         if self.failing == call[0]:
             return Status.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, None
@@ -143,6 +144,39 @@ def test_the_default_stream_is_refused(driver):
     with pytest.raises(GraphError, match="stream of its own"):
         graph.capture(0, lambda: None)
     assert fake.calls == []
+
+
+def test_recordings_launch_first_capture_second_and_replay_from_then_on(driver):
+    fake = driver()
+    queued = []
+    recordings = graph.Recordings(STREAM)
+    for _ in range(4):
+        recordings.run("a", queued.append, 5)
+    # As it is on the caller's stream, then once more on the private one, for the capture.
+    assert queued == [5, STREAM]
+    assert [call[0] for call in fake.calls if call[0] in ("begin", "launch")] == ["begin", *["launch"] * 3]
+    assert all(call[2] == 5 for call in fake.calls if call[0] == "launch")
+    recordings.run("b", queued.append, 6)
+    assert queued == [5, STREAM, 6]
+
+
+def test_recordings_forget_the_oldest_graph(driver):
+    fake = driver()
+    recordings = graph.Recordings(STREAM)
+    for key in range(graph.Recordings.MOST + 1):
+        recordings.run(key, lambda stream: None, 5)
+        recordings.run(key, lambda stream: None, 5)
+    gc.collect()
+    assert fake.alive == set(range(2003, 2002 + graph.Recordings.MOST + 1))
+
+
+def test_recordings_launch_as_they_are_without_the_binding(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    queued = []
+    recordings = graph.Recordings(STREAM)
+    for _ in range(3):
+        recordings.run("a", queued.append, 5)
+    assert queued == [5, 5, 5]
 
 
 def test_the_binding_has_every_call_that_is_made():
