@@ -14,22 +14,33 @@ from runtime.errors import EngineError, EngineUnavailable
 PROVIDER = "CPUExecutionProvider"
 
 
+def missing() -> str | None:
+    """Why ONNX Runtime cannot run here, and the cure; None when it can."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        return "ONNX Runtime is not installed: pip install 'ratehold[cpu]'"
+    return None
+
+
 def open_graph(graph: Path, options: EngineOptions) -> Engine:
     """Open an ONNX file with ONNX Runtime's CPU provider."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable("ONNX Runtime is not installed: pip install 'ratehold[cpu]'") from error
+    reason = missing()
+    if reason is not None:
+        raise EngineUnavailable(reason)
+    import onnxruntime
+
     try:
         session = onnxruntime.InferenceSession(
-            str(graph), _session_options(onnxruntime, options), providers=[PROVIDER]
+            str(graph), session_options(onnxruntime, options), providers=[PROVIDER]
         )
     except Exception as error:  # its exceptions have no common base but this one
         raise EngineError(f"{graph}: ONNX Runtime cannot open it: {error}") from error
     return OnnxRuntimeCpu(session)
 
 
-def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
+def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
+    """What a session is told, whichever its provider."""
     levels = onnxruntime.GraphOptimizationLevel
     session_options = onnxruntime.SessionOptions()
     session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
