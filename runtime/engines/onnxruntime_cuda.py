@@ -1,0 +1,134 @@
+"""ONNX Runtime on an NVIDIA GPU.
+
+Float32 throughout: TF32 would round the operands of convolutions to 10 bits, which costs the exact graphs their
+exactness and the others 1e-3, for a gain that heads of a few hundred megaflops do not show. NCHW, as the graphs
+and the denoiser have it: NHWC pays with tensor cores, which float32 without TF32 does not use.
+
+Not run on a GPU yet. Until ONNX Runtime 1.27 replaying a CUDA graph waits for its end, so ``enqueue`` does too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.engines import Engine, EngineOptions
+from runtime.engines.onnxruntime_cpu import session_options
+from runtime.errors import EngineError, EngineUnavailable
+
+PROVIDER = "CUDAExecutionProvider"
+FALL_BACK = "CPUExecutionProvider"  # ONNX Runtime adds it to every session; no node of ours may land there
+INSTALL = (
+    "pip install 'ratehold[gpu]' after pip uninstall onnxruntime (both packages are the module onnxruntime); "
+    "on a Jetson take onnxruntime-gpu from NVIDIA's index (docs/jetson.md)"
+)
+
+PROVIDER_OPTIONS = {
+    "use_tf32": "0",
+    "prefer_nhwc": "0",
+    # Shapes are fixed, so the search is paid once, in the warm-up. The exact graphs round what it may choose.
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
+}
+
+
+def missing() -> str | None:
+    """Why ONNX Runtime cannot run on a GPU here, and the cure; None when it can."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return f"ONNX Runtime is not installed: {INSTALL}"
+    if PROVIDER not in onnxruntime.get_available_providers():
+        return f"this ONNX Runtime ({onnxruntime.__version__}) was built without CUDA: {INSTALL}"
+    try:
+        from native_denoise.cuda.device import cuda
+    except ImportError:
+        return "Numba is not installed, which finds the GPU and its memory: pip install 'ratehold[gpu]'"
+    return None if cuda.is_available() else "no NVIDIA GPU with a working driver was found (try nvidia-smi)"
+
+
+def open_graph(graph: Path, options: EngineOptions) -> Engine:
+    """Open an ONNX file with ONNX Runtime's CUDA provider, all of it on the GPU."""
+    reason = missing()
+    if reason is not None:
+        raise EngineUnavailable(reason)
+    return OnnxRuntimeCuda(graph, options)
+
+
+class OnnxRuntimeCuda:
+    """An ONNX Runtime session on the GPU, float32 in and out; a ``DeviceEngine``.
+
+    The stream belongs to a session, so ``bind`` opens another one, with a CUDA graph. ``run`` keeps the first.
+    """
+
+    device = "CUDA"
+    precision = "float32"
+
+    def __init__(self, graph: Path, options: EngineOptions):
+        self._graph, self._options = graph, options
+        self._session = self._open({})
+        self.inputs = tuple((i.name, tuple(i.shape)) for i in self._session.get_inputs())
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
+        self.output_shapes = tuple(tuple(o.shape) for o in self._session.get_outputs())
+        self._bound: tuple[Any, Any, Any] | None = None
+
+    def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run once on arrays of the host; see ``Engine.run``."""
+        feeds = {name: array for (name, _), array in zip(self.inputs, inputs, strict=True)}
+        try:
+            outputs: list[NDArray[np.float32]] = self._session.run(None, feeds)
+        except Exception as error:  # its exceptions have no common base but this one
+            raise EngineError(f"ONNX Runtime failed: {error}") from error
+        return outputs
+
+    def warm_up(self) -> None:
+        """Run once on zeros."""
+        self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))
+
+    def bind(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
+        """See ``DeviceEngine.bind``."""
+        import onnxruntime
+
+        session = self._open({"user_compute_stream": str(stream), "enable_cuda_graph": "1"})
+        binding = session.io_binding()
+        for (name, shape), address in zip(self.inputs, inputs, strict=True):
+            binding.bind_input(name, "cuda", 0, np.float32, shape, address)
+        for name, shape, address in zip(self.outputs, self.output_shapes, outputs, strict=True):
+            binding.bind_output(name, "cuda", 0, np.float32, shape, address)
+        run_options = onnxruntime.RunOptions()
+        run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._bound = (session, binding, run_options)
+
+    def enqueue(self) -> None:
+        """See ``DeviceEngine.enqueue``. The first run allocates, the second is captured, the others replay it."""
+        if self._bound is None:
+            raise EngineError(f"{self._graph.name}: enqueue() needs the addresses of bind() first")
+        session, binding, run_options = self._bound
+        try:
+            session.run_with_iobinding(binding, run_options)
+        except Exception as error:  # as in run
+            raise EngineError(f"ONNX Runtime failed: {error}") from error
+
+    def _open(self, stream: dict[str, str]) -> Any:
+        """A session of which every node is on the GPU. Raises EngineError where it is not."""
+        import onnxruntime
+
+        options = session_options(onnxruntime, self._options)
+        # Without it a node that CUDA cannot run goes to the CPU, and only a warning in the log says so.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            session = onnxruntime.InferenceSession(
+                str(self._graph), options, providers=[(PROVIDER, PROVIDER_OPTIONS | stream)], enable_fallback=0
+            )
+        except Exception as error:  # as in run
+            raise EngineError(f"{self._graph}: ONNX Runtime cannot open it on the GPU: {error}") from error
+        found = session.get_providers()
+        if not found or found[0] != PROVIDER or set(found) - {PROVIDER, FALL_BACK}:
+            raise EngineError(
+                f"asked for {PROVIDER}, got {found}: its libraries do not load; CUDA and cuDNN must be of the "
+                "versions that this ONNX Runtime was built with"
+            )
+        return session
