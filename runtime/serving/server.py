@@ -29,6 +29,9 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 1.0
 """So long a sender whose body was refused has to read the answer before the connection is closed."""
 
+SEND_BUFFER = 1 << 16
+"""Bytes of answers that the system keeps for a peer that does not read; left alone it keeps megabytes."""
+
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that is gone without a word is known to be gone after a minute (where the system has these)."""
 
@@ -119,13 +122,14 @@ async def _until_signalled(server: Server) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; what it is told about dead peers, its connections inherit."""
+    """A listening socket; what it is told about dead and slow peers, its connections inherit."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ServingError(f"cannot listen on {host} port {port} for HTTP: {error}") from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     for name, value in KEEPALIVE.items():
         if hasattr(socket, name):
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
