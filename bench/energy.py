@@ -4,9 +4,9 @@
     energy = measure(meter, lambda: head.encode(image))
 
 The first of these that answers is read: the service of jetson-stats (``jtop``, imported at run time and only
-where it is installed: its licence is AGPL-3), the INA3221 monitors in sysfs, the program ``tegrastats``. Rails
-differ from board to board: where one is the module's whole input that one counts, else the sum of all, and
-the report names them.
+where it is installed: its licence is AGPL-3), the INA3221 monitors in sysfs, the program ``tegrastats``.
+Rails differ from board to board: where one is the module's whole input that one counts, else the sum of all,
+and the report names them.
 A carrier board's own consumption is in none of them.
 
 Read on fake file trees and by a fake ``tegrastats`` in the tests; on a board it has not run yet.
@@ -126,7 +126,7 @@ def counted(rails: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Ina3221:
-    """The monitors in sysfs, a folder each: ``in{n}_label``, ``in{n}_input`` in mV, ``curr{n}_input`` in mA."""
+    """The monitors in sysfs: ``in{n}_label``, ``in{n}_input`` in mV and ``curr{n}_input`` in mA of each."""
 
     source = "INA3221"
 

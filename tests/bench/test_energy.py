@@ -18,7 +18,7 @@ ORIN_NX = (
 
 
 def monitor(root, number, rails, name="ina3221"):
-    """A folder as the kernel's driver makes it: label, mV and mA of each channel; the shunts' sum is no rail."""
+    """A folder as the kernel's driver makes it: label, mV and mA of each channel; a sum that is no rail."""
     folder = root / f"sys/class/hwmon/hwmon{number}"
     folder.mkdir(parents=True)
     (folder / "name").write_text(f"{name}\n")
