@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup bench test test-slow aarch64-check lint format clean
+.PHONY: setup bench test test-slow aarch64-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -19,6 +19,10 @@ test-slow: $(VENV)/.dev
 # Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
 aarch64-check: $(VENV)/.bench
 	.ci/aarch64-check
+
+# Runs before anything is installed: what this Jetson has and lacks.
+jetson-check:
+	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.jetson_check
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff format --check .

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -212,7 +213,7 @@ def rails_of(line: str) -> dict[str, int]:
 
 class _Jtop:
     source = "jtop"
-    rails = ("tot",)
+    rails: tuple[str, ...] = ("tot",)
 
     def __init__(self, client: Any):
         self._client = client
@@ -227,9 +228,7 @@ class _Jtop:
 def _jtop() -> Meter | None:
     """The client of jetson-stats; None where it is not installed or its service does not answer."""
     try:
-        from jtop import jtop
-
-        client = jtop(interval=INTERVAL)
+        client = import_module("jtop").jtop(interval=INTERVAL)
         client.start()
         meter = _Jtop(client)
         meter.watts()

@@ -1,0 +1,143 @@
+"""What jetson_check finds in fake file systems; it runs by the standard library alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.jetson_check import check, debian_version, l4t, main
+
+PACKAGES = {
+    "numpy": "1.26.4",
+    "numba": "0.61",
+    "pillow": "11.0",
+    "numba-cuda": "0.30.4",
+    "tensorrt": "10.3.0",
+}
+RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
+DPKG = """Package: nvidia-jetpack-dev
+Status: install ok installed
+Version: 1.0
+
+Package: nvidia-jetpack
+Status: install ok installed
+Priority: standard
+Version: 6.2+b77
+Description: NVIDIA Jetpack Meta Package
+
+Package: cuda-toolkit-11-4
+Status: deinstall ok config-files
+Version: 11.4
+"""
+
+
+def write(root: Path, path: str, text: str = "") -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+@pytest.fixture
+def orin(tmp_path):
+    write(tmp_path, "proc/device-tree/model", "NVIDIA Jetson AGX Orin Developer Kit\0")
+    write(tmp_path, "etc/nv_tegra_release", RELEASE)
+    write(tmp_path, "var/lib/dpkg/status", DPKG)
+    write(tmp_path, "usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1")
+    write(tmp_path, "usr/lib/aarch64-linux-gnu/nvidia/libnvdla_compiler.so")
+    write(tmp_path, "usr/lib/aarch64-linux-gnu/libnvinfer.so.10")
+    write(tmp_path, "usr/lib/python3.10/dist-packages/tensorrt/__init__.py")
+    write(tmp_path, "usr/local/cuda/version.json", '{"cuda" : {"name" : "CUDA SDK", "version" : "12.6.11"}}')
+    write(tmp_path, "usr/local/cuda/nvvm/lib64/libnvvm.so.4.0.0")
+    write(tmp_path, "sys/class/hwmon/hwmon3/name", "ina3221\n")
+    write(tmp_path, "var/lib/nvpmodel/status", "pmode:0000")
+    return tmp_path
+
+
+def by_name(root, packages):
+    return {finding.name: finding for finding in check(root, packages.get)}
+
+
+def lacking(findings):
+    return {name for name, finding in findings.items() if finding.essential and finding.found is None}
+
+
+def test_a_complete_board_lacks_nothing_essential(orin):
+    findings = by_name(orin, PACKAGES)
+    assert lacking(findings) == set()
+    found = {name: finding.found for name, finding in findings.items()}
+    assert found["board"] == "NVIDIA Jetson AGX Orin Developer Kit"
+    assert found["Jetson Linux"] == "R36.4.3 (JetPack 6)"
+    assert found["JetPack packages"] == "6.2+b77"
+    assert found["CUDA toolkit"] == "12.6.11"
+    assert found["power mode"] == "pmode:0000"
+    assert found["power readings"] == "INA3221: hwmon3"
+    assert found["constriction"] is None  # and that is all right
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing"),
+    [
+        ("proc/device-tree/model", "board"),
+        ("etc/nv_tegra_release", "Jetson Linux"),
+        ("usr/lib/aarch64-linux-gnu/nvidia/libcuda.so.1.1", "driver"),
+        ("usr/local/cuda/version.json", "CUDA toolkit"),
+        ("usr/local/cuda/nvvm/lib64/libnvvm.so.4.0.0", "CUDA's compiler"),
+    ],
+)
+def test_each_essential_file_is_missed(orin, gone, missing):
+    (orin / gone).unlink()
+    findings = by_name(orin, PACKAGES)
+    assert lacking(findings) == {missing}
+    assert findings[missing].line().startswith("  MISSING  " + missing)
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", "pillow", "numba-cuda"])
+def test_each_essential_package_is_missed(orin, name):
+    assert lacking(by_name(orin, PACKAGES | {name: None})) == {name}
+
+
+def test_any_engine_will_do_but_there_must_be_one(orin):
+    without = PACKAGES | {"tensorrt": None}
+    assert lacking(by_name(orin, without)) == {"an engine"}
+    assert lacking(by_name(orin, without | {"onnxruntime-gpu": "1.23.0"})) == set()
+
+
+def test_a_tensorrt_that_the_environment_hides_is_told_apart(orin):
+    without = PACKAGES | {"tensorrt": None}
+    assert "--system-site-packages" in by_name(orin, without)["tensorrt"].cure
+    (orin / "usr/lib/python3.10/dist-packages/tensorrt/__init__.py").unlink()
+    (orin / "usr/lib/python3.10/dist-packages/tensorrt").rmdir()
+    assert "python3-libnvinfer" in by_name(orin, without)["tensorrt"].cure
+
+
+def test_releases_are_read(tmp_path):
+    assert l4t(tmp_path) is None
+    write(tmp_path, "etc/nv_tegra_release", RELEASE.replace("R36", "R38").replace("4.3", "4.0"))
+    assert l4t(tmp_path) == "R38.4.0 (JetPack 7)"
+    write(tmp_path, "etc/nv_tegra_release", RELEASE.replace("R36", "R51"))
+    assert l4t(tmp_path) == "R51.4.3"
+
+
+def test_only_installed_packages_count(orin):
+    assert debian_version(orin, "cuda-toolkit-11-4") is None
+    assert debian_version(orin, "nvidia-jetpack-dev") == "1.0"
+
+
+def test_exit_status_and_last_line(tmp_path, capsys):
+    assert main(["--root", str(tmp_path)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("essential and missing: board, Jetson Linux")
+
+
+def test_nothing_is_imported_but_the_standard_library(tmp_path):
+    code = (
+        "import sys\nfrom bench.jetson_check import main\nstatus = main(['--root', sys.argv[1]])\n"
+        "print({m.split('.')[0] for m in sys.modules} & {'numpy', 'numba', 'PIL', 'onnxruntime', 'rich'})\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "set()", done.stderr
