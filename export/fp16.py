@@ -132,7 +132,8 @@ class _Writer:
         if array.dtype not in (np.float32, np.float16):
             precision = FLOAT  # integers keep their name and type
         else:
-            array = array.astype(helper.tensor_dtype_to_np_dtype(precision))
+            with np.errstate(over="ignore"):
+                array = array.astype(helper.tensor_dtype_to_np_dtype(precision))
         name = _name(name, precision)
         if name not in self._there:
             if array.dtype == np.float16 and not np.isfinite(array).all():
