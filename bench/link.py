@@ -6,15 +6,11 @@ A camera takes frames at a steady pace; a device encodes and sends them over an 
 delay, lost requests) to a tail server in a process of its own; frames that wait too long give way to fresh
 ones. Latency is from capture to answer, goodput counts answers. JPEG and WebP of the same square take the
 same way, in qualities that cost about the same accuracy; their server's work is not counted at all.
-
-``efficiency``: frames a second that the server answers over what bare tails in as many threads decode, in
-turns, on this machine; the clients that ask run on it too.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,7 @@ from bench.emulated_link import Conditions
 from bench.link_runs import Image, measure, variants
 from bench.pack import attacked as in_pack
 from bench.photos import photos, samples
-from bench.served import bare_per_second, served_per_second, serving
+from bench.served import serving
 from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
@@ -39,7 +35,6 @@ from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 
 LINKS = ("50kbit,40ms", "100kbit,40ms", "250kbit,40ms", "1000kbit,40ms", "250kbit,80ms,1%loss")
-ROUNDS = 3
 
 progress = Console(stderr=True)
 
@@ -71,22 +66,6 @@ def default_budget(bundle: Bundle) -> int:
     return int(dict(bundle.manifest.clean_bits)[0.99] / 8) + MAX_OVERHEAD
 
 
-def efficiency(bundle: Bundle, images: list[Image], workers: int, seconds: float) -> dict[str, float]:
-    """Server and bare tails in turns; the medians, and their ratio."""
-    head = Head(bundle, EngineOptions(threads=1))
-    packets = [head.encode(image).to_bytes() for image in images]
-    served, bare = [], []
-    with serving(bundle, workers) as address:
-        for _ in range(ROUNDS):
-            served.append(served_per_second(address, packets, 2 * workers, seconds))
-            bare.append(bare_per_second(bundle, packets, workers, seconds))
-    return {
-        "served_per_s": statistics.median(served),
-        "bare_per_s": statistics.median(bare),
-        "efficiency": statistics.median(s / b for s, b in zip(served, bare, strict=True)),
-    }
-
-
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """How much later the median answer comes under attack, without and with guard: worst over the links."""
 
@@ -99,7 +78,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {"attacked_slowdown": slowest("ratehold"), "guarded_slowdown": slowest("ratehold guarded")}
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     """Table on standard output."""
     table = Table(title="Capture to answer over an emulated link", box=SIMPLE_HEAD, pad_edge=False)
     for column in (
@@ -121,30 +100,25 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
             f"{row['latency_p50_ms']:.0f}", f"{row['latency_p95_ms']:.0f}", f"{row['goodput_fps']:.1f}",
             f"{row['answered']}/{row['captured']}", agreement,
         )  # fmt: skip
-    console = Console(width=max(Console().width, 110))
-    console.print(table)
-    console.print(
-        f"server {summary['served_per_s']:.1f} frames/s, bare tails {summary['bare_per_s']:.1f}: "
-        f"efficiency {summary['efficiency']:.2f}"
-    )
+    Console(width=max(Console().width, 110)).print(table)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
     try:
-        rows, summary = _measure(options)
+        rows = _measure(options)
     except RateholdError as error:
         progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
         return 1
-    show(rows, summary)
+    show(rows)
     settings = {name: value for name, value in vars(options).items() if name != "json"}
     settings |= {"clean": bool(options.clean), "attacked": bool(options.attacked)}  # nobody's paths
-    report.write(options.json, "link", settings, rows, summary)
+    report.write(options.json, "link", settings, rows, summarise(rows))
     return 0
 
 
-def _measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     bundle = load(options.bundle)
     images, same = clean_and_attacked(
         options.clean, options.attacked, options.images, bundle.manifest.preprocess
@@ -154,17 +128,16 @@ def _measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[st
     top1 = [int(tail.decode(head.encode(image).to_bytes()).argmax()) for image in images["clean"]]
     expected = {"clean": top1, "attacked": top1 if same else []}
     rows = []
-    with serving(bundle, options.workers) as address:
+    with serving(bundle, options.workers) as server:
         for text, conditions in links.items():
             for variant in variants(options.budget or default_budget(bundle)):
                 progress.print(f"{text}, {variant.name}, {variant.frames} ...", highlight=False)
                 row = measure(
-                    variant, conditions, images, expected, bundle, address,
+                    variant, conditions, images, expected, bundle, server.address,
                     options.fps, options.frames, options.threads,
                 )  # fmt: skip
                 rows.append({"link": text} | row)
-    progress.print("server and bare tails ...")
-    return rows, summarise(rows) | efficiency(bundle, images["clean"], options.workers, options.seconds)
+    return rows
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,7 +161,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget", type=int, metavar="BYTES", help="of the guard (default: what 99 %% of clean frames keep)")
     add("--workers", type=int, default=2, help="of the server (default: %(default)s)")
     add("--threads", type=int, default=1, help="of the device (default: %(default)s)")
-    add("--seconds", type=float, default=5.0, help="of each turn of the server (default: %(default)s)")
     report.add_json_argument(parser)
     return parser
 

@@ -22,30 +22,59 @@ START_SECONDS = 60.0
 TIMEOUT = 30.0
 
 
+class ServerProcess:
+    """``python -m runtime serve`` on loopback. BenchError when it does not start.
+
+    Attributes:
+        address: where it listens; the same after ``start`` has been called again.
+        log: JSON lines of all processes, one after the other.
+    """
+
+    def __init__(self, bundle: Bundle, workers: int, log: Path):
+        self.log, self.address = log, Address("127.0.0.1", 0, TIMEOUT)
+        self._command = [sys.executable, "-m", "runtime", "serve", "--bundle", str(bundle.folder)]
+        self._command += ["--grpc-port", "0", "--workers", str(workers), "--log", str(log)]
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        self._process = subprocess.Popen([*self._command, "--http-port", str(self.address.port)])
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            for line in self.log.read_bytes()[begin:].splitlines() if self.log.exists() else []:
+                if b'"listening"' in line and line.endswith(b"}"):
+                    self.address = Address("127.0.0.1", int(json.loads(line)["http_port"]), TIMEOUT)
+                    return
+            time.sleep(0.02)
+        self.kill()
+        raise BenchError("the server did not start; try: python -m runtime serve")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM: it drains."""
+        self._process.terminate()
+        self._process.wait()
+
+
 @contextmanager
-def serving(bundle: Bundle, workers: int) -> Iterator[Address]:
-    """``python -m runtime serve`` on loopback, stopped at the end. BenchError when it does not start."""
+def serving(bundle: Bundle, workers: int) -> Iterator[ServerProcess]:
+    """A server that is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        command = [sys.executable, "-m", "runtime", "serve", "--bundle", str(bundle.folder)]
-        command += ["--http-port", "0", "--grpc-port", "0", "--workers", str(workers), "--log", str(log)]
-        process = subprocess.Popen(command)
+        server = ServerProcess(bundle, workers, Path(folder) / "log")
         try:
-            yield Address("127.0.0.1", _port(log, process), TIMEOUT)
+            yield server
         finally:
-            process.terminate()
-            process.wait()
-
-
-def _port(log: Path, process: subprocess.Popen[bytes]) -> int:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        for line in log.read_text().splitlines() if log.exists() else []:
-            event = json.loads(line)
-            if event["event"] == "listening":
-                return int(event["http_port"])
-        time.sleep(0.05)
-    raise BenchError("the server did not start; try: python -m runtime serve")
+            server.stop()
 
 
 def served_per_second(address: Address, packets: list[bytes], clients: int, seconds: float) -> float:

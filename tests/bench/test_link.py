@@ -146,7 +146,7 @@ def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
     ]
     folders = ["--clean", str(tmp_path / "clean"), "--attacked", str(tmp_path / "attacked")]
     out = tmp_path / "link.json"
-    more = ["--seconds", "0.2", "--workers", "1", "--budget", "60", "--json", str(out)]
+    more = ["--workers", "1", "--budget", "60", "--json", str(out)]
     assert link.main([*arguments, *folders, *more]) == 0
     result = json.loads(out.read_text())
     rows = {(row["variant"], row["frames"]): row for row in result["rows"]}
@@ -158,9 +158,6 @@ def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
     assert rows["ratehold guarded", "attacked"]["wire_bytes_mean"] <= overhead + 60 + 20
     assert rows["ratehold", "attacked"]["wire_bytes_mean"] > rows["ratehold", "clean"]["wire_bytes_mean"]
     assert rows["ratehold", "clean"]["agreement"] == 1.0 and rows["jpeg q75", "clean"]["agreement"] is None
-    assert result["summary"]["efficiency"] == pytest.approx(
-        result["summary"]["served_per_s"] / result["summary"]["bare_per_s"], rel=0.5
-    )
     assert str(tmp_path) not in json.dumps(result["settings"]).replace(str(tiny_bundles["fp"]), "")
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from runtime.bundle import load
 from runtime.coder import open_coder
+from runtime.engines import EngineOptions
 from runtime.errors import PacketError
 from runtime.head import Head
 from runtime.packet import Flags, Packet, symbol_checksum
+from runtime.prior import Stream, open_prior
 from runtime.tail import Tail, max_payload
 from tests.tiny_bundle import tiny_images
 
@@ -23,6 +25,7 @@ class Checks:
         self._tails = [
             (Tail(bundle, coder="constriction"), Tail(bundle, coder="numba")) for bundle in self._bundles
         ]
+        self._priors = {bundle.id: open_prior(bundle, EngineOptions(threads=1)) for bundle in self._bundles}
         self._most = max(max_payload(bundle) for bundle in self._bundles)
 
     def examples(self) -> dict[str, bytes]:
@@ -46,6 +49,18 @@ class Checks:
         """A packet of one of the bundles with this payload."""
         return Packet(self._bundles[seed % len(self._bundles)].id, Flags(seed // 2 % 4), payload).to_bytes()
 
+    def coded(self, data: bytes, seed: int) -> bytes:
+        """A packet of whatever symbols these bytes make, up to the largest: its seal is right."""
+        bundle = self._bundles[seed % len(self._bundles)]
+        shapes = [shape for shape in (bundle.manifest.latent, bundle.manifest.hyper) if shape]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        values = np.resize(np.frombuffer(data + b"\0", np.int8), sum(sizes)) * 2.0 ** (seed // 2 % 10)
+        latents = np.split(values.astype(np.float32), np.cumsum(sizes)[:-1])
+        streams = self._priors[bundle.id].code(
+            *(latent.reshape(1, *shape) for latent, shape in zip(latents, shapes, strict=True))
+        )
+        return Packet(bundle.id, Flags.NONE, _payload(streams)).to_bytes()
+
     def check(self, data: bytes) -> None:
         """Raises AssertionError, or whatever should not be raised."""
         for one, other in self._tails:
@@ -67,10 +82,14 @@ def _symbols(tail: Tail, data: bytes) -> list[np.ndarray] | None:
 
 def _check_unique(tail: Tail, data: bytes) -> None:
     """What was decoded, coded again, is the same bytes; and the networks take it."""
-    streams = tail.read(data)
+    packet = Packet.from_bytes(data, max_payload(tail.bundle))
+    again = Packet(packet.bundle_id, packet.flags, _payload(tail.read(data))).to_bytes()
+    assert again == data, "not the only packet"
+    assert np.isfinite(tail.decode(data)).all()
+
+
+def _payload(streams: tuple[Stream, ...]) -> bytes:
     encoder = open_coder("numba").encoder(symbol_checksum(*(stream.symbols for stream in streams)))
     for stream in reversed(streams):
         encoder.push(stream.symbols, stream.index, stream.tables)
-    packet = Packet.from_bytes(data, max_payload(tail.bundle))
-    assert Packet(packet.bundle_id, packet.flags, encoder.finish()).to_bytes() == data, "not the only packet"
-    assert np.isfinite(tail.decode(data)).all()
+    return encoder.finish()

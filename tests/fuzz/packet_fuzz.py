@@ -4,7 +4,8 @@
     python -m tests.fuzz.packet_fuzz [--seconds 600] [--json PATH]
 
 Whatever the bytes, both coder backends must say the same: the same symbols, whose packet is these very bytes,
-or a PacketError. Half of the mutations seal what they have changed, so that they come past length and CRC-32.
+or a PacketError. A quarter of the mutations get their length and CRC-32 put right, so that they come as far
+as the decoder, and a quarter become symbols that are coded, so that they come past its seal as well.
 libFuzzer runs in a child process, since it never returns; what it finds lies in ``--findings``, and fails.
 """
 
@@ -43,9 +44,10 @@ def child(bundles: str, corpus: str, findings: str, seconds: str) -> None:
     checks = Checks([Path(bundles, "tiny-fp"), Path(bundles, "tiny-mshp")])
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-        if seed % 2:
+        if seed % 4 < 2:
             return bytes(atheris.Mutate(data, max_size))
-        return checks.sealed(bytes(atheris.Mutate(checks.payload(data), MAX_PACKET - 32)), seed // 2)
+        payload = bytes(atheris.Mutate(checks.payload(data), MAX_PACKET - 32))
+        return (checks.sealed if seed % 4 == 2 else checks.coded)(payload, seed // 4)
 
     for name, data in checks.examples().items():
         Path(corpus, name).write_bytes(data)
