@@ -35,6 +35,7 @@ class Options:
     drain: most seconds that SIGTERM leaves to requests that have been accepted.
     remember: answers that are kept, so that a frame that is sent again is counted once.
     otel: whether frames are traced with OpenTelemetry.
+    dashboard: whether there is a page that shows the frames.
     """
 
     bundles: tuple[str | Path, ...]
@@ -49,6 +50,7 @@ class Options:
     certificates: Certificates | None = None
     insecure: bool = False
     otel: bool = False
+    dashboard: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 1), ("queue", 0), ("remember", self.workers + self.queue)):

@@ -8,7 +8,9 @@ from importlib import metadata as packages
 
 from aiohttp import web
 
+from runtime.dashboard.of_server import ServerView
 from runtime.errors import RequestError, TooSlow
+from runtime.serving.dashboard import routes
 from runtime.serving.json_request import MAX_JSON, HttpRequest
 from runtime.serving.protocol import (
     ANY_BUNDLE,
@@ -29,9 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpFront:
-    """The routes of one service. ``app`` is what aiohttp runs."""
+    """The routes of one service, and those of its page where it has one. ``app`` is what aiohttp runs."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, view: ServerView | None = None):
         self._service = service
         self.most = MAX_JSON + JSON_BYTES_PER_OCTET * service.models.max_packet
         self.app = web.Application(client_max_size=self.most, middlewares=[_json_errors])
@@ -51,6 +53,9 @@ class HttpFront:
                     web.post(f"{model}/infer", self._infer),
                 ]
             )
+
+        if view is not None:
+            self.app.add_routes(routes(view))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(

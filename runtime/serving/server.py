@@ -11,6 +11,7 @@ import grpc
 from aiohttp import web
 
 from runtime.bundle import load
+from runtime.dashboard.of_server import ServerView
 from runtime.errors import ServingError
 from runtime.json_log import Forward, JsonLog
 from runtime.serving.models import Models
@@ -51,12 +52,15 @@ class Server:
         self.service = Service(Models([load(name) for name in options.bundles]), options, log)
         if options.otel:
             self.service.watchers.append(Tracing())
+        self._view = ServerView(self.service.models.bundles) if options.dashboard else None
+        if self._view is not None:
+            self.service.watchers.append(self._view)
         self.http_port = self.grpc_port = 0
 
     async def start(self) -> None:
         """Listen. Raises ServingError when a port is taken."""
         self._http = web.AppRunner(
-            HttpFront(self.service).app, access_log=None, auto_decompress=False,
+            HttpFront(self.service, self._view).app, access_log=None, auto_decompress=False,
             keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS, shutdown_timeout=1.0,
         )  # fmt: skip
         await self._http.setup()

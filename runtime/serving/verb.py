@@ -47,6 +47,11 @@ def add_parser(commands: Any) -> None:
     ):
         serve.add_argument(option, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=text)
     serve.add_argument(
+        "--dashboard",
+        action="store_true",
+        help="a page that shows the frames, at /dashboard of the HTTP port",
+    )
+    serve.add_argument(
         "--otel", action="store_true", help="a span of OpenTelemetry for each frame and each of its stages"
     )
     serve.add_argument(
@@ -67,6 +72,7 @@ def _serve(given: argparse.Namespace) -> None:
         tuple(chosen.get("bundle", installed())), given.host, given.http_port, given.grpc_port,
         given.workers, given.queue, given.timeout, given.drain,
         certificates=_certificates(chosen), insecure=given.insecure, otel=given.otel,
+        dashboard=given.dashboard,
     )  # fmt: skip
     try:
         from runtime.serving.server import run

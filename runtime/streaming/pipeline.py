@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from runtime.dashboard.of_device import DeviceView
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
@@ -37,6 +38,7 @@ class Pipeline:
         log: gets a line for each frame.
         spool: keeps frames until they are answered; what an earlier client left there is sent first.
         on_trouble: told in words when the spool cannot be written.
+        view: told of each frame when it is encoded, and when it is settled.
 
     Attributes:
         totals: so far.
@@ -51,10 +53,11 @@ class Pipeline:
         log: JsonLog,
         spool: Spool | None = None,
         on_trouble: Callable[[str], None] = lambda _: None,
+        view: DeviceView | None = None,
     ):
         self.totals = Totals()
         self._frames, self._head, self._sender, self._buffer, self._log = frames, head, sender, buffer, log
-        self._spool, self._on_trouble = spool, on_trouble
+        self._spool, self._on_trouble, self._view = spool, on_trouble, view
         self._link: LinkBudget | None = None
         if buffer.policy == "shrink":
             self._link = LinkBudget(head.least, head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD)
@@ -100,7 +103,8 @@ class Pipeline:
             self._link.captured(captured)
             self._head.limit(self._link.bytes)
         try:
-            packet = self._head.encode(shot.read())
+            image = shot.read()
+            packet = self._head.encode(image)
         except ImageError as error:
             self.totals.unreadable += 1
             self._log("unreadable", frame=shot.name, error=str(error))
@@ -108,7 +112,10 @@ class Pipeline:
         assert self._head.report is not None
         decision = self._head.report.decision
         self.totals.defended += decision.defended
-        return Encoded(shot.name, f"{self._session}-{number}", packet.to_bytes(), decision.rung, captured)
+        frame = Encoded(shot.name, f"{self._session}-{number}", packet.to_bytes(), decision.rung, captured)
+        if self._view is not None:
+            self._view.encoded(frame, image, self._head.report)
+        return frame
 
     def _keep(self, frame: Encoded) -> Encoded | None:
         """The frame, in the spool if there is one; None where that is full and the source does not wait."""
@@ -152,6 +159,8 @@ class Pipeline:
         """Tell the log what became of a frame, and let the spool record it before it lets go."""
         about = {"frame": frame.name, "id": frame.identity, **fields}
         self._log(event, **about)
+        if self._view is not None:
+            self._view.settled(frame, event, fields)
         if self._spool is not None and frame.file is not None:
             try:
                 self._spool.settle(frame, {"event": event, **about})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def add_parser(
         help="defend so many calm frames after a suspicious one; needs --guard auto",
     )  # fmt: skip
     stream.add_argument(
+        "--dashboard", type=int, default=argparse.SUPPRESS, metavar="PORT",
+        help="a page that shows the frames, at http://127.0.0.1:PORT/dashboard (0: any port that is free)",
+    )  # fmt: skip
+    stream.add_argument(
         "--timeout", type=float, default=5.0, metavar="SECONDS", help="without an answer: connect anew"
     )
     for option, text in (
@@ -66,6 +71,8 @@ def add_parser(
 
 
 def _stream(given: argparse.Namespace, guard: Guard) -> None:
+    from runtime.dashboard.listener import Listener
+    from runtime.dashboard.of_device import DeviceView
     from runtime.streaming.connection import Address, Connection
     from runtime.streaming.pipeline import Pipeline
     from runtime.streaming.sender import Sender
@@ -86,14 +93,20 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     status = Status()
     sender = Sender(Connection(address, given.model), status.trouble)
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
+    view = DeviceView(head.bundle, guard) if "dashboard" in chosen else None
+    page = Listener(chosen["dashboard"], view.state) if view else None
+    if page is not None:
+        print(f"ratehold: {page.url}", file=sys.stderr, flush=True)
     log = JsonLog(chosen.get("log", 1))
-    pipeline = Pipeline(frames, head, sender, buffer, log, spool, status.trouble)
+    pipeline = Pipeline(frames, head, sender, buffer, log, spool, status.trouble, view)
     try:
         pipeline.run(status.progress)
     except KeyboardInterrupt:
         pass
     finally:
         log.close()
+        if page is not None:
+            page.close()
         if spool is not None:
             spool.close()
         status.end(pipeline.totals, log.lost)

@@ -1,0 +1,52 @@
+"""Arrays -> PNG in data URIs, as the page shows them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from runtime.latent import Latent
+
+HEAT = np.array([[13, 17, 40], [58, 40, 120], [178, 55, 108], [245, 130, 60], [252, 235, 160]], np.float32)
+"""From few bits to many: dark to light, so that it reads in grey as well."""
+
+Picture = dict[str, str]
+
+
+def picture(title: str, note: str, pixels: NDArray[np.uint8]) -> Picture:
+    """uint8 (H, W) or (H, W, 3) -> what the page takes."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    text = base64.b64encode(file.getvalue()).decode()
+    return {"title": title, "note": note, "src": f"data:image/png;base64,{text}"}
+
+
+def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """[0, 1] -> uint8, any shape."""
+    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def heat(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W), 0 and more, against its own largest -> uint8 (H, W, 3)."""
+    places = np.linspace(0, 1, len(HEAT))
+    share = values / max(float(values.max()), 1e-9)
+    channels = [np.interp(share, places, HEAT[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def bits_by_position(latent: Latent) -> NDArray[np.float32]:
+    """Where in the frame its bits are: those of y by position, float32 (H, W)."""
+    _, height, width = latent.shape
+    return latent.bits[-1].reshape(-1, height, width).sum(axis=0)
+
+
+def bits_picture(latent: Latent) -> Picture:
+    """The bits of what was sent, by position."""
+    bits = bits_by_position(latent)
+    note = f"{latent.expected_bits / 8:,.0f} bytes, most {bits.max() / 8:,.0f} at one position"
+    return picture("bits", note, heat(bits))
