@@ -7,15 +7,18 @@ import argparse
 from rich.console import Console
 
 from runtime.bundle import ROBUST, Bundle, installed, load
-from runtime.engines import DEFAULT, ENGINES, EngineOptions
+from runtime.engines import DEFAULT, ENGINES, EngineOptions, available
 from runtime.errors import BundleError
 
 ALL = "all"
 WIDTH = 100  # columns of a table: a pipe counts as 80, which is too few
 
 
-def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add ``--bundle``, ``--engine`` and ``--threads``; ``default`` is a bundle's name, or ``all``."""
+def add_arguments(parser: argparse.ArgumentParser, default: str, every_engine: bool = False) -> None:
+    """Add ``--bundle``, ``--engine`` and ``--threads``; ``default`` is a bundle's name, or ``all``.
+
+    every_engine: ``--engine all`` is allowed; then ``engines`` says which.
+    """
     parser.add_argument(
         "--bundle", metavar="NAME", nargs="+", default=[default],
         help="installed bundles or folders, or 'all' without a shield (default: %(default)s)",
@@ -23,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--all", action="store_const", dest="bundle", const=[ALL], help="short for --bundle all"
     )
-    parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT, help="default: %(default)s")
+    parser.add_argument(
+        "--engine", choices=[*ENGINES, *[ALL] * every_engine], default=DEFAULT, help="default: %(default)s"
+    )
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads of the engine (default: it chooses)"
     )
@@ -45,6 +50,12 @@ def plain_bundles() -> list[str]:
 def engine(options: argparse.Namespace) -> EngineOptions:
     """The engine that was asked for."""
     return EngineOptions(options.engine, options.threads)
+
+
+def engines(options: argparse.Namespace) -> list[EngineOptions]:
+    """The engine that was asked for, or with ``all`` every one that runs on this machine."""
+    names = available() if options.engine == ALL else [options.engine]
+    return [EngineOptions(name, options.threads) for name in names]
 
 
 def console(options: argparse.Namespace) -> Console:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.baselines import Baseline, measure_baseline
 from bench.cold_start import Footprint, footprint
+from bench.energy import Energy, Meter, measure
 from bench.image_codecs import CODECS
 from bench.timing import Timing
 from bench.unquantised import Unquantised
@@ -61,14 +62,23 @@ class Measurement:
 class Result:
     """Everything measured of one bundle.
 
+    engine: the name of the one that ran the graphs.
     uncoded_top1: by photo, the class that the network gives without any coding.
+    energy: of the device's half of a clean frame; None where no power can be read.
     """
 
     bundle: Bundle
+    engine: str
     measurements: list[Measurement]
     baselines: list[Baseline]
     footprint: Footprint
     uncoded_top1: dict[str, int]
+    energy: Energy | None
+
+    @property
+    def label(self) -> str:
+        """Bundle and engine, for titles and keys."""
+        return f"{self.bundle.manifest.name} on {self.engine}"
 
 
 def measure_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -> dict[str, Any]:
@@ -122,8 +132,12 @@ def measure_bundle(
     runs: int,
     link: float,
     advance: Callable[[str], object],
+    meter: Meter | None = None,
 ) -> Result:
-    """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them)."""
+    """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them).
+
+    ``meter``: where given, its power over a loop of seconds is measured too.
+    """
     heads = {variant.guard: Head(bundle, engine, guard=variant.guard) for variant in VARIANTS}
     tail, network = Tail(bundle, engine), Unquantised(bundle, engine)
     prepare = bundle.manifest.preprocess.square
@@ -142,7 +156,8 @@ def measure_bundle(
     uncoded = {name: int(network.logits(prepare(image)).argmax()) for name, image in chosen}
     advance("cold start")
     fresh = footprint(bundle.folder.resolve(), engine.engine, engine.threads)
-    return Result(bundle, measurements, baselines, fresh, uncoded)
+    energy = measure(meter, lambda: heads[None].encode(chosen[0][1])) if meter else None
+    return Result(bundle, engine.engine, measurements, baselines, fresh, uncoded, energy)
 
 
 def steps(chosen: Photos) -> int:

@@ -123,6 +123,26 @@ def _measuring(root: Path, packages: Installed) -> Iterator[Finding]:
     )
 
 
+def board(root: Path = Path("/")) -> dict[str, str | None]:
+    """What figures measured on a Jetson depend on, for a report; empty elsewhere.
+
+    clocks: ``fixed`` as jetson_clocks leaves them, or ``scaling``.
+    """
+    if (release := l4t(root)) is None:
+        return {}
+    slowest, fastest = (
+        _text(root / f"sys/devices/system/cpu/cpu0/cpufreq/scaling_{end}_freq") for end in ("min", "max")
+    )
+    zones = [_text(zone) for zone in root.glob("sys/class/thermal/thermal_zone*/temp")]
+    return {
+        "model": _text(root / "proc/device-tree/model"),
+        "jetson_linux": release,
+        "power_mode": _text(root / "var/lib/nvpmodel/status"),
+        "clocks": "fixed" if slowest and slowest == fastest else "scaling",
+        "hottest_c": str(max((int(z) // 1000 for z in zones if z and z.isdigit()), default="not known")),
+    }
+
+
 def l4t(root: Path = Path("/")) -> str | None:
     """Release of Jetson Linux, e.g. ``R36.4.3 (JetPack 6)``; None elsewhere."""
     text = _text(root / "etc/nv_tegra_release") or ""

@@ -1,16 +1,22 @@
 """What a frame costs on this machine, from pixels to logits: milliseconds by stage, and bytes on the wire.
 
-    python -m bench.latency [--bundle NAME ...] [--data DIR] [--runs N] [--link KBIT/S] [--json PATH]
+    python -m bench.latency [--bundle NAME ...] [--engine all] [--data DIR] [--link KBIT/S] [--json PATH]
+    python -m bench.latency --arch resnet50 --prior mshp [--checkpoint FILE] [--peer sc2bench]
 
 Every run is a whole frame: photo -> packet -> logits, as device and server do it, both on this machine. Only
 the time on the link is computed, from the bytes. Variants other than ``clean`` disturb the prepared square
-(``bench.variants``), so their preprocess has nothing to resize.
+(``bench.variants``), so their preprocess has nothing to resize. ``--arch`` builds one of the paper's networks
+(``bench.paper_network``), and ``--peer sc2bench`` times sc2bench's own encode and decode of it beside ours,
+in turns, on two threads where ``--threads`` says nothing else. Where a board's power can be read
+(``bench.energy``), the report has the energy of a frame.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +24,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import choices, latency_tables, report
+from bench import choices, latency_tables, paper_network, report
 from bench.attack_cost import attack_cost
 from bench.defence_cost import defence_costs, median_bytes
+from bench.energy import find_meter
 from bench.frame_timing import (
     DEVICE,
     LINK,
@@ -34,6 +41,8 @@ from bench.frame_timing import (
     pooled,
     steps,
 )
+from bench.jetson_check import board
+from bench.paper_network import PaperNetwork
 from bench.photos import photos, samples
 from bench.timing import Timing
 from bench.variants import CLEAN, VARIANTS, Variant
@@ -49,8 +58,9 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
     labels = result.bundle.labels()
     rows: list[dict[str, Any]] = []
     for m in result.measurements:
-        row: dict[str, Any] = {"bundle": result.bundle.manifest.name, "codec": "ratehold", "photo": m.photo}
-        row |= {"variant": m.variant, "bytes": m.bytes, "information_bytes": m.information, "top1": m.top1}
+        row: dict[str, Any] = {"bundle": result.bundle.manifest.name, "engine": result.engine}
+        row |= {"codec": "ratehold", "photo": m.photo, "variant": m.variant}
+        row |= {"bytes": m.bytes, "information_bytes": m.information, "top1": m.top1}
         row["defended"] = m.defended
         row |= {"top1_name": labels[m.top1] if labels else None}
         row |= {"transmit_ms": 1e3 * float(m.seconds[LINK][0])}
@@ -66,7 +76,7 @@ def summarise(result: Result) -> dict[str, Any]:
     """Medians over photos and runs of clean photos, and what defending them costs; bytes of every variant."""
     clean = [m for m in result.measurements if m.variant == CLEAN.name]
     device = pooled(result, CLEAN.name, DEVICE)
-    summary: dict[str, Any] = {"bundle": result.bundle.manifest.name}
+    summary: dict[str, Any] = {"bundle": result.bundle.manifest.name, "engine": result.engine}
     for variant in measured(result):
         summary[f"bytes_{variant.key}_p50"] = median_bytes(result, variant)
     for stage in (*UNDEFENDED, *SERVER):
@@ -89,6 +99,7 @@ def summarise(result: Result) -> dict[str, Any]:
             "same_class": {v.name: agreement(result, v.name) for v in measured(result)},
         }
         | (attacks.as_summary() if attacks else {})
+        | (result.energy.as_summary() if result.energy else {})
     )
 
 
@@ -107,7 +118,9 @@ def choose_photos(folder: Path | None, limit: int) -> Photos:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.latency", description=(__doc__ or "").splitlines()[0])
-    choices.add_arguments(parser, DEFAULT)
+    choices.add_arguments(parser, DEFAULT, every_engine=True)
+    paper_network.add_arguments(parser, None)
+    parser.add_argument("--peer", choices=("sc2bench",), help="time it beside ours; needs --arch")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="images to use (default: sample photographs)"
     )
@@ -126,35 +139,68 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[Result]:
-    chosen = choose_photos(options.data, options.limit)
+    chosen, engines = choose_photos(options.data, options.limit), choices.engines(options)
+    results, meter = [], find_meter()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(bundles) * steps(chosen))
-        results = []
-        for bundle in bundles:
+        task = progress.add_task("", total=len(bundles) * len(engines) * steps(chosen))
+        for bundle, engine in itertools.product(bundles, engines):
 
             def advance(step: str, name: str = bundle.manifest.name) -> None:
                 progress.update(task, advance=1, description=f"{name}: {step}")
 
-            results.append(
-                measure_bundle(bundle, chosen, choices.engine(options), options.runs, options.link, advance)
-            )
+            results.append(measure_bundle(bundle, chosen, engine, options.runs, options.link, advance, meter))
+    if meter is not None:
+        meter.close()
     return results
 
 
+def _measure_peer(
+    paper: PaperNetwork, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows and summary of sc2bench beside ours, printed. Torch is not imported before it is asked for."""
+    from bench import peer_sc2bench
+
+    rows = peer_sc2bench.run(paper, options.limit, options.threads or 2, options.runs, _say)
+    summary = peer_sc2bench.summarise(rows)
+    peer_sc2bench.show(rows, summary, choices.console(options))
+    return [{"bundle": paper.bundle.manifest.name, "codec": "sc2bench"} | row for row in rows], summary
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
+    """Measure, print and write; ``folder`` is empty and for what is built on the way."""
+    paper = paper_network.build(options, folder, _say) if options.arch else None
+    results = _measure_all([paper.bundle] if paper else choices.bundles(options), options)
+    summaries = [summarise(result) for result in results]
+    for result, of_result in zip(results, summaries, strict=True):
+        latency_tables.show(result, of_result, options)
+    rows = [row for result in results for row in rows_of(result)]
+    one_engine = len({result.engine for result in results}) == 1
+    keys = [result.bundle.manifest.name if one_engine else result.label for result in results]
+    summary = summaries[0] | {"bundles": dict(zip(keys, summaries, strict=True))}
+    if paper and options.peer:
+        of_peer, ratios = _measure_peer(paper, options)
+        rows, summary = rows + of_peer, summary | ratios
+    names = ("runs", "link", "engine", "threads", "limit", "arch", "prior", "seed", "peer")
+    settings = {name: getattr(options, name) for name in names} | {"board": board()}
+    report.write(options.json, "latency", settings, rows, summary)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the photos cannot be had."""
-    options = _parser().parse_args(arguments)
+    """Run the benchmark; 0, or 2 when a bundle, a network or the photos cannot be had."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.peer and not options.arch:
+        parser.error("--peer needs --arch: it has no others than the paper's networks")
     try:
-        results = _measure_all(choices.bundles(options), options)
+        with tempfile.TemporaryDirectory() as folder:
+            _run(options, Path(folder))
     except RateholdError as error:
         print(f"bench.latency: {error}", file=sys.stderr)
         return 2
-    summaries = [summarise(result) for result in results]
-    for result, summary in zip(results, summaries, strict=True):
-        latency_tables.show(result, summary, options)
-    settings = {name: getattr(options, name) for name in ("runs", "link", "engine", "threads", "limit")}
-    summary = summaries[0] | {"bundles": {s["bundle"]: s for s in summaries}}
-    report.write(options.json, "latency", settings, [row for r in results for row in rows_of(r)], summary)
     return 0
 
 

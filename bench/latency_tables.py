@@ -31,7 +31,7 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         f"\n[bold]{summary['bundle']}[/]: photographs from pixels to class through a real bitstream"
     )
     console.print(
-        f"{machine['processor']}, {machine['cores']} cores, {options.engine}, {threads}; "
+        f"{machine['processor']}, {machine['cores']} cores, {result.engine}, {threads}; "
         f"{options.runs} frames a photo and variant, link {options.link:g} kbit/s",
         style="dim",
     )
@@ -62,6 +62,11 @@ def show(result: Result, summary: dict[str, Any], options: argparse.Namespace) -
         f"{summary['cold_start_s']:.2f} s from import to first packet.\n"
         f"Device and server in one process: {summary['head_tail_rss_mb']:.0f} MB resident."
     )
+    if result.energy is not None:
+        console.print(
+            f"Energy of a clean frame on the device: {result.energy.mj_per_frame:.1f} mJ above idle "
+            f"({result.energy.as_summary()['energy_source']})."
+        )
     cost = attack_cost(result)
     if cost is not None:
         _print(

@@ -2,9 +2,8 @@
 
     python -m bench.peer_sc2bench --arch resnet50 --prior mshp
 
-Weights are a checkpoint's, or random by a seed with a prior fitted to the photographs (``export.models``):
-times and bytes then mean what they mean for trained weights, classes do not. Before anything is timed, bytes
-and logits of both are compared. Ours begins with pixels and ends with a packet's bytes, header and checks
+Weights are a checkpoint's, or random by a seed (``bench.paper_network``). Before anything is timed, bytes and
+logits of both are compared. Ours begins with pixels and ends with a packet's bytes, header and checks
 included; theirs begins with the normalised tensor and ends with CompressAI's strings, without their pickle.
 The server's half is decoding, decoder and classifier for both.
 """
@@ -22,20 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from rich.console import Console
 from rich.table import Table
 
-from bench import choices, report
+from bench import choices, paper_network, report
 from bench.denoise_peers import rested_turns
 from bench.errors import PeerError
-from bench.photos import photos
+from bench.paper_network import PaperNetwork
 from bench.sc2bench_twin import Peer, size_of
 from bench.timing import Timing
-from export.checkpoint import load_checkpoint
-from export.models.architectures import ARCHITECTURES, SIZE
-from export.models.build import Imported, calibration_photographs, normalised, write_bundle
-from export.models.seeded import FITTED_TO, STEPS, seeded_network
-from runtime.bundle import Bundle, load
+from export.models.architectures import SIZE
+from export.models.build import normalised
+from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.guard import Guard
@@ -125,50 +122,23 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     } | {f"{name}_ms_p50": median(f"{name}_ms") for name in (*CONTENDERS, "peer_encode", "peer_decode")}
 
 
-def run(options: argparse.Namespace, say: Callable[[str], object]) -> list[dict[str, Any]]:
-    """Build both sides as ``options`` (of ``add_arguments``) say, and measure; the rows of ``measure``."""
-    architecture, prior = ARCHITECTURES[options.arch], options.prior
-    with tempfile.TemporaryDirectory() as folder:
-        data = options.data or _sample_photographs(Path(folder))
-        paths = calibration_photographs(data)
-        say(f"{options.arch}-{prior}: weights and bundle, from {len(paths)} photographs")
-        if options.checkpoint is None:
-            images = normalised(paths[:FITTED_TO], architecture)
-            network = seeded_network(architecture, prior, options.seed, images, STEPS)
-        else:
-            network = architecture.build(prior)
-            load_checkpoint(network, options.checkpoint)
-        imported = Imported(network, architecture, "peer", None, "bench.peer_sc2bench", "bench.peer_sc2bench")
-        bundle = load(write_bundle(imported, paths, Path(folder)))
-        whole = replace(bundle, manifest=replace(bundle.manifest, preprocess=Preprocess(SIZE, 1.0)))
-        frames = [
-            Frame(path.stem, imported.preprocess.square(read_image(path)), normalised([path], architecture))
-            for path in paths[: options.limit]
-        ]
-        peer = Peer.of(network, architecture, prior)
-        return measure(whole, peer, frames, options.threads or 2, options.runs, say)
+def run(
+    paper: PaperNetwork, limit: int, threads: int, runs: int, say: Callable[[str], object]
+) -> list[dict[str, Any]]:
+    """Measure both sides of one network on its first photographs; the rows of ``measure``."""
+    architecture = paper.imported.architecture
+    whole = replace(paper.bundle, manifest=replace(paper.bundle.manifest, preprocess=Preprocess(SIZE, 1.0)))
+    square = paper.imported.preprocess.square
+    frames = [
+        Frame(path.stem, square(read_image(path)), normalised([path], architecture))
+        for path in paper.photographs[:limit]
+    ]
+    peer = Peer.of(paper.imported.network, architecture, whole.manifest.prior)
+    return measure(whole, peer, frames, threads, runs, say)
 
 
-def _sample_photographs(folder: Path) -> Path:
-    """The sample photographs as files."""
-    data = folder / "photographs"
-    data.mkdir()
-    for name, image in photos():
-        Image.fromarray(image).save(data / f"{name}.png")
-    return data
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--arch``, ``--prior``, ``--checkpoint`` and ``--seed``."""
-    parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="resnet50")
-    parser.add_argument("--prior", choices=("fp", "mshp"), default="mshp")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="as python -m export import reads it")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights, without --checkpoint")
-
-
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], options: argparse.Namespace) -> None:
+def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
     """Print the photos, then the ratios."""
-    console = choices.console(options)
     names = [name for name in rows[0] if name != "photo"]
     table = Table("photo", *(name.replace("_", " ") for name in names))
     for row in rows:
@@ -182,20 +152,26 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], options: argparse.
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison; 0, or 2 when sc2bench, the weights or the photographs cannot be had."""
     parser = argparse.ArgumentParser(prog="bench.peer_sc2bench", description=(__doc__ or "").splitlines()[0])
-    add_arguments(parser)
+    paper_network.add_arguments(parser, "resnet50")
     parser.add_argument("--data", type=Path, metavar="DIR", help="photographs (default: sample photographs)")
     parser.add_argument("--limit", type=choices.positive, default=8, help="at most so many of them (8)")
     parser.add_argument("--runs", type=choices.positive, default=20, help="timed calls a photo and side (20)")
     parser.add_argument("--threads", type=choices.positive, default=2, help="of both sides (2)")
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
     try:
-        rows = run(options, lambda text: print(text, file=sys.stderr))
+        with tempfile.TemporaryDirectory() as folder:
+            paper = paper_network.build(options, Path(folder), say)
+            rows = run(paper, options.limit, options.threads, options.runs, say)
     except RateholdError as error:
         print(f"bench.peer_sc2bench: {error}", file=sys.stderr)
         return 2
     summary = summarise(rows)
-    show(rows, summary, options)
+    show(rows, summary, choices.console(options))
     names = ("arch", "prior", "seed", "limit", "runs", "threads")
     report.write(options.json, "peer_sc2bench", {n: getattr(options, n) for n in names}, rows, summary)
     return 0

@@ -26,7 +26,9 @@ def result(tiny_bundles):
         _measurement("b", "clean", 5000, 3),
         _measurement("b", "clean+guard", 4000, 3, True, guard=0.3),
     ]
-    return Result(load(tiny_bundles["fp"]), measurements, [], Footprint(1, 2, 3), {"a": 1, "b": 3})
+    return Result(
+        load(tiny_bundles["fp"]), "tiny", measurements, [], Footprint(1, 2, 3), {"a": 1, "b": 3}, None
+    )
 
 
 def test_only_photographs_with_an_attacked_version_count(result):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.jetson_check import check, debian_version, l4t, main
+from bench.jetson_check import board, check, debian_version, l4t, main
 
 PACKAGES = {
     "numpy": "1.26.4",
@@ -141,3 +141,20 @@ def test_nothing_is_imported_but_the_standard_library(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+def test_a_report_says_on_which_board(orin, tmp_path_factory):
+    for n, temperature in enumerate((48500, 51250)):
+        write(orin, f"sys/class/thermal/thermal_zone{n}/temp", f"{temperature}\n")
+    for end, frequency in (("min", 729600), ("max", 2201600)):
+        write(orin, f"sys/devices/system/cpu/cpu0/cpufreq/scaling_{end}_freq", f"{frequency}\n")
+    assert board(orin) == {
+        "model": "NVIDIA Jetson AGX Orin Developer Kit",
+        "jetson_linux": "R36.4.3 (JetPack 6)",
+        "power_mode": "pmode:0000",
+        "clocks": "scaling",
+        "hottest_c": "51",
+    }
+    write(orin, "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq", "2201600\n")
+    assert board(orin)["clocks"] == "fixed"
+    assert board(tmp_path_factory.mktemp("elsewhere")) == {}

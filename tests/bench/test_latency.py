@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from bench import frame_timing, latency
+from bench import choices, energy, frame_timing, latency
 from bench.cold_start import Footprint, footprint
 from bench.defence_cost import STEPS, defence_costs
 from bench.frame_timing import (
@@ -19,7 +19,7 @@ from bench.frame_timing import (
 )
 from bench.variants import DEFENDED, VARIANTS, sign_noise
 from runtime.bundle import load
-from runtime.engines import EngineOptions
+from runtime.engines import ENGINES, EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
@@ -152,6 +152,73 @@ def test_a_missing_bundle_or_folder_is_said(folder, tmp_path, capsys):
     assert latency.main(["--bundle", "nothing"]) == 2
     assert latency.main(["--bundle", str(folder), "--data", str(tmp_path)]) == 2
     assert "no images" in capsys.readouterr().err
+
+
+def test_every_engine_found_has_its_rows(folder, no_cold_start, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENGINES, "second", ENGINES["onnxruntime-cpu"])
+    monkeypatch.setattr(choices, "available", lambda: ["onnxruntime-cpu", "second"])
+    path = tmp_path / "latency.json"
+    arguments = ["--bundle", str(folder), "--engine", "all", "--runs", "1", "--limit", "1"]
+    assert latency.main([*arguments, "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    rows = [row for row in report["rows"] if row["codec"] == "ratehold" and row["variant"] == "clean"]
+    assert [row["engine"] for row in rows] == ["onnxruntime-cpu", "second"]
+    assert set(report["summary"]["bundles"]) == {"tiny-mshp on onnxruntime-cpu", "tiny-mshp on second"}
+    assert report["summary"]["engine"] == "onnxruntime-cpu"
+
+
+def test_energy_is_in_the_report_only_where_power_can_be_read(
+    folder, no_cold_start, tmp_path, monkeypatch, capsys
+):
+    class Meter:
+        source, rails, closed = "fake", ("VDD_IN",), False
+
+        def watts(self):
+            return 7.0
+
+        def close(self):
+            self.closed = True
+
+    path, meter = tmp_path / "latency.json", Meter()
+    arguments = ["--bundle", str(folder), "--runs", "1", "--limit", "1", "--json", str(path)]
+    monkeypatch.setattr(latency, "find_meter", lambda: None)
+    assert latency.main(arguments) == 0
+    assert not any(key.startswith("energy") for key in json.loads(path.read_text())["summary"])
+    monkeypatch.setattr(latency, "find_meter", lambda: meter)
+    monkeypatch.setattr(frame_timing, "measure", lambda meter, call: energy.measure(meter, call, 0.1, 0.1))
+    assert latency.main(arguments) == 0
+    summary = json.loads(path.read_text())["summary"]
+    assert summary["energy_busy_w"] == 7.0 and summary["energy_mj_per_frame"] == 0.0
+    assert "0.0 mJ above idle (fake: VDD_IN)" in capsys.readouterr().out
+    assert meter.closed
+
+
+def test_the_peer_joins_report_and_ratios(folder, no_cold_start, tmp_path, monkeypatch):
+    from bench import paper_network, peer_sc2bench
+
+    times = {"encode_ms": 4.0, "defended_ms": 8.0, "decode_ms": 2.0}
+    times |= {"peer_encode_ms": 10.0, "peer_decode_ms": 8.0}
+    row = {"photo": "cat", "bytes": 99, "peer_bytes": 100, "same_class": True} | times
+    paper = paper_network.PaperNetwork(None, load(folder), [])
+    monkeypatch.setattr(paper_network, "build", lambda options, folder, say: paper)
+    monkeypatch.setattr(peer_sc2bench, "run", lambda paper, limit, threads, runs, say: [row])
+    path = tmp_path / "latency.json"
+    arguments = ["--arch", "resnet50", "--peer", "sc2bench", "--runs", "1", "--limit", "1"]
+    assert latency.main([*arguments, "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["summary"]["encode_ratio_vs_sc2bench"] == pytest.approx(0.4)
+    assert report["summary"]["bytes_ratio_vs_sc2bench"] == pytest.approx(0.99)
+    assert report["summary"]["bundle"] == "tiny-mshp"
+    assert report["rows"][-1] == {"bundle": "tiny-mshp", "codec": "sc2bench"} | row
+    assert report["settings"]["arch"] == "resnet50"
+
+
+def test_a_peer_without_a_network_and_an_unknown_network_are_refused(capsys):
+    with pytest.raises(SystemExit) as refused:
+        latency.main(["--peer", "sc2bench"])
+    assert refused.value.code == 2
+    assert latency.main(["--arch", "resnet51"]) == 2
+    assert "resnet50" in capsys.readouterr().err
 
 
 def test_a_fresh_process_says_what_it_costs(folder):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import peer_sc2bench
+from bench import paper_network
 from bench.errors import PeerError
 from bench.peer_sc2bench import _compared, main, summarise
 
@@ -49,7 +49,7 @@ def test_ratios_are_of_medians_and_bytes_of_sums() -> None:
 @pytest.mark.slow
 def test_the_whole_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sc2bench", reason="sc2bench is not installed: make setup")
-    monkeypatch.setattr(peer_sc2bench, "STEPS", 40)
+    monkeypatch.setattr(paper_network, "STEPS", 40)
     path = tmp_path / "out.json"
     options = ["--limit", "2", "--runs", "1", "--threads", "1", "--prior", "fp", "--json", str(path)]
     assert main(options) == 0
