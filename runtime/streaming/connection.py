@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -20,6 +21,10 @@ LENGTH_BYTES = 4
 
 PORT = 8000
 JSON_LENGTH = "Inference-Header-Content-Length"
+CONNECT_SECONDS = 1.0
+"""A server that does not answer the first packet of a connection is asked anew after so long. The system would
+double its pauses; this way one that was away without a word is found as soon as one that refused."""
+
 TRY_AGAIN = (408, 425, 429, 502, 503, 504)
 """Statuses that say nothing about the frame."""
 
@@ -99,6 +104,7 @@ class Connection:
             self._http = HTTPConnection(host, port, timeout)
         else:
             self._http = HTTPSConnection(host, port, timeout=timeout, context=address.tls)
+        self._http._create_connection = _connect  # type: ignore[attr-defined]
 
     def infer(self, identity: str, packet: bytes) -> Answer:
         """Send one packet and wait for its answer.
@@ -128,6 +134,13 @@ class Connection:
     def close(self) -> None:
         """Close; the next ``infer`` connects anew."""
         self._http.close()
+
+
+def _connect(where: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
+    """As ``socket.create_connection``; the time-out is that of what follows, a TLS handshake included."""
+    connection = socket.create_connection(where, min(timeout, CONNECT_SECONDS), source)
+    connection.settimeout(timeout)
+    return connection
 
 
 def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import StreamError
-from runtime.streaming.connection import Address, Answer, Connection, Refused, TryAgain
+from runtime.streaming import connection
+from runtime.streaming.connection import CONNECT_SECONDS, Address, Answer, Connection, Refused, TryAgain
 from runtime.streaming.sender import FIRST_SECONDS, MOST_SECONDS, Sender
 
 ANSWER = Answer((1,), (1.0,))
@@ -84,10 +86,10 @@ def test_statuses(said: bytes, raised: type[Exception]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1 << 16)
-                connection.sendall(said)
+            client, _ = listener.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(said)
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -98,6 +100,43 @@ def test_statuses(said: bytes, raised: type[Exception]) -> None:
         thread.join(5)
     if isinstance(error.value, TryAgain):
         assert error.value.seconds == (2.0 if b"Retry-After" in said else None)
+
+
+def test_a_server_that_is_away_without_a_word_is_asked_again_soon() -> None:
+    with socket.create_server(
+        ("127.0.0.1", 0), backlog=0
+    ) as silent:  # accepts one, drops the packets of others
+        port = silent.getsockname()[1]
+        filling = [socket.socket() for _ in range(4)]
+        for client in filling:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        link, begin = Connection(Address("127.0.0.1", port, 30.0)), time.monotonic()
+        with pytest.raises(TimeoutError):
+            link.infer("a", b"x")
+        assert time.monotonic() - begin < 1.5 * CONNECT_SECONDS
+        for client in filling:
+            client.close()
+
+
+def test_answers_may_take_longer_than_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(1 << 16)
+                time.sleep(0.2)
+                client.sendall(b"HTTP/1.1 503 later\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        link = Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0))
+        with pytest.raises(TryAgain):
+            link.infer("a", b"x")
+        link.close()
+        thread.join(5)
 
 
 def test_addresses() -> None:
