@@ -22,8 +22,8 @@ LENGTH_BYTES = 4
 PORT = 8000
 JSON_LENGTH = "Inference-Header-Content-Length"
 CONNECT_SECONDS = 1.0
-"""A server that does not answer the first packet of a connection is asked anew after so long. The system would
-double its pauses; this way one that was away without a word is found as soon as one that refused."""
+"""A server that does not answer the first packet of a connection is asked anew after so long. The system
+would double its pauses; this way one that was away without a word is found as soon as one that refused."""
 
 TRY_AGAIN = (408, 425, 429, 502, 503, 504)
 """Statuses that say nothing about the frame."""
