@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cuda.graph import Graph, capture
 from native_denoise.errors import BackendUnavailable, GraphError
 from runtime.engines.tensorrt_build import reasons
 from runtime.errors import EngineError
+
+if TYPE_CHECKING:  # it imports numba.cuda, which a machine without TensorRT need not
+    from native_denoise.cuda.graph import Graph
 
 
 class Binding:
@@ -53,6 +55,8 @@ class Binding:
 
     def _record(self) -> Graph | None:
         """The run as a CUDA graph; None, with a warning, where it cannot be one: it is then only slower."""
+        from native_denoise.cuda.graph import capture
+
         try:
             return capture(self._stream, self._execute)
         except (BackendUnavailable, GraphError, EngineError) as error:
