@@ -59,10 +59,7 @@ def build(
     _parse(trt, network, graph, name)
     config = builder.create_builder_config()
     _configure(trt, config, settings)
-    cache = None
-    if timing is not None:
-        cache = config.create_timing_cache(timing)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+    cache = None if timing is None else _timing_cache(config, timing)
     _show_progress(trt, config, name)
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
@@ -119,6 +116,15 @@ def _configure(trt: Any, config: Any, settings: BuildSettings) -> None:
     config.builder_optimization_level = settings.level
     if hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)
+
+
+def _timing_cache(config: Any, known: bytes) -> Any:
+    """The cache of earlier measurements, an empty one where TensorRT refuses those, None if that too."""
+    for measured in (known, b""):
+        cache = config.create_timing_cache(measured)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+    return None
 
 
 def _show_progress(trt: Any, config: Any, name: str) -> None:

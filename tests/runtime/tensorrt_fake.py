@@ -134,7 +134,7 @@ class FakeTensorRt(types.ModuleType):
         super().__init__("tensorrt")
         self.__version__, self.gpu, self.calls = version, gpu, []
         self.parse_errors, self.build_error, self.refuses = [], "", 0
-        self.refuses_addresses = self.fails_to_run = False
+        self.refuses_measurements = self.refuses_addresses = self.fails_to_run = False
         old = int(version.split(".")[0]) < 11
         self.NetworkDefinitionCreationFlag = _flags("EXPLICIT_BATCH", "STRONGLY_TYPED") if old else _flags()
         self.BuilderFlag = _flags("FP16", "INT8", "TF32") if old else _flags("TF32")
@@ -228,9 +228,9 @@ class FakeConfig:
         assert flag == self.trt.BuilderFlag.TF32
         self.trt.note("clear TF32")
 
-    def create_timing_cache(self, known: bytes) -> FakeTiming:
+    def create_timing_cache(self, known: bytes) -> FakeTiming | None:
         self.trt.note("create_timing_cache", known)
-        return FakeTiming(self.trt, known)
+        return None if self.trt.refuses_measurements and known else FakeTiming(self.trt, known)
 
     def set_timing_cache(self, cache: FakeTiming, ignore_mismatch: bool) -> bool:
         self.trt.note("set_timing_cache", ignore_mismatch)

@@ -121,6 +121,17 @@ def test_the_next_graph_starts_from_what_this_one_measured(
     ]  # fmt: skip
 
 
+def test_measurements_that_tensorrt_refuses_are_made_anew(
+    trt: FakeTensorRt, head: Path, tiny_bundles: dict[str, Path], cache: Path
+) -> None:
+    open_engine(head, OPTIONS)
+    trt.refuses_measurements = True
+    open_engine(load(tiny_bundles["mshp"]).path("tail"), OPTIONS)
+    assert [known for _, known in trt.named("create_timing_cache")] == [b"", b"measured.", b""]
+    (kept,) = cache.glob("*.timing")
+    assert kept.read_bytes()[64:] == b"measured."
+
+
 def test_a_damaged_plan_is_built_anew_and_never_loaded(trt: FakeTensorRt, head: Path, cache: Path) -> None:
     open_engine(head, OPTIONS)
     (plan,) = cache.glob("*.plan")
