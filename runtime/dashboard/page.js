@@ -33,10 +33,10 @@ function node(parent, name, attributes = {}, content = null) {
   return made;
 }
 
-// The least of 1, 2, 5 times a power of ten of which at most four reach the top.
+// The least of 1, 2, 5 times a power of ten of which at most six reach the top.
 function step(top) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(top, 1e-3) / 4));
-  return power * [1, 2, 5, 10].find((factor) => power * factor * 4 >= top);
+  const power = 10 ** Math.floor(Math.log10(Math.max(top, 1e-3) / 6));
+  return power * [1, 2, 5, 10].find((factor) => power * factor * 6 >= top);
 }
 
 // Axes of a chart whose values go up to top; where a value and the place of a frame are in it.
