@@ -19,6 +19,7 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Address, Answer, Connection
+from runtime.streaming.link_budget import LinkBudget
 from runtime.streaming.sender import Link, Sender
 
 Image = NDArray[np.uint8]
@@ -32,22 +33,37 @@ QUALITIES = ((JPEG, 75), (WEBP, 80))
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to send. frames: ``clean`` or ``attacked``. codec: None for ratehold, and its guard."""
+    """One way to send. frames: ``clean`` or ``attacked``. codec: None for ratehold, and its guard.
+
+    shrink: whether the guard's budget follows the link, as with ``runtime stream --policy shrink``.
+    """
 
     name: str
     frames: str
     codec: tuple[ImageCodec, int] | None = None
     guard: Guard | None = None
+    shrink: bool = False
 
 
 def variants(budget: int) -> list[Variant]:
-    """Ratehold without and with guard and budget, JPEG and WebP, on clean and on attacked frames."""
+    """Ratehold without and with guard and budget, with packets that shrink to the link, JPEG and WebP, on
+    clean and on attacked frames.
+    """
     found = [Variant("ratehold", "clean"), Variant("ratehold", "attacked")]
     guard = Guard("auto", budget=budget)
     found += [Variant("ratehold guarded", frames, guard=guard) for frames in ("clean", "attacked")]
+    found += [Variant("ratehold shrinking", f, guard=guard, shrink=True) for f in ("clean", "attacked")]
     for codec, quality in QUALITIES:
         found += [Variant(f"{codec.name} q{quality}", f, (codec, quality)) for f in ("clean", "attacked")]
     return found
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What the device runs for one frame: image -> bytes to be sent. room: a budget that follows the link."""
+
+    encode: Callable[[Image], bytes]
+    room: LinkBudget | None = None
 
 
 class Nowhere:
@@ -71,18 +87,27 @@ class Arrival:
     top1: int | None
 
 
-def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Callable[[Image], bytes]:
-    """What the device runs for one frame: image -> bytes to be sent."""
+def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Encoder:
+    """The encoder of a variant, warm."""
     if variant.codec is not None:
         codec, quality = variant.codec
-        return lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality)
+        return Encoder(lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality))
     head = Head(bundle, EngineOptions(threads=threads), guard=variant.guard)
     head.warm_up()
-    return lambda image: head.encode(image).to_bytes()
+    if not variant.shrink:
+        return Encoder(lambda image: head.encode(image).to_bytes())
+    room = LinkBudget.of(head)
+
+    def encode(image: Image) -> bytes:
+        room.captured(time.perf_counter())
+        head.limit(room.bytes)
+        return head.encode(image).to_bytes()
+
+    return Encoder(encode, room)
 
 
 def run(
-    encode: Callable[[Image], bytes],
+    encoder: Encoder,
     images: list[Image],
     link: Link,
     conditions: Conditions,
@@ -100,7 +125,7 @@ def run(
             for number in range(frames):
                 time.sleep(max(0.0, begin + number / fps - time.perf_counter()))
                 captured = time.perf_counter()
-                buffer.put((number, captured, encode(images[number % len(images)])))
+                buffer.put((number, captured, encoder.encode(images[number % len(images)])))
         except Exception as error:
             failures.append(error)
         finally:
@@ -113,8 +138,12 @@ def run(
     while (item := buffer.get()) is not None:
         number, captured, data = item
         identity = f"{session}-{number}"
-        answer, _ = sender.send(identity, data)
-        seconds = time.perf_counter() - captured
+        begin = time.perf_counter()
+        answer, attempts = sender.send(identity, data)
+        now = time.perf_counter()
+        if encoder.room is not None and attempts == 1:
+            encoder.room.sent(len(data), now - begin)
+        seconds = now - captured
         top1 = answer.classes[0] if answer.classes else None
         arrivals.append(Arrival(number, wire_bytes(identity, data), seconds, top1))
     camera.join()
@@ -139,9 +168,9 @@ def measure(
     frames_of: by ``Variant.frames``. expected: top-1 of the same frames, clean; empty where it is not known.
     """
     link: Link = Connection(address) if variant.codec is None else Nowhere()
-    encode = open_encoder(variant, bundle, threads)
+    encoder = open_encoder(variant, bundle, threads)
     begin = time.perf_counter()
-    arrivals = run(encode, frames_of[variant.frames], link, conditions, fps, frames)
+    arrivals = run(encoder, frames_of[variant.frames], link, conditions, fps, frames)
     elapsed = time.perf_counter() - begin
     link.close()
     seconds = np.array([arrival.seconds for arrival in arrivals])

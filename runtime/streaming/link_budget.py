@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from runtime.head import Head
+from runtime.packet import MAX_OVERHEAD
+from runtime.tail import max_payload
+
 SHARE = 0.9
 """Of the time between two frames, for sending one: the rest empties the buffer."""
 
@@ -17,7 +21,7 @@ class LinkBudget:
 
     A frame that took s seconds to be answered where there was time for t is followed by packets of its bytes
     times t / s, within the steps above. Where s = a + bytes / rate, whatever the delay a and the rate, that
-    has its only fixed point at s = t; a link with a > t leaves the least budget, and frames are dropped.
+    has its only fixed point at s = t. A link that cannot take the least in t gets the least, too late.
 
     Args:
         least, most: bytes; between them lies every budget.
@@ -31,6 +35,15 @@ class LinkBudget:
         self.bytes = most
         self._last: float | None = None
         self._interval: float | None = None
+
+    @classmethod
+    def of(cls, head: Head) -> LinkBudget:
+        """From half of the median clean packet, below which fewer frames tell more than smaller ones, to the
+        budget of the head's guard.
+        """
+        most = head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD
+        median = dict(head.bundle.manifest.clean_bits).get(0.5, 0.0) / 8
+        return cls(min(most, max(head.least, int(median / 2))), most)
 
     def captured(self, now: float) -> None:
         """A frame was taken; seconds of any steady clock."""

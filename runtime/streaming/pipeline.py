@@ -12,7 +12,6 @@ from runtime.dashboard.of_device import DeviceView
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
-from runtime.packet import MAX_OVERHEAD
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Refused
 from runtime.streaming.frame import Encoded
@@ -21,7 +20,6 @@ from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Spool
 from runtime.streaming.status import Totals
-from runtime.tail import max_payload
 
 FULL_SECONDS = 1.0
 """After so long a spool that was full is tried again."""
@@ -58,9 +56,7 @@ class Pipeline:
         self.totals = Totals()
         self._frames, self._head, self._sender, self._buffer, self._log = frames, head, sender, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
-        self._link: LinkBudget | None = None
-        if buffer.policy == "shrink":
-            self._link = LinkBudget(head.least, head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD)
+        self._link = LinkBudget.of(head) if buffer.policy == "shrink" else None
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 

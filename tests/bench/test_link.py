@@ -16,7 +16,7 @@ from PIL import Image
 from bench import link
 from bench.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from bench.errors import BenchError
-from bench.link_runs import Nowhere, run
+from bench.link_runs import Encoder, Nowhere, run
 from bench.pack import read_pack
 from runtime.preprocess import Preprocess
 from runtime.streaming.connection import Address, Answer, Connection, TryAgain
@@ -115,7 +115,7 @@ def test_a_link_that_is_too_thin_drops_frames_and_keeps_the_others_fresh() -> No
     size = wire_bytes("0123456789-0", bytes(1000))
     conditions = Conditions(kbit_s=8 * size * 10 / 1000)  # ten frames a second, about
     frames = [np.zeros((2, 2, 3), np.uint8)]
-    arrivals = run(lambda _: bytes(1000), frames, Nowhere(), conditions, fps=40.0, frames=40)
+    arrivals = run(Encoder(lambda _: bytes(1000)), frames, Nowhere(), conditions, fps=40.0, frames=40)
     assert 8 <= len(arrivals) <= 16 and arrivals[0].number == 0 and arrivals[-1].number == 39
     assert max(arrival.seconds for arrival in arrivals) < 0.6
 
@@ -125,7 +125,7 @@ def test_a_camera_that_fails_is_said() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(broken, [np.zeros((2, 2, 3), np.uint8)], Nowhere(), Conditions(1000), 100.0, 3)
+        run(Encoder(broken), [np.zeros((2, 2, 3), np.uint8)], Nowhere(), Conditions(1000), 100.0, 3)
 
 
 def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
     assert link.main([*arguments, *folders, *more]) == 0
     result = json.loads(out.read_text())
     rows = {(row["variant"], row["frames"]): row for row in result["rows"]}
-    assert len(rows) == len(result["rows"]) == 8
+    assert len(rows) == len(result["rows"]) == 10
     for row in rows.values():
         assert 1 <= row["answered"] <= row["captured"] == 4
         assert 10 <= row["latency_p50_ms"] <= row["latency_p95_ms"]

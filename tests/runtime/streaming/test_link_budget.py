@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from runtime.bundle import load
 from runtime.errors import BudgetError
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
+from runtime.packet import MAX_OVERHEAD
 from runtime.streaming.buffer import Buffer, Policy
 from runtime.streaming.connection import Answer
 from runtime.streaming.frame import Encoded
@@ -24,6 +27,7 @@ from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.status import Totals
+from runtime.tail import max_payload
 from tests.tiny_bundle import tiny_images
 
 LEAST, MOST = 30, 100_000
@@ -72,6 +76,19 @@ def test_without_a_second_frame_there_is_no_interval() -> None:
     link.captured(0.0)
     link.sent(3000, 60.0)
     assert link.bytes == MOST
+
+
+def test_it_stays_between_half_a_clean_packet_and_the_guards_budget(tiny_bundles: dict[str, Path]) -> None:
+    tiny = load(tiny_bundles["fp"])
+    bundle = replace(tiny, manifest=replace(tiny.manifest, clean_bits=((0.5, 1600.0), (0.99, 2000.0))))
+    for budget, least in ((1000, 100), (80, 80)):
+        link = LinkBudget.of(Head(bundle, guard=Guard("never", budget=budget)))
+        assert link.bytes == budget
+        for number in range(30):
+            link.captured(0.1 * number)
+            link.sent(link.bytes, 9.0)
+        assert link.bytes == least
+    assert LinkBudget.of(Head(bundle)).bytes == max_payload(bundle) + MAX_OVERHEAD
 
 
 @pytest.mark.parametrize("prior", ["fp", "mshp"])
