@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.coder import Backend, open_coder
 from runtime.defence import Defender
-from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
 from runtime.guard import Counters, Decision, Guard, Watch, open_score
 from runtime.latent import Latent
@@ -29,7 +30,8 @@ class HeadReport:
     latent: streams, expected bits and likelihood map of what was sent.
     seconds: wall time by stage, the first that ran first: preprocess, head, prior; guard in mode ``auto``;
         of a defended frame mask, denoise, head_defended, prior_defended, without the first head and prior
-        where the mask came from the frames before; rate_control where there was any; encode.
+        where the mask came from the frames before; rate_control where there was any; encode. On a GPU mask
+        and denoise are only queued, and head_defended waits for them.
     stream_bits: bits that each stream took in the payload.
     decision: what the guard did, and why.
     before: the latent of the first pass where something else was sent: ``before.expected_bits`` is what the
@@ -53,11 +55,14 @@ class Look:
 
 @dataclass
 class Frame:
-    """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it."""
+    """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it.
 
-    prepared: NDArray[np.float32]
+    prepared, mask: float32 arrays of NumPy, or on the GPU with an engine that runs there.
+    """
+
+    prepared: Any
     clock: Clock
-    mask: NDArray[np.float32] | None = None
+    mask: Any = None
     first: Look | None = None
 
 
@@ -88,17 +93,20 @@ class Head:
         self.bundle, self.guard = bundle, guard or Guard("never")
         self.report: HeadReport | None = None
         self.counters = Counters()
-        self._prepare = bundle.manifest.preprocess
+        self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
         self._engine = open_engine(bundle.path("head"), options)
-        self._prior = open_prior(bundle, options)
+        on_gpu = isinstance(self._engine, DeviceEngine)
+        self._prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
         self._coder = open_coder(coder)
         self._energy = _energy(bundle)
         self._score = open_score(bundle) if self.guard.mode == "auto" else None
         self._watch = Watch(self.guard.hold)
         self._defender: Defender | None = None
         if self.guard.mode != "never":
-            self._defender = Defender(self.guard.defence, self._prepare.size, options.threads)
+            self._defender = Defender(self.guard.defence, self._size, options.threads)
             self._shield = self._open_shield(options)
+        if on_gpu:
+            self._move_to_gpu(options)
         self.limit(self.guard.budget)
 
     @cached_property
@@ -150,7 +158,7 @@ class Head:
         """Encode a frame of noise, defended too where frames may be, so that the first real one does not pay
         for compilation and allocation. It is not counted.
         """
-        size, counters = self._prepare.size, self.counters
+        size, counters = self._size, self.counters
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
         self.encode(noise)
         if self._defender is not None:
@@ -198,7 +206,7 @@ class Head:
         yield from fitting(smaller, self.guard.budget)
         yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
 
-    def _look(self, engine: Engine, prepared: NDArray[np.float32], clock: Clock, suffix: str = "") -> Look:
+    def _look(self, engine: Engine, prepared: Any, clock: Clock, suffix: str = "") -> Look:
         outputs = engine.run(prepared)
         clock.lap(f"head{suffix}")
         latent = self._latent(outputs)
@@ -245,6 +253,23 @@ class Head:
             f"bundle {self.bundle.manifest.name}: its shield takes {shield.inputs} and returns "
             f"{shield.outputs}, its head {head.inputs} and {head.outputs}"
         )
+
+    def _move_to_gpu(self, options: EngineOptions) -> None:
+        """Take every step up to the latents there: the same verbs, on frames that stay on the GPU."""
+        from runtime.device import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
+
+        head, defence = self._engine, self.guard.defence
+        shield = self._shield if self._defender is not None else None
+        assert isinstance(head, DeviceEngine) and (shield is None or isinstance(shield, DeviceEngine))
+        pipeline = Pipeline(self.bundle, head, shield, defence, options)
+        self._prepare, self._engine = pipeline.prepare, OnDevice(head, pipeline)
+        if shield is not None:
+            self._shield = OnDevice(shield, pipeline)
+            self._defender = DeviceDefender(defence, self._size, pipeline)
+
+    @property
+    def _size(self) -> int:
+        return self.bundle.manifest.preprocess.size
 
     @cached_property
     def _empty(self) -> Latent:

@@ -1,10 +1,11 @@
 """ONNX Runtime on an NVIDIA GPU.
 
-Float32 throughout: TF32 would round the operands of convolutions to 10 bits, which costs the exact graphs their
-exactness and the others 1e-3, for a gain that heads of a few hundred megaflops do not show. NCHW, as the graphs
-and the denoiser have it: NHWC pays with tensor cores, which float32 without TF32 does not use.
+Float32 throughout: TF32 would round the operands of convolutions to 10 bits, which costs the exact graphs
+their exactness and the others 1e-3, for a gain that heads of a few hundred megaflops hardly show. NCHW, as the
+graphs and the denoiser have it: NHWC pays with tensor cores, which float32 without TF32 does not use.
 
-Not run on a GPU yet. Until ONNX Runtime 1.27 replaying a CUDA graph waits for its end, so ``enqueue`` does too.
+Not run on a GPU yet. Up to ONNX Runtime 1.26 or so the replay of a CUDA graph waits for its end, whatever it is
+told (its pull request 28686), and ``enqueue`` with it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def open_graph(graph: Path, options: EngineOptions) -> Engine:
 class OnnxRuntimeCuda:
     """An ONNX Runtime session on the GPU, float32 in and out; a ``DeviceEngine``.
 
-    The stream belongs to a session, so ``bind`` opens another one, with a CUDA graph. ``run`` keeps the first.
+    A stream belongs to a session, so ``bind`` opens another one, with a CUDA graph; ``run`` keeps the first.
     """
 
     device = "CUDA"
@@ -103,7 +104,7 @@ class OnnxRuntimeCuda:
         self._bound = (session, binding, run_options)
 
     def enqueue(self) -> None:
-        """See ``DeviceEngine.enqueue``. The first run allocates, the second is captured, the others replay it."""
+        """See ``DeviceEngine.enqueue``. The first run allocates, the second is captured, others replay it."""
         if self._bound is None:
             raise EngineError(f"{self._graph.name}: enqueue() needs the addresses of bind() first")
         session, binding, run_options = self._bound
@@ -121,14 +122,17 @@ class OnnxRuntimeCuda:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             session = onnxruntime.InferenceSession(
-                str(self._graph), options, providers=[(PROVIDER, PROVIDER_OPTIONS | stream)], enable_fallback=0
+                str(self._graph),
+                options,
+                providers=[(PROVIDER, PROVIDER_OPTIONS | stream)],
+                enable_fallback=0,
             )
         except Exception as error:  # as in run
             raise EngineError(f"{self._graph}: ONNX Runtime cannot open it on the GPU: {error}") from error
         found = session.get_providers()
         if not found or found[0] != PROVIDER or set(found) - {PROVIDER, FALL_BACK}:
             raise EngineError(
-                f"asked for {PROVIDER}, got {found}: its libraries do not load; CUDA and cuDNN must be of the "
-                "versions that this ONNX Runtime was built with"
+                f"asked for {PROVIDER}, got {found}: its libraries do not load; CUDA and cuDNN must be of "
+                "the versions that this ONNX Runtime was built with"
             )
         return session

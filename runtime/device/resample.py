@@ -1,0 +1,62 @@
+"""Pillow's bicubic resizing as tables of integers, so that a GPU makes the very pixels that the host makes.
+
+Pillow resizes 8-bit images in two passes, along rows and then along columns, each of which ends in 8 bits
+again. A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere.
+From Pillow 13 on images that are taller than wide may go along columns first; this is not for them.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHT_BITS = 22
+"""Fractional bits of a weight: what 32 bits have left beside a pixel's 8 and 2 for the sum."""
+
+SUPPORT = 2.0
+"""Reach of the bicubic kernel, in pixels of the smaller image."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What each pixel of the output takes along one axis.
+
+    first: int32 (S,), its first pixel of the input; never less than the one before.
+    weights: int32 (S, K), of that pixel and those that follow; 0 beyond those that it takes, and beyond the
+        last pixel of the input.
+    """
+
+    first: NDArray[np.int32]
+    weights: NDArray[np.int32]
+
+
+@functools.lru_cache(maxsize=32)
+def bicubic(length: int, begin: float, end: float, size: int) -> Taps:
+    """The taps that resize pixels ``begin`` to ``end`` of ``length`` to ``size``, with antialiasing."""
+    low, high = np.float32(begin), np.float32(end)  # as Pillow takes the corners of its box
+    scale = float(high - low) / size
+    stretch = max(scale, 1.0)
+    support = SUPPORT * stretch
+    taps = int(np.ceil(support)) * 2 + 1
+    centre = float(low) + (np.arange(size) + 0.5) * scale
+    first = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + support + 0.5).astype(np.int64), length)
+    place = first[:, None] + np.arange(taps)
+    weights = _kernel((place - centre[:, None] + 0.5) * (1.0 / stretch))
+    weights[place >= last[:, None]] = 0.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    scaled = weights * (1 << WEIGHT_BITS)
+    rounded = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32)
+    return Taps(first.astype(np.int32), rounded)
+
+
+def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic with a = -1/2, in Pillow's order of operations."""
+    a = -0.5
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
