@@ -40,6 +40,7 @@ from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
+from runtime.streaming.rates import family
 
 PHOTOS = 8
 BUSY, HALF = 0.7, 0.5
@@ -127,13 +128,14 @@ def crowded(case: Case) -> list[Row]:
 
 def memory(case: Case) -> list[Row]:
     """One row, of a server that has served nothing else."""
-    with serving(case.bundle, case.options.workers) as fresh:
+    with serving([case.bundle], case.options.workers) as fresh:
         return [serve_memory.measure(fresh, case.bundle, case.packets, case.options.requests)]
 
 
 def outage(case: Case) -> list[Row]:
     """A row a policy."""
-    return serve_kills.away(case.server, case.bundle, case.images, case.options.down, case.folder)
+    with serving(family(case.bundle), case.options.workers) as away:
+        return serve_kills.away(away, case.bundle, case.images, case.options.down, case.folder)
 
 
 def kills(case: Case) -> list[Row]:
@@ -204,7 +206,7 @@ def _measure(options: argparse.Namespace) -> list[Row]:
     head = Head(bundle, EngineOptions(threads=1))
     packets = [head.encode(image).to_bytes() for image in images]
     rows: list[Row] = []
-    with serving(bundle, options.workers) as server, tempfile.TemporaryDirectory() as folder:
+    with serving([bundle], options.workers) as server, tempfile.TemporaryDirectory() as folder:
         case = Case(server, bundle, images, packets, Path(folder), options)
         for name in options.sections:
             progress.print(f"{name} ...", highlight=False)

@@ -21,12 +21,14 @@ import numpy as np
 from bench.emulated_link import Conditions, EmulatedLink
 from runtime.bundle import load
 from runtime.engines import EngineOptions
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.connection import Address, Connection
 from runtime.streaming.frame import Encoded
 from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.rates import Rates
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.spool import Spool
@@ -62,7 +64,8 @@ def main() -> int:
     link: Connection | EmulatedLink = Connection(Address.of(options.address, TIMEOUT))
     if options.emulate is not None:
         link = EmulatedLink(link, options.emulate, LOST_SECONDS, seed=os.getpid())
-    head = Head(load(options.bundle), EngineOptions(threads=1))
+    bundle, threads = load(options.bundle), EngineOptions(threads=1)
+    head = Rates(bundle, Guard(), threads) if options.policy == "shrink" else Head(bundle, threads)
     head.warm_up()
     spool, log = Spool(options.folder), JsonLog(options.folder / "log")
     buffer: Buffer[Encoded] = Buffer(BUFFER, options.policy)

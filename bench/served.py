@@ -30,9 +30,10 @@ class ServerProcess:
         log: JSON lines of all processes, one after the other.
     """
 
-    def __init__(self, bundle: Bundle, workers: int, log: Path):
+    def __init__(self, bundles: list[Bundle], workers: int, log: Path):
         self.log, self.address = log, Address("127.0.0.1", 0, TIMEOUT)
-        self._command = [sys.executable, "-m", "runtime", "serve", "--bundle", str(bundle.folder)]
+        named = [word for bundle in bundles for word in ("--bundle", str(bundle.folder))]
+        self._command = [sys.executable, "-m", "runtime", "serve", *named]
         self._command += ["--grpc-port", "0", "--workers", str(workers), "--log", str(log)]
         self.start()
 
@@ -67,10 +68,10 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(bundle: Bundle, workers: int) -> Iterator[ServerProcess]:
+def serving(bundles: list[Bundle], workers: int) -> Iterator[ServerProcess]:
     """A server that is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        server = ServerProcess(bundle, workers, Path(folder) / "log")
+        server = ServerProcess(bundles, workers, Path(folder) / "log")
         try:
             yield server
         finally:

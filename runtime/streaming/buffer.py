@@ -16,8 +16,8 @@ class Buffer(Generic[Item]):
     """At most ``capacity`` items, first in, first out, between two threads.
 
     policy: when it is full, ``block`` makes the source wait, so that nothing is lost; ``drop-oldest`` gives
-        up what has waited longest, so that what is sent is fresh, and so does ``shrink``, which the pipeline
-        keeps from getting there (``runtime.streaming.link_budget``).
+        up what has waited longest, so that what is sent is fresh, and so does ``shrink``, which keeps the
+        buffer from getting there (``runtime.streaming.rates``).
     """
 
     def __init__(self, capacity: int, policy: Policy):

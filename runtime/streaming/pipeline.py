@@ -16,6 +16,7 @@ from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Refused
 from runtime.streaming.frame import Encoded
 from runtime.streaming.link_budget import LinkBudget
+from runtime.streaming.rates import Rates
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Spool
@@ -30,8 +31,7 @@ class Pipeline:
 
     Args:
         frames: what to send, in order.
-        head: not to be used elsewhere meanwhile; where the buffer's policy is ``shrink``, its budget is set
-            for every frame.
+        head: not to be used elsewhere meanwhile; with ``Rates`` the bytes of packets follow the link.
         sender: of this pipeline alone.
         log: gets a line for each frame.
         spool: keeps frames until they are answered; what an earlier client left there is sent first.
@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(
         self,
         frames: Iterator[Shot],
-        head: Head,
+        head: Head | Rates,
         sender: Sender,
         buffer: Buffer[Encoded],
         log: JsonLog,
@@ -56,7 +56,7 @@ class Pipeline:
         self.totals = Totals()
         self._frames, self._head, self._sender, self._buffer, self._log = frames, head, sender, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
-        self._link = LinkBudget.of(head) if buffer.policy == "shrink" else None
+        self._link = LinkBudget(*head.bounds) if isinstance(head, Rates) else None
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 

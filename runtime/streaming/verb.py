@@ -42,7 +42,7 @@ def add_parser(
     )  # fmt: skip
     stream.add_argument(
         "--policy", choices=POLICIES, default="block",
-        help="when the link is slower than the source: wait for it, send what is fresh, or send less a frame",
+        help="when the link is slower than the source: wait for it, send what is fresh, or other rates",
     )  # fmt: skip
     stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
     stream.add_argument(
@@ -75,6 +75,7 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     from runtime.dashboard.of_device import DeviceView
     from runtime.streaming.connection import Address, Connection
     from runtime.streaming.pipeline import Pipeline
+    from runtime.streaming.rates import Rates
     from runtime.streaming.sender import Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
@@ -87,7 +88,7 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
         given.to, given.timeout, chosen.get("tls_ca"), chosen.get("tls_cert"), chosen.get("tls_key")
     )
     frames = paced(shots(given.source), fps)
-    head = Head(load(given.bundle), guard=guard)
+    head = (Rates if given.policy == "shrink" else Head)(load(given.bundle), guard=guard)
     head.warm_up()
     spool = Spool(chosen["spool"]) if "spool" in chosen else None
     status = Status()

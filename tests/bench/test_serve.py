@@ -83,7 +83,7 @@ def test_the_camera_tells_a_witness_what_was_taken_charge_of(tmp_path: Path) -> 
 def test_hostile_requests_get_what_they_should(tiny_bundles: dict[str, Path]) -> None:
     bundle = load(tiny_bundles["fp"])
     packets = [Head(bundle).encode(image).to_bytes() for image in tiny_images(3)]
-    with serving(bundle, 1) as server:
+    with serving([bundle], 1) as server:
         row = serve_memory.measure(server, bundle, packets, 200)
     assert row["unexpected"] == {} and row["requests"] == 200 and len(row["rss_mb"]) == 100
     assert sum(row["of_twenty"].values()) == 20
