@@ -4,7 +4,7 @@
     uint8 HWC --resize_along_rows--> --resize_to_input--> float32 NCHW         as runtime.preprocess
     y, parameters --symbol_likelihood--> --likelihood_map--> --resize_map--> mask     as runtime.latent
 
-Everything is in single precision or in integers.
+Everything is in single precision or in integers, but for ``round``, which Numba takes through double.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
-from runtime.engines import ENGINES, EngineOptions, open_engine
+from runtime.engines import DEFAULT, ENGINES, EngineOptions, available, missing, open_engine
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu
 from runtime.errors import EngineError, EngineUnavailable
 
@@ -21,13 +21,20 @@ def head(tiny_bundles: dict[str, Path]) -> Path:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_describes_its_graph(engine: str, head: Path) -> None:
+    if reason := missing(engine):
+        pytest.skip(reason)
     opened = open_engine(head, EngineOptions(engine=engine, threads=1))
     assert opened.inputs == (("image", (1, 3, 32, 32)),)
     assert opened.outputs == ("y", "z")
-    assert opened.device == "CPU" and opened.precision == "float32"
+    assert opened.device and opened.precision == "float32"
     opened.warm_up()
     y, z = opened.run(np.zeros((1, 3, 32, 32), dtype=np.float32))
     assert y.shape == (1, 6, 4, 4) and z.shape == (1, 2, 2, 2)
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert DEFAULT == "onnxruntime-cpu" and DEFAULT in available()
+    assert {name for name in ENGINES if missing(name) is None} == set(available())
 
 
 def test_threads_and_optimisation_change_nothing_that_matters(head: Path) -> None:
