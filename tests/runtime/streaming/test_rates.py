@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.status import Totals
 from runtime.tail import max_payload
+from tests.runtime.streaming.server_process import ServerProcess
+from tests.runtime.streaming.test_stream import stream as run_stream
 
 NEVER = Guard("never")
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -113,3 +116,17 @@ def test_less_a_frame_instead_of_fewer_frames(rates: list[Bundle], tmp_path: Pat
     assert dropping.answered <= 30 and shrinking.answered >= 34
     assert shrinking.answered + shrinking.dropped == 40
     assert thin.bundles[0] == rates[0].id and set(thin.bundles[10:]) == {rates[2].id}
+
+
+def test_the_command(rates: list[Bundle], pictures: Path, tmp_path: Path) -> None:
+    server = ServerProcess([bundle.folder for bundle in rates], tmp_path / "server.jsonl", 0)
+    try:
+        log = tmp_path / "log"
+        assert (
+            run_stream(pictures, server.address, rates[0].folder, log, "--policy", "shrink", "--fps", "20")
+            == 0
+        )
+    finally:
+        server.kill()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["answered"] * 6
