@@ -27,10 +27,11 @@ def write_integer_network(network: IntegerNetwork, shape: tuple[int, int, int], 
     value = "z"
     for number, layer in enumerate(network.layers):
         value = _integer_layer(layer, f"h_s.{number}", value, nodes, constants)
-    if network.rungs is not None:
-        _look_up(network.rungs, value, nodes, constants)
-    nodes[-1].output[0] = "parameters"
     out_shape = network(np.zeros(shape, dtype=np.int32)).shape
+    if network.rungs is not None:
+        of_scales = (1, out_shape[0] // 2, *out_shape[1:])
+        _look_up(network.rungs, of_scales, value, nodes, constants)
+    nodes[-1].output[0] = "parameters"
     graph = helper.make_graph(
         nodes,
         "h_s",
@@ -80,19 +81,32 @@ def _integer_layer(
 
 
 def _look_up(
-    rungs: NDArray[np.int32], value: str, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
+    rungs: NDArray[np.int32],
+    shape: tuple[int, ...],
+    value: str,
+    nodes: list[onnx.NodeProto],
+    constants: list[onnx.TensorProto],
 ) -> None:
-    """Scales -> Clip -> Gather; means stay as they are."""
+    """Scales -> Clip -> GatherElements; means stay as they are.
+
+    Not Gather, which copies each number as if it were a row: ONNX Runtime takes 9 times as long for it.
+    """
     of = {"low": 0, "high": len(rungs) - 1, "table": rungs}
     constants += [
         numpy_helper.from_array(np.asarray(array, dtype=np.float32), f"rungs.{name}")
         for name, array in of.items()
     ]
+    constants += [
+        numpy_helper.from_array(np.array(to, dtype=np.int64), f"rungs.{name}")
+        for name, to in (("flat", [-1]), ("shape", shape))
+    ]
     nodes += [
         helper.make_node("Split", [value], ["rungs.scale", "rungs.mean"], axis=1, num_outputs=2),
         helper.make_node("Clip", ["rungs.scale", "rungs.low", "rungs.high"], ["rungs.inside"]),
         helper.make_node("Cast", ["rungs.inside"], ["rungs.rung"], to=onnx.TensorProto.INT32),
-        helper.make_node("Gather", ["rungs.table", "rungs.rung"], ["rungs.index"], axis=0),
+        helper.make_node("Reshape", ["rungs.rung", "rungs.flat"], ["rungs.line"]),
+        helper.make_node("GatherElements", ["rungs.table", "rungs.line"], ["rungs.found"], axis=0),
+        helper.make_node("Reshape", ["rungs.found", "rungs.shape"], ["rungs.index"]),
         helper.make_node("Concat", ["rungs.index", "rungs.mean"], ["parameters"], axis=1),
     ]
 

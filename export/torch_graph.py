@@ -80,6 +80,14 @@ def _reshape(v: Values, _: Attributes) -> torch.Tensor:
     return v[0].reshape(len(v[0]), *v[1].tolist()[1:])
 
 
+def _slice(v: Values, _: Attributes) -> torch.Tensor:
+    starts, ends, axes, steps = (operand.tolist() for operand in v[1:])
+    cut = [slice(None)] * v[0].ndim
+    for axis, *bounds in zip(axes, starts, ends, steps, strict=True):
+        cut[axis] = slice(*bounds)
+    return v[0][tuple(cut)]
+
+
 def _gemm(v: Values, a: Attributes) -> torch.Tensor:
     return functional.linear(v[0], v[1] if a.get("transB") else v[1].T, v[2])
 
@@ -102,5 +110,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], torch.Tensor]] = {
     "ReduceMean": lambda v, a: v[0].mean(tuple(v[1].tolist()), keepdim=bool(a.get("keepdims", 1))),
     "Relu": lambda v, _: v[0].relu(),
     "Reshape": _reshape,
+    "Slice": _slice,
     "Sub": lambda v, _: v[0] - v[1],
+    "Unsqueeze": lambda v, _: v[0].unsqueeze(int(v[1])),
 }

@@ -18,6 +18,7 @@ from export.models.architectures import Architecture
 from export.models.bottleneck import Bottleneck, HyperpriorBottleneck, analysis_of, synthesis_of
 from export.models.networks import SplitNetwork
 from export.models.tables import medians_of
+from export.models.tiled import TiledConv, pays
 
 
 class FoldedGDN(nn.Module):
@@ -90,8 +91,14 @@ class Tail(nn.Module):
 
 
 def _folded(layers: nn.Sequential) -> nn.Sequential:
-    copied = copy.deepcopy(layers)
-    return nn.Sequential(*(FoldedGDN(m) if isinstance(m, GDN1) else m for m in copied))
+    return nn.Sequential(*map(_deployed, copy.deepcopy(layers)))
+
+
+def _deployed(layer: nn.Module) -> nn.Module:
+    """The same function with fewer operations."""
+    if isinstance(layer, GDN1):
+        return FoldedGDN(layer)
+    return TiledConv(layer) if pays(layer) else layer
 
 
 def _subtract(layers: nn.Sequential, medians: torch.Tensor) -> None:
