@@ -49,17 +49,29 @@ def test_rsqrt_is_accurate_over_its_range(exponent):
     np.testing.assert_allclose(out[9 * LANES :], 2 / np.sqrt(a.astype(np.float64)), rtol=1e-6)
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
-def test_two_rows_of_descent_are_vector_code_with_the_estimate_of_the_reciprocal_root():
+def assembly_of_two_rows_of_descent():
     @numba.njit
     def call(work, weights):
         pairs.descent_pair(work, 64, 512, 128, 320, 1024, weights, 0, 7, simd.splat(np.float32(1.0)))
 
     call(np.ones(2048, dtype=np.float32), np.ones(2048, dtype=np.float32))
     (assembly,) = call.inspect_asm().values()
+    return assembly
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
+def test_two_rows_of_descent_are_vector_code_with_the_estimate_of_the_reciprocal_root():
+    assembly = assembly_of_two_rows_of_descent()
     register = "%zmm" if LANES == 16 else "%ymm"
     assert "vrsqrt" in assembly
     assert register in assembly
     assert "vsqrtss" not in assembly
     assert "vdivps" not in assembly
     assert "vpermt2ps" not in assembly  # it would keep the multipliers from their work
+
+
+@pytest.mark.skipif(platform.machine() not in ("aarch64", "arm64"), reason="reads ARM assembly")
+def test_two_rows_of_descent_are_neon_code_with_the_estimate_of_the_reciprocal_root():
+    assembly = assembly_of_two_rows_of_descent()
+    assert "frsqrte" in assembly and ".4s" in assembly
+    assert "fsqrt\t" not in assembly and "fdiv\t" not in assembly
