@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.cells import Cell, Input, Measured, Sender, Store, Subject
-from bench.corruptions import corrupt
 from bench.errors import CampaignError
 from bench.photos import Sample
 from bench.trivial_defences import TRIVIAL
 from bench.workers import Run
+from export.corruptions import corrupt
 from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bench.bootstrap import interval, ratio_interval
 from bench.cells import Cell, Input, Measured, Sender, Subject
 
+LEFT_AS_SEEN = ("plain", "trimmed")
+"""Rungs of the guard without a second look at the frame."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -117,6 +120,6 @@ def _means(found: list[Measured]) -> tuple[NDArray[np.float64], NDArray[np.float
 def _outcome(
     cell: Cell, found: list[Measured], clean: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Outcome:
-    defended = np.mean([one.rung != "plain" for one in found], axis=0, dtype=np.float64)
+    defended = np.mean([~np.isin(one.rung, LEFT_AS_SEEN) for one in found], axis=0, dtype=np.float64)
     linf = max(int(one.linf.max()) for one in found)
     return Outcome(cell, len(found), *_means(found), defended, linf, *clean)

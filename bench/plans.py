@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from bench.bars import ADAPTIVE, GUARDED, RATE
 from bench.cells import Cell, Input, Sender, Subject
-from bench.corruptions import CORRUPTIONS, SEVERITIES
 from bench.errors import CampaignError
 from bench.trivial_defences import TRIVIAL
+from export.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.defence import Defence
 from runtime.guard import Guard, Mode
 

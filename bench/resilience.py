@@ -26,12 +26,12 @@ from bench import choices, plans, report
 from bench.bars import BARS, summarise
 from bench.campaign import Campaign
 from bench.cells import Cell, Store, Subject, fingerprint
-from bench.corruptions import CORRUPTIONS, SEVERITIES
 from bench.errors import CampaignError, MissingPackage
 from bench.outcomes import Outcomes
 from bench.photos import labelled
 from bench.resilience_page import page
 from bench.workers import Run, in_process, in_processes, on_ray
+from export.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
 from runtime.errors import RateholdError
 from runtime.guard import MODES

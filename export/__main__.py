@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from export.alarm import alarm_frames
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import LOSS_OF_RATE, Builder
 from export.calibration import load_or_calibrate
@@ -30,7 +31,7 @@ from export.models.seeded import FITTED_TO, STEPS, seeded_network
 from export.progress import say
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
-from export.shield import alarm_frames, family, provenance, write_robust
+from export.shield import family, provenance, write_robust
 from export.triton import write_repository
 from runtime.bundle import load
 from runtime.engines import tensorrt_verb

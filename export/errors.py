@@ -21,3 +21,7 @@ class GraphError(ExportError):
 
 class CheckpointError(ExportError):
     """A file is not a checkpoint of the network that was named; the message says what was expected."""
+
+
+class CorruptionError(ExportError):
+    """There is no such corruption, or the package that makes it is not installed; the message says how."""

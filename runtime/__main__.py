@@ -125,11 +125,11 @@ def _explain(report: HeadReport) -> None:
     decision = report.decision
     expected = decision.expected_bits_before
     assert expected is not None  # only a mask of earlier frames saves the first look
-    score = "not asked for" if decision.score is None else f"{decision.score:+.3f}, above 0 is suspicious"
     budget = "none" if decision.budget is None else f"{decision.budget} bytes"
     lines = {
         "guard": decision.mode,
-        "score": score,
+        "attack": _score(decision.score),
+        "corruption": _score(decision.corruption),
         "expected": f"{expected / 8:.0f} bytes, sent {decision.expected_bits / 8:.0f}",
         "rung": decision.rung,
         "rate": f"lambda {decision.rate_weight:.3g}",
@@ -140,6 +140,10 @@ def _explain(report: HeadReport) -> None:
     for stage, seconds in report.seconds.items():
         print(f"ms {stage:<15} {1e3 * seconds:.2f}")
     print(f"ms {'together':<15} {1e3 * sum(report.seconds.values()):.2f} (first frame, nothing warmed up)")
+
+
+def _score(score: float | None) -> str:
+    return "not asked for" if score is None else f"{score:+.3f}, above 0 is suspicious"
 
 
 def _decode(options: argparse.Namespace) -> None:

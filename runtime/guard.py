@@ -1,6 +1,8 @@
 """The guard: which frames are defended, and what is given up so that a packet keeps its budget.
 
-    first pass --score--> calm: send as it is          suspicious, or shortly after: defend
+    first pass --score--> calm: send as it is
+                          attacked, or shortly after: defend
+                          corrupted (snow, noise, a codec): a light rate control
     over budget?          defend  >  rate control of y, with z or with z all zero  >  all zero
 
 The score needs nothing but the bits of y, which the likelihood map is made of as well. ``Guard`` says what is
@@ -24,12 +26,25 @@ from runtime.latent import Latent
 Mode = Literal["never", "always", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-Rung = Literal["plain", "defended", "rate_controlled", "without_z", "empty"]
-"""Where the ladder ended: sent as it was; defended; y rate-controlled to fit the budget, after the defence if
-there is one; the same with z all zero, where z alone is too dear or y comes out nearer; all symbols zero."""
+Rung = Literal["plain", "trimmed", "defended", "rate_controlled", "without_z", "empty"]
+"""Where the ladder ended: sent as it was; y rate-controlled a little, because the frame looks corrupted;
+defended; y rate-controlled to fit the budget, after the defence if there is one; the same with z all zero,
+where z alone is too dear or y comes out nearer; all symbols zero."""
 
-Score = Callable[[Latent], float]
-"""Suspicion of a first pass; above 0 is suspicious."""
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What a first pass looks like.
+
+    attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
+        weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
+    """
+
+    attack: float
+    corruption: float = -np.inf
+
+
+Score = Callable[[Latent], Suspicion]
 
 CEILING = 1.15
 """Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
@@ -45,6 +60,9 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
+    trim: lambda of the rate control of frames that only look corrupted, in squared steps a bit; 0 leaves them
+        as they are. What corruptions add is content to the network: the shield and the denoiser lose more of
+        their accuracy than they save (docs/results.md), a light rate control hardly any (``auto`` only).
     budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
     hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
     """
@@ -53,6 +71,7 @@ class Guard:
     defence: Defence = field(default_factory=Defence)
     budget: int | None = None
     hold: int = 0
+    trim: float = 0.04
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -61,6 +80,8 @@ class Guard:
             raise DefenceError(f"budget must be a whole number of bytes above 0, not {self.budget!r}")
         if not (isinstance(self.hold, int) and self.hold >= 0):
             raise DefenceError(f"hold must be a whole number of frames, not {self.hold!r}")
+        if not 0 <= self.trim < np.inf:
+            raise DefenceError(f"trim must be finite and at least 0 squared steps a bit, not {self.trim!r}")
         if self.defence.reuse_mask and self.mode != "always":
             raise DefenceError(
                 f"reuse_mask saves the first pass, which guard mode {self.mode!r} needs: use 'always'"
@@ -72,9 +93,9 @@ class Decision:
     """What the guard did with one frame, and why.
 
     mode: as in ``Guard``.
-    rung: where the ladder ended; without a budget ``plain`` or ``defended``.
-    score: suspicion of the first pass, above 0 is suspicious; None but in mode ``auto``.
-    suspicious, held: the score said so; it is calm, but follows a suspicious frame by at most ``hold``.
+    rung: where the ladder ended; without a budget ``plain``, ``trimmed`` or ``defended``.
+    score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
+    suspicious, held: it looks attacked; it does not, but follows one that does by at most ``hold``.
     defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
     rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
     bytes: of the packet, header included.
@@ -86,6 +107,7 @@ class Decision:
     mode: Mode
     rung: Rung
     score: float | None
+    corruption: float | None
     suspicious: bool
     held: bool
     defended: bool
@@ -167,9 +189,9 @@ class Excess:
 
     bits: float
 
-    def __call__(self, latent: Latent) -> float:
+    def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
-        return self.of(latent, features(latent))
+        return Suspicion(self.of(latent, features(latent)))
 
     def of(self, latent: Latent, y: NDArray[np.float32]) -> float:
         """The same where the bits of each channel of y are known: 20,000 prices need one look, not two."""
@@ -179,20 +201,22 @@ class Excess:
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Fisher's linear discriminant between clean and attacked frames, fitted at export.
+    """Fisher's linear discriminants between clean frames and each kind of dearer ones, fitted at export.
 
-    weights: float32 (C,), bias: float; the score is their product with ``features``, plus the bias,
-    ceiling: or the excess over this many bits, if that is more.
+    weights: float32 (K, C), bias: float32 (K,); a score is the product with ``features``, plus the bias. The
+        first one tells attacks, the others a kind of corruption each, of which the highest counts.
+    ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
     weights: NDArray[np.float32]
-    bias: float
+    bias: NDArray[np.float32]
     ceiling: Excess
 
-    def __call__(self, latent: Latent) -> float:
+    def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
-        return max(float(self.weights @ y) + self.bias, self.ceiling.of(latent, y))
+        attack, *corruptions = (self.weights @ y + self.bias).tolist()
+        return Suspicion(max(attack, self.ceiling.of(latent, y)), max(corruptions, default=-np.inf))
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -209,13 +233,13 @@ def open_score(bundle: Bundle) -> Score:
 
 
 def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
-    arrays = bundle.arrays("guard")
-    weights, bias = arrays.get("weights"), arrays.get("bias")
-    for array, shape in ((weights, bundle.manifest.latent[:1]), (bias, ())):
-        if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
+    arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
+    weights, bias = (np.asarray(arrays.get(name)) for name in ("weights", "bias"))
+    kinds = len(bias) if bias.ndim == 1 else 0
+    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,))):
+        if not kinds or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise BundleError(
-                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights "
-                f"{bundle.manifest.latent[:1]} and bias (); build it again"
+                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}) "
+                f"and bias (kinds,); build it again"
             )
-    assert weights is not None and bias is not None
-    return Discriminant(weights, float(bias), Excess(ceiling))
+    return Discriminant(weights, bias, Excess(ceiling))

@@ -17,7 +17,7 @@ from runtime.coder import Backend, open_coder
 from runtime.defence import Defender
 from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
-from runtime.guard import Counters, Decision, Guard, Watch, open_score
+from runtime.guard import Counters, Decision, Guard, Suspicion, Watch, open_score
 from runtime.latent import Latent
 from runtime.packet import Flags, Packet, symbol_checksum
 from runtime.prior import open_prior
@@ -129,11 +129,13 @@ class Head:
         Raises ImageError when it is not an image and EngineError when the graph fails.
         """
         frame = self._open_frame(image)
-        score = self._suspicion(frame)
-        suspicious = score is not None and score > 0
+        suspicion = self._suspicion(frame)
+        suspicious = suspicion is not None and suspicion.attack > 0
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
-        for rejected, attempt in enumerate(self._ladder(frame, defend)):  # noqa: B007 (counted after the loop)
+        trim = self.guard.trim if suspicion is not None and suspicion.corruption > 0 else 0.0
+        ladder = self._ladder(frame, defend, trim)
+        for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
             if Flags.RATE_CONTROLLED in attempt.flags:
                 frame.clock.lap("rate_control")
             packet, stream_bits = self._pack(attempt.latent, attempt.flags)
@@ -141,9 +143,11 @@ class Head:
             if self.guard.budget is None or packet.size <= self.guard.budget:
                 break
         first = frame.first.latent if frame.first else None
+        attack, corruption = (None, None) if suspicion is None else (suspicion.attack, suspicion.corruption)
         decision = Decision(
-            self.guard.mode, attempt.rung, score, suspicious, held, Flags.DENOISED in attempt.flags,
-            attempt.rate_weight, packet.size, self.guard.budget, first, attempt.latent,
+            self.guard.mode, attempt.rung, attack, corruption, suspicious, held,
+            Flags.DENOISED in attempt.flags, attempt.rate_weight, packet.size, self.guard.budget,
+            first, attempt.latent,
         )  # fmt: skip
         self.counters = self.counters.plus(decision, over_budget=rejected > 0)
         before = None if first is attempt.latent else first
@@ -182,18 +186,18 @@ class Head:
             frame.first = self._look(self._engine, frame.prepared, clock)
         return frame
 
-    def _suspicion(self, frame: Frame) -> float | None:
+    def _suspicion(self, frame: Frame) -> Suspicion | None:
         if self._score is None or frame.first is None:
             return None
-        score = self._score(frame.first.latent)
+        suspicion = self._score(frame.first.latent)
         frame.clock.lap("guard")
-        return score
+        return suspicion
 
-    def _ladder(self, frame: Frame, defend: bool) -> Iterator[Attempt]:
+    def _ladder(self, frame: Frame, defend: bool, trim: float) -> Iterator[Attempt]:
         """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last."""
         look, flags, weight = frame.first, Flags.NONE, 0.0
         if look is not None and not defend:
-            yield Attempt("plain", look.latent)
+            yield controlled(Attempt("trimmed" if trim else "plain", look.latent), trim)
         if self._defender is not None:
             look, flags = self._defended(self._defender, frame), Flags.DENOISED
             weight = self.guard.defence.rate_control

@@ -25,9 +25,9 @@ from runtime.guard import CEILING, QUANTILE
 
 @dataclass(frozen=True)
 class Suspicion:
-    """The guard's score: weights . bits of y a channel + bias, or the excess over ``ceiling`` bits, if more.
+    """The guard's score of an attack: weights . bits of y a channel + bias, or the excess over ``ceiling``.
 
-    Above 0 a frame is suspicious. ``weights`` (C,) is None for bundles without guard.npz.
+    Above 0 a frame is defended. ``weights`` (C,) is None for bundles without guard.npz.
     """
 
     weights: torch.Tensor | None
@@ -41,7 +41,7 @@ class Suspicion:
         if "guard" not in bundle.manifest.files:
             return cls(None, 0.0, bits)
         arrays = bundle.arrays("guard")
-        return cls(torch.from_numpy(arrays["weights"]), float(arrays["bias"]), CEILING * bits)
+        return cls(torch.from_numpy(arrays["weights"][0]), float(arrays["bias"][0]), CEILING * bits)
 
     def __call__(self, coded: Coded) -> torch.Tensor:
         """Score of each latent, (N,)."""

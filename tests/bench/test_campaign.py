@@ -10,11 +10,11 @@ from PIL import Image
 from bench import campaign as campaigns
 from bench.campaign import Campaign
 from bench.cells import Cell, Input, Measured, Sender, Store, Subject, digest, fingerprint
-from bench.corruptions import corrupt
 from bench.errors import BenchError, CampaignError, MissingPackage
 from bench.photos import labelled
 from bench.trivial_defences import TRIVIAL
 from bench.workers import in_process, in_processes, on_ray
+from export.corruptions import corrupt
 from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions

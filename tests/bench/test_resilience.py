@@ -13,11 +13,11 @@ from bench import plans, resilience
 from bench.bars import BARS, summarise
 from bench.bootstrap import interval, ratio_interval
 from bench.cells import Cell, Input, Measured, Sender, Subject
-from bench.corruptions import CORRUPTIONS
 from bench.errors import CampaignError
 from bench.outcomes import Outcomes
 from bench.plans import AUTO, BASELINES, PLAIN, Effort
 from bench.trivial_defences import TRIVIAL
+from export.corruptions import CORRUPTIONS
 from runtime.defence import Defence
 from runtime.guard import Guard
 from tests.tiny_bundle import tiny_images

@@ -15,7 +15,7 @@ from export.__main__ import main
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
-from export.suspicion import DEVIATIONS, discriminant
+from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
@@ -135,13 +135,26 @@ def test_channel_rate_is_the_runtimes_and_its_slope_is_the_tables(seed: int) -> 
     assert y.grad is not None and np.allclose(y.grad[0].numpy(), above - here, atol=1e-4)
 
 
-def test_the_discriminant_separates_and_is_calibrated_on_held_out_frames() -> None:
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_discriminant_separates_and_counts_deviations_of_held_out_frames(pooled: bool) -> None:
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(12, 12))
     clean, held_out, attacked = (rng.normal(size=(n, 12)) @ mixing for n in (400, 300, 200))
     attacked = attacked + rng.choice([-3, 3], 12) @ mixing  # ten standard deviations along one direction
-    weights, bias = discriminant(*(a.astype(np.float32) for a in (clean, attacked, held_out)))
-    scores = held_out @ weights + bias
-    assert scores.mean() == pytest.approx(-DEVIATIONS, abs=1e-3)
+    weights = discriminant(*(a.astype(np.float32) for a in (clean, attacked, held_out)), pooled)
+    scores = held_out @ weights
     assert scores.std() == pytest.approx(1, abs=1e-3)
-    assert (attacked @ weights + bias > 0).mean() > 0.9
+    assert (attacked @ weights > scores.mean() + 4.5).mean() > 0.9
+
+
+def test_the_spread_of_both_kinds_avoids_what_differs_among_the_unusual() -> None:
+    rng = np.random.default_rng(1)
+    clean, held_out, unusual = (rng.normal(size=(n, 12)) for n in (2000, 1000, 2000))
+    unusual[:, 0] += 5
+    unusual[:, 1] = 6 + 10 * unusual[:, 1]  # further away, but not all of them
+    features = [a.astype(np.float32) for a in (clean, unusual, held_out)]
+    found = {}
+    for pooled in (False, True):
+        weights = discriminant(*features, pooled)
+        found[pooled] = (unusual @ weights > (held_out @ weights).mean() + 2.5).mean()
+    assert found[False] < 0.85 and found[True] > 0.95

@@ -16,7 +16,7 @@ from runtime.bundle import load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.errors import BudgetError, EngineError, RateholdError
-from runtime.guard import Guard, Mode
+from runtime.guard import Guard, Mode, Suspicion
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.prior import Stream
@@ -204,7 +204,7 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
     weights: dict[str, list[float]] = {}
     for budget in range(plain, lowest - 1, -1):
         head = Head(bundle, ONE, guard=Guard("auto", rounded, budget))
-        head._score = lambda latent: -1.0
+        head._score = lambda latent: Suspicion(-1.0)
         head.encode(image)
         assert head.report is not None
         decision = head.report.decision

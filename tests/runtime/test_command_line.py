@@ -95,10 +95,10 @@ def test_explain_shows_the_decision(
     assert head.report is not None
     decision = head.report.decision
     assert list(lines) == [
-        "guard", "score", "expected", "rung", "rate", "packet",
+        "guard", "attack", "corruption", "expected", "rung", "rate", "packet",
         *(f"ms {stage}" for stage in head.report.seconds), "ms together",
     ]  # fmt: skip
-    assert lines["guard"] == "auto" and lines["score"].startswith(f"{decision.score:+.3f}, above 0")
+    assert lines["guard"] == "auto" and lines["attack"].startswith(f"{decision.score:+.3f}, above 0")
     assert decision.expected_bits_before is not None
     before, after = decision.expected_bits_before / 8, decision.expected_bits / 8
     assert lines["expected"] == f"{before:.0f} bytes, sent {after:.0f}"

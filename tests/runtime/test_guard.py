@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from native_denoise import denoise_planar, settings, soft_mask
-from runtime.bundle import MANIFEST, FileEntry, load
+from runtime.bundle import MANIFEST, Bundle, FileEntry, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError, DefenceError
-from runtime.guard import Decision, Discriminant, Guard, Watch, features, open_score
+from runtime.guard import Decision, Discriminant, Guard, Suspicion, Watch, features, open_score
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
@@ -91,12 +91,12 @@ def test_dear_frames_are_suspicious_whatever_the_discriminant_says(
     bundle = load(robust_bundles[prior])
     score = open_score(bundle)
     assert isinstance(score, Discriminant)
-    blind = replace(score, weights=np.zeros_like(score.weights), bias=-1.0)
+    blind = replace(score, weights=np.zeros_like(score.weights), bias=score.bias * 0 - 1)
     head, limit = Head(bundle, ONE), 1.15 * dict(bundle.manifest.clean_bits)[0.99]
     latents = [head.analyse(image) for image in (*calm(5), *noisy(5))]
     assert {latent.expected_bits > limit for latent in latents} == {True, False}
     for latent in latents:
-        assert (blind(latent) > 0) == (latent.expected_bits > limit)
+        assert (blind(latent).attack > 0) == (latent.expected_bits > limit)
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -106,13 +106,16 @@ def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: d
     for image in (*calm(5), *noisy(5)):
         latent = head.analyse(image)
         y = latent.streams[-1]
-        expected = float(arrays["bias"])
-        for channel, weight in enumerate(arrays["weights"]):
-            of = slice(channel * 16, (channel + 1) * 16)
-            bits = y.tables.information_bits(y.symbols[of], y.index[of])
-            expected += float(weight) * float(bits.sum(dtype=np.float64))
+        scores = [float(bias) for bias in arrays["bias"]]
+        for kind, weights in enumerate(arrays["weights"]):
+            for channel, weight in enumerate(weights):
+                of = slice(channel * 16, (channel + 1) * 16)
+                bits = y.tables.information_bits(y.symbols[of], y.index[of])
+                scores[kind] += float(weight) * float(bits.sum(dtype=np.float64))
         excess = latent.expected_bits / (1.15 * dict(bundle.manifest.clean_bits)[0.99]) - 1
-        assert decided(head, image).score == pytest.approx(max(expected, excess), rel=1e-5, abs=1e-3)
+        decision = decided(head, image)
+        assert decision.score == pytest.approx(max(scores[0], excess), rel=1e-5, abs=1e-3)
+        assert decision.corruption == pytest.approx(max(scores[1:]), rel=1e-5, abs=1e-3)
         assert features(latent).dtype == np.float32 and features(latent).shape == (LATENT[0],)
 
 
@@ -185,7 +188,7 @@ def test_hysteresis_of_a_scripted_video(
     hold: int, suspicious: str, held: str, tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard(hold=hold))
-    image, scores = calm(1)[0], iter([1.0 if s == "x" else -1.0 for s in suspicious])
+    image, scores = calm(1)[0], iter([Suspicion(1.0 if s == "x" else -1.0) for s in suspicious])
     monkeypatch.setattr(head, "_score", lambda latent: next(scores))
     decisions = [decided(head, image) for _ in suspicious]
     assert "".join("x" if d.suspicious else "." for d in decisions) == suspicious
@@ -220,8 +223,8 @@ def test_no_score_above_zero_is_no_suspicion(
     tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard())
-    monkeypatch.setattr(head, "_score", lambda latent: 0.0)
-    assert not decided(head, calm(1)[0]).defended
+    monkeypatch.setattr(head, "_score", lambda latent: Suspicion(0.0, 0.0))
+    assert decided(head, calm(1)[0]).rung == "plain"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,9 @@ def test_no_score_above_zero_is_no_suspicion(
         ({"budget": 99.5}, "budget must be"),
         ({"hold": -1}, "hold must be"),
         ({"hold": 0.5}, "hold must be"),
+        ({"trim": -0.1}, "trim must be finite"),
+        ({"trim": float("nan")}, "trim must be finite"),
+        ({"trim": float("inf")}, "trim must be finite"),
         ({"defence": Defence(reuse_mask=True)}, "needs: use 'always'"),
         ({"mode": "never", "defence": Defence(reuse_mask=True)}, "needs: use 'always'"),
     ],
@@ -267,16 +273,18 @@ def test_one_flipped_bit_in_what_is_optional_is_found(copy: Path, role: str) -> 
         load(copy)
 
 
-GOOD = np.ones(LATENT[0], np.float32)
+GOOD, ZEROS = np.ones((2, LATENT[0]), np.float32), np.zeros(2, np.float32)
 WRONG_GUARDS: tuple[dict[str, Any], ...] = (
-    {"weights": GOOD[:-1], "bias": np.float32(0)},
-    {"weights": GOOD[None], "bias": np.float32(0)},
-    {"weights": GOOD, "bias": np.zeros(1, np.float32)},
-    {"weights": GOOD, "bias": np.float32("nan")},
-    {"weights": np.where(np.arange(LATENT[0]) == 2, np.nan, GOOD).astype(np.float32), "bias": np.float32(0)},
-    {"weights": GOOD * np.float32("inf"), "bias": np.float32(0)},
-    {"weights": GOOD.astype(np.float64), "bias": np.float32(0)},
-    {"weights": GOOD.astype("U4"), "bias": np.float32(0)},
+    {"weights": GOOD[:, :-1], "bias": ZEROS},
+    {"weights": GOOD[0], "bias": np.float32(0)},
+    {"weights": GOOD, "bias": np.float32(0)},
+    {"weights": GOOD, "bias": ZEROS[:1]},
+    {"weights": GOOD[:0], "bias": ZEROS[:0]},
+    {"weights": GOOD, "bias": ZEROS + np.float32("nan")},
+    {"weights": np.where(np.arange(LATENT[0]) == 2, np.nan, GOOD).astype(np.float32), "bias": ZEROS},
+    {"weights": GOOD * np.float32("inf"), "bias": ZEROS},
+    {"weights": GOOD.astype(np.float64), "bias": ZEROS},
+    {"weights": GOOD.astype("U4"), "bias": ZEROS},
     {"weights": GOOD},
     {},
 )
@@ -289,6 +297,62 @@ def test_a_wrong_guard_is_a_bundle_error_at_open(copy: Path, arrays: dict[str, A
     with pytest.raises(BundleError, match="its guard needs finite float32 weights"):
         Head(bundle, ONE, guard=Guard())
     Head(bundle, ONE, guard=Guard("always"))  # which does not ask it
+
+
+def alarming(copy: Path, attack: float, corruption: float) -> Bundle:
+    """The copied bundle with a guard that gives every frame these two scores."""
+    weights = np.zeros((3, LATENT[0]), np.float32)
+    bias = np.array([attack, -9, corruption], np.float32)
+    np.savez(copy / "guard.npz", weights=weights, bias=bias)
+    return load(rewrite(copy, "guard", copy / "guard.npz"))
+
+
+def test_what_looks_corrupted_is_rate_controlled_and_not_defended(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
+    plain, auto, tail = Head(bundle, ONE), Head(bundle, ONE, guard=Guard(trim=1.0)), Tail(bundle)
+    fewer = 0
+    for image in tiny_images(5):
+        whole, packet = plain.encode(image), auto.encode(image)
+        assert plain.report is not None and auto.report is not None
+        decision, y = auto.report.decision, plain.report.latent.streams[-1]
+        assert (decision.rung, decision.suspicious, decision.defended) == ("trimmed", False, False)
+        assert decision.score is not None and decision.score < 0 and decision.corruption == 0.5
+        assert packet.flags == Flags.RATE_CONTROLLED and decision.rate_weight == 1.0
+        assert y.values is not None
+        expected = control_rate(y.values, y.index, y.tables, 1.0)
+        assert np.array_equal(auto.report.latent.streams[-1].symbols, expected)
+        assert np.isfinite(tail.decode(packet.to_bytes())).all()
+        fewer += packet.size < whole.size
+    assert fewer > 0
+    assert auto.counters.rate_controlled == 5 and auto.counters.defended == auto.counters.suspicious == 0
+
+
+def test_trim_zero_leaves_what_looks_corrupted_as_it_is(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
+    plain, auto = Head(bundle, ONE), Head(bundle, ONE, guard=Guard(trim=0))
+    for image in calm(3):
+        assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
+        assert auto.report is not None and auto.report.decision.rung == "plain"
+
+
+def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path) -> None:
+    both, attacked = (alarming(copy, 1, corruption) for corruption in (0.5, -0.5))
+    heads = [Head(bundle, ONE, guard=Guard()) for bundle in (both, attacked)]
+    for image in calm(3):
+        decisions = [decided(head, image) for head in heads]
+        assert [d.rung for d in decisions] == ["defended", "defended"]
+        assert decisions[0].bytes == decisions[1].bytes
+
+
+def test_a_trimmed_frame_over_budget_goes_down_the_ladder(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
+    auto = Head(bundle, ONE, guard=Guard(trim=0.01))
+    for image in tiny_images(3):
+        auto.limit(None)
+        budget = auto.encode(image).size - 4
+        auto.limit(budget)
+        assert auto.encode(image).size <= budget
+        assert auto.report is not None and auto.report.decision.rung not in ("plain", "trimmed")
 
 
 def other_shields(folder: Path) -> Iterable[Path]:

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage, special
 
-from bench import corruptions
-from bench.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt
-from bench.errors import BenchError, MissingPackage
 from bench.photos import photos
+from export import corruptions
+from export.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt
+from export.errors import CorruptionError
 
 SIZE = 224
 
@@ -271,16 +271,16 @@ def test_elastic_affine_takes_three_points_where_it_should():
 
 
 def test_what_is_not_there_is_refused(photo):
-    with pytest.raises(BenchError, match="no corruption 'rain'"):
+    with pytest.raises(CorruptionError, match="no corruption 'rain'"):
         corrupt(photo, "rain", 1)
-    with pytest.raises(BenchError, match="severity 6"):
+    with pytest.raises(CorruptionError, match="severity 6"):
         corrupt(photo, "fog", 6)
 
 
 def test_a_missing_library_is_named_with_its_cure(photo, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "imagecorruptions", None)
-    with pytest.raises(MissingPackage, match="pip install"):
+    with pytest.raises(CorruptionError, match="pip install"):
         corrupt(photo, "fog", 1)
     monkeypatch.setattr(corruptions, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackage, match="--no-deps imagecorruptions-imaug"):
+    with pytest.raises(CorruptionError, match="--no-deps imagecorruptions-imaug"):
         corrupt(photo, "frost", 1)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from bench.errors import BenchError, MissingPackage
+from export.errors import CorruptionError
 
 Image = NDArray[np.uint8]
 
@@ -52,10 +52,10 @@ FROST_PICTURES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost
 def corrupt(image: Image, name: str, severity: int, seed: int = 0) -> Image:
     """``image``, uint8 (S, S, 3), after one corruption; the same seed, 0..2^32 - 1, is the same result.
 
-    Raises BenchError for a corruption or severity that is not there, MissingPackage without the library.
+    Raises CorruptionError for a corruption or severity that is not there, and without the library.
     """
     if name not in CORRUPTIONS or severity not in SEVERITIES:
-        raise BenchError(
+        raise CorruptionError(
             f"no corruption {name!r} of severity {severity}: each of {', '.join(CORRUPTIONS)} has 1 to 5"
         )
     own = OWN.get(name)
@@ -75,7 +75,7 @@ def _library() -> Any:
     try:
         from imagecorruptions import corruptions
     except ImportError as error:
-        raise MissingPackage(f"the corruptions need a package ({error}): {INSTALL}") from error
+        raise CorruptionError(f"the corruptions need a package ({error}): {INSTALL}") from error
     return corruptions
 
 
@@ -139,7 +139,7 @@ def _frost_picture(name: str) -> Image:
     """One of the published pictures, which the library carries."""
     package = find_spec("imagecorruptions")
     if package is None or package.origin is None:
-        raise MissingPackage(f"the corruptions need the package imagecorruptions: {INSTALL}")
+        raise CorruptionError(f"the corruptions need the package imagecorruptions: {INSTALL}")
     with Pillow.open(Path(package.origin).parent / "frost" / name) as picture:
         return np.asarray(picture.convert("RGB"))
 

@@ -1,0 +1,111 @@
+"""The alarm of a robust bundle: one discriminant a kind of frame that costs more than it should.
+
+The corruptions are those of ImageNet-C, on other photographs and with other seeds than ``bench.resilience``
+measures; a kind that is not among them is hardly seen (docs/results.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.corruptions import corrupt
+from export.disturb import Perturbation
+from export.progress import bar
+from export.suspicion import discriminant
+from export.table_bits import ChannelRate
+from export.torch_graph import TorchGraph
+from runtime.bundle import Bundle
+from runtime.guard import features
+from runtime.head import Head
+from runtime.tables import Tables
+
+ATTACK = "attack"
+ATTACK_STEPS = 12
+ATTACKED = 200  # frames: the mean of the discriminant's other side
+
+KINDS = {
+    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (2, 3, 4, 5)),
+    "snow": (("snow",), (1, 2, 3, 4, 5)),
+    "water": (("spatter",), (1, 2, 3)),
+    "mud": (("spatter",), (4, 5)),
+    "codec": (("jpeg_compression",), (1, 2, 3, 4, 5)),
+    "saturation": (("saturate",), (3, 4, 5)),
+}
+"""Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
+CORRUPTED = 600  # frames of each kind
+
+DEVIATIONS = 5.0
+"""Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
+Gaussian, and photographs of another origin than those of the fit sit higher: one in 200 is suspected."""
+MARGIN = 0.25
+"""Standard deviations from the highest clean frame that was held out to a corruption's threshold."""
+
+Frames = NDArray[np.uint8]
+
+
+def alarm_frames(
+    bundle: Bundle,
+    squares: Sequence[Frames],
+    attacked: int = ATTACKED,
+    corrupted: int = CORRUPTED,
+    seed: int = 0,
+) -> dict[str, Frames]:
+    """Frames to fit the alarm, uint8 (N, S, S, 3) by kind: ``clean``, ``attack`` and each of ``KINDS``.
+
+    bundle: factorized; PGD-E at random eps attacks its head. squares: uint8 (S, S, 3), in any order.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.stack([squares[i] for i in rng.permutation(len(squares))[:attacked]])
+    images = torch.from_numpy(chosen.transpose(0, 3, 1, 2).copy()).float() / 255
+    perturbed = torch.cat(list(_attacked(bundle, images, rng))).mul(255).round().byte()
+    frames = {
+        "clean": np.stack(squares),
+        ATTACK: np.ascontiguousarray(perturbed.permute(0, 2, 3, 1).numpy()),
+    }
+    with bar(len(KINDS) * min(corrupted, len(squares)), "corruptions for the alarm", "frame") as progress:
+        for kind in KINDS:
+            some = rng.permutation(len(squares))[:corrupted]
+            frames[kind] = np.stack([_corrupted(squares[i], kind, rng) for i in some])
+            progress.update(len(some))
+    return frames
+
+
+def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray[np.float32]]:
+    """The arrays of guard.npz. A third of the clean frames is kept for the threshold."""
+    head = Head(bundle)
+    with bar(sum(map(len, frames.values())), f"{bundle.manifest.name}: alarm", "frame") as progress:
+
+        def seen(frame: Frames) -> NDArray[np.float32]:
+            progress.update(1)
+            return features(head.analyse(frame))
+
+        of = {kind: np.stack([seen(frame) for frame in some]) for kind, some in frames.items()}
+    clean, attacked = of.pop("clean"), of.pop(ATTACK)
+    kept = np.arange(len(clean)) % 3 == 0
+    fit, held_out = clean[~kept], clean[kept]
+    attack = discriminant(fit, attacked, held_out, pooled=False)
+    corruptions = [discriminant(fit, corrupted, held_out, pooled=True) for corrupted in of.values()]
+    thresholds = [(held_out @ attack).mean() + DEVIATIONS]
+    thresholds += [(held_out @ weights).max() + MARGIN for weights in corruptions]
+    return {"weights": np.stack([attack, *corruptions]), "bias": -np.array(thresholds, dtype=np.float32)}
+
+
+def _corrupted(frame: Frames, kind: str, rng: np.random.Generator) -> Frames:
+    names, severities = KINDS[kind]
+    return corrupt(frame, str(rng.choice(names)), int(rng.choice(severities)), seed=int(rng.integers(2**32)))
+
+
+def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+    head, rate = TorchGraph(bundle.path("head")), ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
+    with bar(len(images), "attacks for the alarm", "frame") as progress:
+        for batch in images.split(8):
+            perturbation = Perturbation(batch, ATTACK_STEPS, rng)
+            for _ in range(ATTACK_STEPS):
+                perturbed = perturbation.images.requires_grad_(True)
+                (gradient,) = torch.autograd.grad(rate(head(perturbed)[0]).sum(), perturbed)
+                perturbation.grow(gradient)
+            yield perturbation.images.detach()
+            progress.update(len(batch))
