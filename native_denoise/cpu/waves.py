@@ -12,7 +12,7 @@ the band is not a border of the image but the end of a halo, and one row more is
 
 from __future__ import annotations
 
-from .jit import kernel, row
+from .jit import kernel, opaque, row
 from .pairs import descent_pair, released_pair
 from .rows import AHEAD, F, descent_row, released_row, rof_row
 from .simd import LANES, splat
@@ -77,7 +77,7 @@ def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, 
     size = (rows + 1) * stride
     for front in range(rows + levels - 1):
         for level in range(levels):
-            r = front - level
+            r = opaque(front - level)
             stale = r < (age + level) * top or r >= rows - (1 + age + level) * bottom
             if stale:
                 continue
