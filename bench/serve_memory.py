@@ -99,16 +99,14 @@ class Visitor:
 def measure(server: ServerProcess, bundle: Bundle, packets: list[bytes], requests: int) -> dict[str, Any]:
     """The row of ``memory``: resident bytes after the warm-up, and then a hundred times.
 
-    The warm-up is as many new frames as the server remembers answers, and a hundredth of the mix: what is to
-    grow has grown, and what grows on is a leak. growth: the largest afterwards over that, less 1.
+    The warm-up is as many new frames as the server remembers answers, and a twentieth of the mix on top: what
+    is to grow has grown, and what grows on is a leak. growth: the largest afterwards over that, less 1.
     """
     visitors = [Visitor(server.address, bundle, packets, number) for number in range(CLIENTS)]
     process, kinds = psutil.Process(server.pid), [kind for kind, share in MIX for _ in range(share)]
     remembered = min(Options.remember, requests)
     _together(visitors, remembered, lambda visitor, _: visitor.new_frame())
-    _together(
-        visitors, requests // SAMPLES, lambda visitor, number: visitor.visit(kinds[number % len(kinds)])
-    )
+    _together(visitors, requests // 20, lambda visitor, number: visitor.visit(kinds[number % len(kinds)]))
     begin, samples = process.memory_info().rss, []
     order = random.Random(0)
     for _ in range(SAMPLES):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -91,11 +92,23 @@ class Pool:
             assert tail.report is not None
             seconds = {"queue": queued, **tail.report.seconds}
             return Answer(bundle.manifest.name, logits, tail.report.flags, seconds)
+        except Exception as error:
+            _clear_frames(error)
+            raise
         finally:
             idle.put(tail)
 
     def _done(self, _: asyncio.Future[Answer]) -> None:
         self.pending -= 1
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the functions that failed were at: an error lives on in cycles with those who wait for
+    it, and half-decoded frames would pile up until the garbage collector comes by.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _open(bundle: Bundle) -> Tail:

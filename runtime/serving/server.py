@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -113,6 +114,8 @@ def run(options: Options, log: JsonLog) -> None:
     libraries = Forward(log)
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(libraries)
+    gc.collect()
+    gc.freeze()  # what is open stays: full collections need not look at it, are short, and come often
     asyncio.run(_until_signalled(server))
 
 

@@ -56,8 +56,10 @@ def test_a_failure_leaves_the_place_free(tiny_bundles: dict[str, Path], packets:
 
     async def ask() -> None:
         workers = Pool([bundle], workers=1, queue=0)
-        with pytest.raises(PacketError):
+        with pytest.raises(PacketError) as raised:
             await workers.submit(bundle, out_of_sync)
+        inside = [frame for frame in raised.traceback if frame.path.name == "tail.py"]
+        assert inside and not any(frame.frame.f_locals for frame in inside)  # nothing of the frame is kept
         future = workers.submit(bundle, packets["fp"])
         with pytest.raises(TryLater, match="0 frames are waiting"):
             workers.submit(bundle, packets["fp"])
