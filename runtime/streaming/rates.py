@@ -1,8 +1,8 @@
 """The heads of one family, one a rate, as one head: the byte budget chooses the rate.
 
-Rate control takes a tenth of a packet's bytes for next to nothing, and not much more: a bundle of the next
-rate loses less (docs/results.md). So a link with less room gets packets of another bundle, and rate control
-what is left to do. The server has to serve them all; a packet names its own.
+Rate control takes a tenth of a packet's bytes for next to nothing, and not much more; the next rate takes
+more and costs less (docs/serving.md). So a link with less room gets packets of another bundle, and rate
+control does what is left. The server has to serve them all; a packet names its own.
 """
 
 from __future__ import annotations
