@@ -20,7 +20,9 @@ from tritonclient.grpc import model_config_pb2
 
 from export.__main__ import main
 from export.triton import MODELS, write_repository
-from runtime.bundle import load
+from export.triton_tail import server_graph
+from runtime.bundle import DEFAULT, load
+from runtime.engines.tensorrt_build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
 from runtime.packet import Flags, Packet
@@ -227,6 +229,24 @@ def test_our_client_gets_the_ensembles_answers(
         client.close()
         stranger.close()
         server.shutdown()
+
+
+def test_tensorrt_takes_the_tails_graph(tiny_bundles: dict[str, Path]) -> None:
+    """By NVIDIA's parser and builder, strongly typed and without a GPU, as trtexec would for ``--plan``."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has wheels for x86-64 Linux only")
+    tiny = server_graph(load(tiny_bundles["fp"]), 5).SerializeToString()
+    plan, _ = build(trt, tiny, "server", BuildSettings(), timing=None)
+    assert plan.inputs == ("y_hat",) and plan.outputs == ("logits", "top_classes", "top_probabilities")
+    bundle = load(DEFAULT)
+    network = trt.Builder(trt.Logger()).create_network(
+        1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    )
+    assert trt.OnnxParser(network, trt.Logger()).parse(server_graph(bundle, 5).SerializeToString())
+    assert tuple(network.get_input(0).shape) == (1, *bundle.manifest.latent)
+    outputs = [network.get_output(number) for number in range(3)]
+    assert [(tuple(output.shape), output.dtype) for output in outputs] == [
+        ((1000,), trt.DataType.FLOAT), ((5,), trt.DataType.INT32), ((5,), trt.DataType.FLOAT)
+    ]  # fmt: skip
 
 
 def test_a_tensorrt_plan_instead_of_the_graph(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
