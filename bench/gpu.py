@@ -1,184 +1,121 @@
-"""Everything that needs a GPU, in one run: correctness of the CUDA denoiser, then its times.
+"""Everything that needs a GPU, in one run.
 
-    python -m bench.gpu [--runs N] [--batches N ...] [--json PATH]
+    python -m bench.gpu [--runs N] [--batches N ...] [--bundle NAME ...] [--arch NAME] [--json PATH]
 
-For each mode, path (planes: a launch a step; tiles: several steps a launch) and batch size: the largest error
-against the float64 reference, the time a frame from queueing to the end on the GPU, and the fraction of the
-roofline.  What cannot run is skipped, said on standard error and named in the report; without a GPU that is
-everything, and the report is still written.
+| part     | what                                                                              |
+|----------|-----------------------------------------------------------------------------------|
+| denoise  | the CUDA denoiser: correctness, times (``bench.gpu_denoise``)                     |
+| latents  | heads by ONNX Runtime on CUDA and by TensorRT against the CPU's (``gpu_engines``) |
+| packets  | whole frames against the CPU's, read by a tail on the CPU                         |
+| decoding | the exact h_s by every engine (``bench.engines``)                                 |
+| frame    | a defended frame from pixels to latents: times (``bench.gpu_frame``)              |
+| overlap  | denoising and the head in two streams                                             |
 
-Times are taken with CUDA events around ``runs`` calls that are queued one after the other, so they hold the
-cost of launching from Python; ``latency`` is one call with a synchronise, as a single frame sees it.
+The bundles are the default one and ResNet-50 of the paper, of random weights by a seed. What cannot run is
+skipped, said on standard error and named in the report; without a GPU that is everything, and the report is
+still written.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import itertools
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from bench import report
-from bench.denoise import disturbed, photograph, smooth_mask
-from bench.roofline import OPERATIONS
-from native_denoise import reference, settings
+from bench import choices, gpu_denoise, gpu_engines, gpu_frame, paper_network, report
+from bench.gpu_cases import Row, no_gpu, progress, run_all
+from runtime.bundle import DEFAULT, Bundle
+from runtime.errors import RateholdError
 
-SIDE = 224
 BATCHES = (1, 8, 64, 256)
-STEPS = {"released": 100, "descent": 100, "rof": 40}
-
-progress = Console(stderr=True)
-
-Rows = list[dict[str, Any]]
+LARGEST_ERROR = 1e-5  # of the denoiser, in units of the image
+SYMBOLS_CHANGED = 1e-3  # by another order of float32 sums, at most
 
 
-def why_not() -> str | None:
-    """Why nothing can run here, or None."""
-    try:
-        from native_denoise.cuda.device import require_gpu
-
-        require_gpu()
-        return None
-    except Exception as error:  # a broken driver may raise anything: the report must say it and go on
-        return f"{type(error).__name__}: {error}"
-
-
-def machine() -> dict[str, Any]:
-    """The GPU, and what it can move and compute: bandwidth is measured, arithmetic from clock and cores."""
-    from native_denoise.cuda.device import cuda
-
-    device = cuda.get_current_device()
-    clock_hz = 1e3 * device.CLOCK_RATE
-    # 128 float32 lanes in each multiprocessor since compute capability 8.6, as in 9.0; 64 in 8.0.
-    lanes = 64 if device.compute_capability == (8, 0) else 128
+def summarise(rows: list[Row], skipped: list[dict[str, str]], gpu: Row | None) -> dict[str, Any]:
+    """Best times, and whether every part was right: None where nothing of it ran."""
+    best: dict[str, float] = {}
+    for row in of_part(rows, "denoise"):
+        key = f"{row['mode']}, {row['frames']} frames: us_per_frame"
+        best[key] = min(best.get(key, np.inf), row["us_per_frame"])
+    frame = {row["case"]: row["frame_p50_ms"] for row in of_part(rows, "frame")}
     return {
-        "name": device.name.decode() if isinstance(device.name, bytes) else str(device.name),
-        "compute_capability": list(device.compute_capability),
-        "multiprocessors": device.MULTIPROCESSOR_COUNT,
-        "gflops": 2 * lanes * device.MULTIPROCESSOR_COUNT * clock_hz / 1e9,
-        "gbytes": copy_bandwidth(),
+        "gpu": gpu,
+        "correct": all_or_none(row["largest_error"] <= LARGEST_ERROR for row in of_part(rows, "denoise")),
+        "best": best,
+        "heads_agree": all_or_none(
+            row["symbols_changed"] <= SYMBOLS_CHANGED for row in of_part(rows, "latents")
+        ),
+        "mismatches": sum(row["mismatches"] for row in of_part(rows, "decoding")) if rows else None,
+        "frame_p50_ms": frame,
+        "overlap": {row["case"]: row["overlap"] for row in of_part(rows, "overlap")},
+        "skipped": skipped,
     }
 
 
-def copy_bandwidth(size: int = 1 << 27) -> float:
-    """10^9 bytes a second read and written by a copy of ``size`` float32 on the GPU."""
-    from native_denoise.cuda.device import cuda
-
-    source, target = cuda.device_array(size, np.float32), cuda.device_array(size, np.float32)
-    target.copy_to_device(source)
-    begin, end = cuda.event(), cuda.event()
-    begin.record()
-    for _ in range(10):
-        target.copy_to_device(source)
-    end.record()
-    end.synchronize()
-    return 10 * 2 * 4 * size / (1e-3 * begin.elapsed_time(end)) / 1e9
+def of_part(rows: list[Row], part: str) -> list[Row]:
+    """The rows of one part."""
+    return [row for row in rows if row["part"] == part]
 
 
-def least_us(mode: str, fast: bool, halo: int, values: int, roofs: dict[str, Any]) -> float:
-    """What the roofs allow for all steps of ``values`` values: arithmetic, or global memory if that is
-    more.
-    """
-    touched = {"released": (2, 1 / 3), "descent": (3, 1 / 3), "rof": (9, 1 / 3)}[mode]
-    launches = -(-STEPS[mode] // halo) if fast else STEPS[mode] * (2 if mode == "rof" else 1)
-    traffic = 4 * sum(touched) * values * launches / (roofs["gbytes"] * 1e9)
-    arithmetic = OPERATIONS[mode] * values * STEPS[mode] / (roofs["gflops"] * 1e9)
-    return 1e6 * max(traffic, arithmetic)
+def all_or_none(verdicts: Any) -> bool | None:
+    """Whether all are true; None when there is none."""
+    found = list(verdicts)
+    return all(found) if found else None
 
 
-def run_case(mode: str, fast: bool, frames: int, runs: int, roofs: dict[str, Any]) -> dict[str, Any]:
-    """Correctness and time of one mode, path and batch size."""
-    from native_denoise.cuda import Tile, Workspace, denoise_device
-    from native_denoise.cuda.device import cuda
-
-    chosen = settings(mode, iterations=STEPS[mode])
-    image = disturbed(photograph()).transpose(2, 0, 1)
-    mask = smooth_mask(SIDE, SIDE)
-    images = cuda.to_device(np.repeat(np.ascontiguousarray(image)[None], frames, axis=0))
-    masks = cuda.to_device(np.repeat(mask[None], frames, axis=0))
-    out = cuda.device_array(images.shape, np.float32)
-    workspace = Workspace(chosen, frames, 3, SIDE, SIDE, fast=fast)
-    stream = cuda.stream()
-
-    def call() -> None:
-        denoise_device(images, masks, workspace, out, stream=stream)
-
-    call()
-    stream.synchronize()
-    want = np.clip(reference.solve(image.astype(np.float64), mask.astype(np.float64), chosen), 0, 1)
-    error = float(np.abs(out.copy_to_host() - want).max())
-    begin, end = cuda.event(), cuda.event()
-    begin.record(stream)
-    for _ in range(runs):
-        call()
-    end.record(stream)
-    end.synchronize()
-    each_us = 1e3 * begin.elapsed_time(end) / runs
-    samples = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        stream.synchronize()
-        samples.append(1e6 * (time.perf_counter() - start))
-    least = least_us(mode, fast, Tile().halo, images.size, roofs)
-    return {
-        "mode": mode, "path": "tiles" if fast else "planes", "frames": frames, "steps": STEPS[mode],
-        "largest_error": error, "us_per_frame": each_us / frames,
-        "latency_p50_us": float(np.median(samples)), "latency_p99_us": float(np.percentile(samples, 99)),
-        "roofline_fraction": least / each_us,
-    }  # fmt: skip
+def paper_bundles(options: argparse.Namespace, folder: Path) -> list[Bundle]:
+    """The network of ``--arch``, or none where it cannot be built, which is said."""
+    try:
+        return [paper_network.build(options, folder, lambda line: progress.print(line, markup=False)).bundle]
+    except RateholdError as error:
+        progress.print(f"skipped: {options.arch}: {error}", markup=False)
+        return []
 
 
-def summarise(rows: Rows, skipped: list[dict[str, str]], gpu: dict[str, Any] | None) -> dict[str, Any]:
-    """Best time a frame of each mode and batch size, and whether every path was right."""
-    best: dict[str, float] = {}
-    for row in rows:
-        key = f"{row['mode']}, {row['frames']} frames: us_per_frame"
-        best[key] = min(best.get(key, np.inf), row["us_per_frame"])
-    correct = all(row["largest_error"] <= 1e-5 for row in rows) if rows else None
-    return {"gpu": gpu, "correct": correct, "best": best, "skipped": skipped}
-
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run what can run, and report."""
-    parser = argparse.ArgumentParser(description="the CUDA denoiser: correctness, then times")
-    parser.add_argument("--runs", type=int, default=50, help="timed calls of each case (default 50)")
-    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="frames in a call")
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=choices.positive, default=50, help="timed calls of each case (50)")
+    parser.add_argument("--batches", type=int, nargs="*", default=list(BATCHES), help="frames in a call")
+    parser.add_argument("--bundle", nargs="*", default=[DEFAULT], metavar="NAME", help="(%(default)s)")
+    parser.add_argument("--frames", type=choices.positive, default=500, help="that are decoded (500)")
+    paper_network.add_arguments(parser, "resnet50")
     report.add_json_argument(parser)
-    arguments = parser.parse_args()
-    rows: Rows = []
-    skipped: list[dict[str, str]] = []
-    reason = why_not()
-    gpu = None if reason else machine()
-    cases = [(m, fast, n) for n in arguments.batches for m in STEPS for fast in (False, True)]
-    for mode, fast, frames in cases:
-        name = f"{mode}, {'tiles' if fast else 'planes'}, {frames} frames"
-        failure = reason
-        if gpu is not None:
-            try:
-                rows.append(run_case(mode, fast, frames, arguments.runs, gpu))
-                progress.print(f"done: {name}")
-                continue
-            except Exception as error:  # out of memory, say: the other cases still run
-                failure = f"{type(error).__name__}: {error}"
-        skipped.append({"case": name, "reason": str(failure)})
-    if reason:
-        progress.print(f"skipped all {len(cases)} cases: {reason}", markup=False)
-    else:
-        for one in skipped:
-            progress.print(f"skipped: {one['case']}: {one['reason']}", markup=False)
-    summary = summarise(rows, skipped, gpu)
-    chosen: dict[str, Any] = {"side": SIDE, "channels": 3, "steps": STEPS, "runs": arguments.runs}
-    chosen["batches"] = arguments.batches
-    report.write(arguments.json, "gpu", chosen, rows, summary)
-    if rows and arguments.json != "-":
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()])
-        Console().print(table)
+    options = parser.parse_args(arguments)
+    options.data, reason = None, no_gpu()
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = choices.bundles(options)
+        if reason is None:
+            bundles += paper_bundles(options, Path(folder))
+        cases = itertools.chain(
+            gpu_denoise.cases(options.batches, options.runs, reason),
+            gpu_engines.cases(bundles, options.frames, reason),
+            gpu_frame.cases(bundles, options.runs, reason),
+        )
+        rows, skipped = run_all(cases)
+    gpu = gpu_denoise.machine() if reason is None else None
+    chosen: dict[str, Any] = {"side": gpu_denoise.SIDE, "channels": 3, "steps": gpu_denoise.STEPS}
+    chosen |= {"runs": options.runs, "batches": options.batches, "frames": options.frames}
+    report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
+    if options.json != "-":
+        show(rows, choices.console(options))
+
+
+def show(rows: list[Row], console: Any) -> None:
+    """One table a part."""
+    for part in dict.fromkeys(row["part"] for row in rows):
+        found = of_part(rows, part)
+        table = Table(*[name for name in found[0] if name != "part"], title=part)
+        for row in found:
+            values = [value for name, value in row.items() if name != "part"]
+            table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in values])
+        console.print(table)
 
 
 if __name__ == "__main__":

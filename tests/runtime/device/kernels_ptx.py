@@ -1,8 +1,8 @@
-"""Compile the kernels of runtime.device to PTX for one target, without a GPU.
+"""Compile the kernels of runtime.device to PTX for each target, without a GPU.
 
-    python tests/runtime/device/kernels_ptx.py 9.0
+    python tests/runtime/device/kernels_ptx.py 8.7 9.0
 
-Prints {name: number of its double-precision instructions} as JSON.
+Prints {target: {name: number of its double-precision instructions}} as JSON.
 """
 
 import json
@@ -26,15 +26,15 @@ KERNELS = {
 }
 
 
-def main(target: str) -> None:
+def doubles_of(target: str) -> dict[str, int]:
     doubles = {}
     for name, signature in KERNELS.items():
         capability = tuple(map(int, target.split(".")))
         ptx, _ = cuda.compile_ptx(getattr(kernels, name), signature, cc=capability, fastmath=True)
         assert f".target sm_{target.replace('.', '')}" in ptx
         doubles[name] = len(re.findall(r"^\s+\w+\.(?:\w+\.)*f64\b", ptx, re.M))
-    json.dump(doubles, sys.stdout)
+    return doubles
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    json.dump({target: doubles_of(target) for target in sys.argv[1:]}, sys.stdout)

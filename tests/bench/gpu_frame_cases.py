@@ -1,0 +1,51 @@
+"""The GPU's benchmarks on an engine that plays one: run by test_gpu.py in the simulator, which times nothing.
+
+python tests/bench/gpu_frame_cases.py FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from stand_in_engine import NAME
+
+from bench import gpu_engines, gpu_frame
+from bench.timing import Timing
+from native_denoise import denoise_planar
+from runtime.bundle import load
+from runtime.device import kernels, launch, pipeline
+from tests.tiny_bundle import make_tiny_bundle, tiny_images
+
+
+def denoise_on_the_host(images, masks, workspace, out, stream):
+    calm = np.empty(images.shape, dtype=np.float32)
+    denoise_planar(images.copy_to_host(), masks.copy_to_host(), workspace.chosen, calm, threads=1)
+    out.copy_to_device(calm)
+
+
+def once(call, runs, warm_up):
+    call()
+    return Timing.of_seconds([1e-3])
+
+
+def main(folder: Path) -> None:
+    launch.TILE, launch.ROW, kernels.ADDERS = (8, 4), 32, 2
+    pipeline.denoise_device = denoise_on_the_host
+    bundle = load(make_tiny_bundle(folder, "fp", robust=True))
+    for module in (gpu_engines, gpu_frame):
+        module.photos = lambda: [("tiny", tiny_images(1)[0])]
+    gpu_frame.measure, gpu_frame.QUEUED = once, 1
+    times = gpu_frame.times(bundle, NAME, runs=1)
+    assert times["frame_p50_ms"] == times["encode_p50_ms"] == 1.0
+    overlap = gpu_frame.overlap(bundle, NAME, runs=1)
+    assert set(overlap) == {"denoise_p50_ms", "head_p50_ms", "both_p50_ms", "overlap"}
+    # One after the other on a CPU: nothing is saved but by chance.
+    assert all(np.isfinite(value) for value in overlap.values())
+    row = gpu_engines.packets(bundle, NAME, "always")
+    assert row["symbols_changed"] <= 0.02 and row["same_class"] == 1.0
+    assert abs(row["bytes_ratio"] - 1) <= 0.05
+    print("the benchmarks run")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
