@@ -17,7 +17,8 @@ from bench.trivial_defences import TRIVIAL
 
 GUARDED = "auto"
 """The sender that has to clear the bars: the default defence, when the guard asks for it."""
-RATE, ADAPTIVE = "pgd_e", "adaptive"
+RATE, ADAPTIVE, ADAPTIVE_GUARD = "pgd_e", "adaptive", "adaptive_guard"
+SUFFIXES = {RATE: "", ADAPTIVE: "_adaptive", ADAPTIVE_GUARD: "_adaptive_guard"}
 EQUAL_TOP1 = 0.005
 """A baseline whose top-1 is lower by no more counts as equally accurate."""
 
@@ -88,8 +89,8 @@ def _under_attack(outcome: Outcome) -> Keys:
             f"pgde_increase_{eps}{suffix}": 100 * (outcome.ratio - 1),
             f"pgde_increase_{eps}{suffix}_ci": [100 * (low - 1), 100 * (high - 1)],
         }
-    if sender == GUARDED and given.setting == "unmasked" and given.name in (RATE, ADAPTIVE):
-        suffix = "_adaptive" if given.name == ADAPTIVE else ""
+    if sender == GUARDED and given.setting == "unmasked" and given.name in SUFFIXES:
+        suffix = SUFFIXES[given.name]
         keys = _ratio(f"defended_bytes_ratio_{eps}{suffix}", outcome)
         return keys | _drop(f"defended_top1_drop_{eps}{suffix}", outcome)
     return {}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from bench.bars import ADAPTIVE, GUARDED, RATE
+from bench.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
 from bench.cells import Cell, Input, Sender, Subject
 from bench.errors import CampaignError
 from bench.trivial_defences import TRIVIAL
@@ -72,8 +72,10 @@ def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     cells = _product(subjects, [Input(), *rate], [PLAIN, AUTO, *BASELINES])
     released = effort.attacks(RATE, set(eps) & RELEASED_AT, "released")
     cells += _product(subjects, released, [PLAIN, AUTO])
-    adaptive = effort.attacks(ADAPTIVE, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
-    return cells + _product(subjects, adaptive, [AUTO])
+    for knowing in (ADAPTIVE, ADAPTIVE_GUARD):
+        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
+        cells += _product(subjects, attacks, [AUTO])
+    return cells
 
 
 def corruptions(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:

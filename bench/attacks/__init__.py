@@ -14,7 +14,7 @@ from bench.attacks.budget import Norm, to_uint8
 from bench.attacks.joint import joint
 from bench.attacks.low_frequency import low_frequency
 from bench.attacks.noise import noise
-from bench.attacks.on_guard import provoke, stealth
+from bench.attacks.on_guard import adaptive_guard, provoke, stealth
 from bench.attacks.rate import pgd_e, pgd_e_l2
 from bench.attacks.regional import background, object_
 from bench.attacks.target import Target
@@ -31,6 +31,7 @@ THREATS: dict[str, Threat] = {
     "object": object_,
     "adaptive": adaptive,
     "adaptive_c": adaptive_c,
+    "adaptive_guard": adaptive_guard,
     "stealth": stealth,
     "provoke": provoke,
 }

@@ -1,9 +1,10 @@
-"""Attacks on the guard: stay below its threshold, or make it defend what needs no defence."""
+"""Attacks on the guard: stay below its threshold, or make it defend what needs no defence, or know it all."""
 
 from __future__ import annotations
 
 import torch
 
+from bench.attacks.adaptive import adaptive
 from bench.attacks.budget import Linf
 from bench.attacks.pgd import Objective, ascend
 from bench.attacks.rounding import as_pixels
@@ -32,6 +33,39 @@ def unsuspected_bits(
 
 stealth = Ascent(unsuspected_bits)
 """Most bits while the guard sends the frame as it is. A clean frame that is suspected already has none."""
+
+
+def adaptive_guard(
+    target: Target,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    setting: Setting = "unmasked",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """See ``Threat``: most bits against decision and defence together.
+
+    What is sent jumps where the guard begins to defend, so both sides are climbed, below the threshold
+    (``stealth``) and through the defence (``adaptive``), and of each image the frame is kept of which the
+    guard sends more. Raises AttackError for a target without a defence.
+    """
+    below, through = (
+        attack(target, images, labels, eps, steps=steps, seed=seed, setting=setting, restarts=restarts)
+        for attack in (stealth, adaptive)
+    )
+    dearer = (sent_bits(target, below) > sent_bits(target, through)).view(-1, 1, 1, 1)
+    return torch.where(dearer, below, through)
+
+
+@torch.no_grad()
+def sent_bits(target: Target, images: torch.Tensor) -> torch.Tensor:
+    """Bits of each frame as the guard sends it, after the defence where it is suspicious, (N,)."""
+    frames = as_pixels(images)
+    plain, score = target.undefended.bits_and_suspicion(frames)
+    return torch.where(score > 0, target.bits(frames), plain)
 
 
 def provoke(

@@ -8,6 +8,7 @@ from bench.attacks import THREATS, norm_of, to_uint8
 from bench.attacks.accuracy import margin
 from bench.attacks.black_box import black_box
 from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
+from bench.attacks.on_guard import sent_bits
 from bench.attacks.regional import background_region
 from bench.attacks.rounding import as_pixels
 from bench.attacks.universal import applied, universal
@@ -118,7 +119,20 @@ def test_adaptive_c_lowers_the_defended_margin(defended, images, labels):
     assert bool((after > before).all())
 
 
-@pytest.mark.parametrize("name", ["adaptive", "adaptive_c"])
+def test_adaptive_guard_takes_the_dearer_side_of_the_threshold(defended, images, labels):
+    eps = 16 / 255
+    of = {n: THREATS[n](defended, images, labels, eps) for n in ("stealth", "adaptive", "adaptive_guard")}
+    sent = {name: sent_bits(defended, out) for name, out in of.items()}
+    assert torch.equal(sent["adaptive_guard"], torch.maximum(sent["stealth"], sent["adaptive"]))
+    frames = as_pixels(of["stealth"])
+    plain, score = defended.undefended.bits_and_suspicion(frames)
+    expected = [
+        float(plain[n] if score[n] <= 0 else defended.bits(frames[n : n + 1])) for n in range(len(frames))
+    ]
+    assert sent["stealth"].numpy() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "adaptive_c", "adaptive_guard"])
 def test_adaptive_threats_need_a_defence(name, target, images, labels):
     with pytest.raises(AttackError, match="open"):
         THREATS[name](target, images, labels, 0.01)
