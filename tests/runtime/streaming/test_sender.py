@@ -114,7 +114,7 @@ def test_a_server_that_is_away_without_a_word_is_asked_again_soon() -> None:
         link, begin = Connection(Address("127.0.0.1", port, 30.0)), time.monotonic()
         with pytest.raises(TimeoutError):
             link.infer("a", b"x")
-        assert time.monotonic() - begin < 1.5 * CONNECT_SECONDS
+        assert time.monotonic() - begin < 5 * CONNECT_SECONDS
         for client in filling:
             client.close()
 
