@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from native_denoise.cuda.device import cuda
+from native_denoise.cuda.device import cuda, handle_of, simulated
 from runtime.engines import Memory
 from runtime.errors import EngineError
 
@@ -40,8 +40,10 @@ class Crossing:
             self.device = cuda.device_array(shape, dtype=dtype)
             self.host: NDArray[Any] = cuda.pinned_array(shape, dtype=dtype)
         else:
-            self.device = cuda.mapped_array(shape, dtype=dtype)
-            self.host = np.asarray(self.device)
+            mapped = cuda.mapped_array(shape, dtype=dtype)
+            self.host = np.asarray(mapped)
+            # Seen from the host it is a NumPy array, whose views would not know where they lie on the GPU.
+            self.device = mapped if simulated() else cuda.as_cuda_array(mapped)
 
     def to_device(self, stream: Any) -> None:
         """Queue the host's values to the GPU."""
@@ -62,4 +64,4 @@ def address(array: Any) -> int:
 
 def handle(stream: Any) -> int:
     """The handle of a Numba stream, as engines want it; 0 in the simulator, which has none."""
-    return int(stream) if hasattr(stream, "__int__") else 0
+    return 0 if simulated() else handle_of(stream)

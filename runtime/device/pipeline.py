@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from native_denoise.cuda import Workspace, denoise_device
 from native_denoise.cuda.device import cuda, require_gpu
-from native_denoise.errors import BackendUnavailable
+from native_denoise.errors import BackendUnavailable, DenoiseError, GraphError
 from runtime.bundle import Bundle
 from runtime.defence import Defence, Defender
 from runtime.device.latent_mask import LatentMask
@@ -89,7 +89,8 @@ class Pipeline:
     def denoise(self) -> Any:
         """Queue the denoising of the head's input under the mask, in place."""
         frame = self._pixels.input
-        denoise_device(frame, self._mask.mask, self._workspace, frame, stream=self.stream)
+        with _errors_of_cuda():
+            denoise_device(frame, self._mask.mask, self._workspace, frame, stream=self.stream)
         return frame
 
     def outputs(self) -> list[NDArray[np.float32]]:
@@ -178,5 +179,5 @@ def _errors_of_cuda() -> Iterator[None]:
         yield
     except BackendUnavailable as error:
         raise EngineUnavailable(str(error)) from error
-    except cuda.cudadrv.driver.CudaAPIError as error:
-        raise EngineError(f"CUDA failed: {error}") from error
+    except (DenoiseError, GraphError, cuda.cudadrv.driver.CudaAPIError) as error:
+        raise EngineError(f"the GPU failed: {error}") from error
