@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.dashboard.history import History, Shown, named
-from runtime.dashboard.pictures import Picture, bits_picture, grey, picture
+from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.defence import Defender
 from runtime.guard import Guard
 from runtime.head import HeadReport
@@ -23,14 +23,18 @@ WAITING = 256
 """Frames that are encoded and not settled, of which the facts are kept: those of a buffer or two."""
 
 
+Encoding = tuple[str, NDArray[np.uint8], HeadReport]
+"""A frame's name, its image, and what the head did with it."""
+
+
 class DeviceView:
     """Told of each frame twice: when it is encoded, and when it is settled. From any thread."""
 
     def __init__(self, bundle: Bundle, guard: Guard):
         self._history, self._labels = History("device", [bundle]), bundle.labels()
-        self._bundle, self._pictures = bundle, _Pictures(bundle, guard)
+        self._bundle, self._pictures = bundle, Once(_Drawing(bundle, guard))
         self._waiting: OrderedDict[str, Shown] = OrderedDict()
-        self._last: tuple[str, NDArray[np.uint8], HeadReport] | None = None
+        self._last: Encoding | None = None
         self._lock = threading.Lock()
 
     def encoded(self, frame: Encoded, image: NDArray[np.uint8], report: HeadReport) -> None:
@@ -64,29 +68,27 @@ class DeviceView:
         last, state = self._last, self._history.state(cursor)
         if last is None or not state["frames"]:
             return state | {"pictures": None}
-        name, image, report = last
-        return state | {"pictures": self._pictures(image, report), "pictured": name}
+        return state | {"pictures": self._pictures(last), "pictured": last[0]}
 
 
-class _Pictures:
+class _Drawing:
     """Mask and denoised image once more, for the page: the head's own are overwritten by its next frame."""
 
     def __init__(self, bundle: Bundle, guard: Guard):
-        self._prepare, self._lock = bundle.manifest.preprocess, threading.Lock()
+        self._prepare = bundle.manifest.preprocess
         self._defender = Defender(guard.defence, self._prepare.size, threads=1)
 
-    def __call__(self, image: NDArray[np.uint8], report: HeadReport) -> list[Picture]:
-        first, decision = report.decision.first, report.decision
-        with self._lock:
-            prepared = self._prepare(image)
-            found = [picture("frame", _score(report), grey(prepared[0].transpose(1, 2, 0)))]
-            if first is not None:
-                mask = self._defender.mask(first)
-                note = "light is smoothed" if decision.defended else "light would be smoothed"
-                found.append(picture("mask", note, grey(mask)))
-                if decision.defended:
-                    calm = self._defender.denoise(prepared, mask)
-                    found.append(picture("denoised", "what was encoded", grey(calm[0].transpose(1, 2, 0))))
+    def __call__(self, frame: Encoding) -> list[Picture]:
+        _, image, report = frame
+        first, decision, prepared = report.decision.first, report.decision, self._prepare(image)
+        found = [picture("frame", _score(report), grey(prepared[0].transpose(1, 2, 0)))]
+        if first is not None:
+            mask = self._defender.mask(first)
+            note = "light is smoothed" if decision.defended else "light would be smoothed"
+            found.append(picture("mask", note, grey(mask)))
+            if decision.defended:
+                calm = self._defender.denoise(prepared, mask)
+                found.append(picture("denoised", "what was encoded", grey(calm[0].transpose(1, 2, 0))))
         return [*found, bits_picture(report.latent)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.dashboard.history import History, Shown, named
-from runtime.dashboard.pictures import Picture, bits_picture, grey, picture
+from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
 from runtime.packet import Flags
@@ -36,6 +35,7 @@ class ServerView:
         self._history = History("tail server", bundles)
         self._labels = {bundle.manifest.name: bundle.labels() for bundle in bundles}
         self._maps = {bundle.manifest.name: _Maps(bundle) for bundle in bundles}
+        self._pictures = Once(self._draw)
         self._last: tuple[Request, Answer] | None = None
 
     def __call__(self, request: Request, answer: Answer) -> None:
@@ -55,23 +55,25 @@ class ServerView:
         last, state = self._last, self._history.state(cursor)
         if last is None or not state["frames"]:
             return state | {"pictures": None}
+        return state | {"pictures": self._pictures(last), "pictured": last[0].identity}
+
+    def _draw(self, last: tuple[Request, Answer]) -> list[Picture]:
         request, answer = last
-        return state | {"pictures": self._maps[answer.bundle](request.packet), "pictured": request.identity}
+        return self._maps[answer.bundle](request.packet)
 
 
 class _Maps:
     """Where the bits of a bundle's packets are. Opened at the first packet."""
 
     def __init__(self, bundle: Bundle):
-        self._bundle, self._lock = bundle, threading.Lock()
+        self._bundle = bundle
         self._reader: Reader | None = None
 
     def __call__(self, packet: bytes) -> list[Picture]:
-        with self._lock:
-            if self._reader is None:
-                self._reader = Reader(self._bundle, EngineOptions(threads=1))
-                self._energy: NDArray[np.float32] = self._bundle.arrays("prior")["energy"].astype(np.float32)
-            streams = self._reader.read(packet).streams
+        if self._reader is None:
+            self._reader = Reader(self._bundle, EngineOptions(threads=1))
+            self._energy: NDArray[np.float32] = self._bundle.arrays("prior")["energy"].astype(np.float32)
+        streams = self._reader.read(packet).streams
         latent = Latent(streams, self._energy, self._bundle.manifest.latent)
         likelihood = latent.likelihood_map
         note = f"mean {likelihood.mean():.2f}: light is what the prior expected"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,23 @@ HEAT = np.array([[13, 17, 40], [58, 40, 120], [178, 55, 108], [245, 130, 60], [2
 """From few bits to many: dark to light, so that it reads in grey as well."""
 
 Picture = dict[str, str]
+Frame = TypeVar("Frame")
+
+
+class Once(Generic[Frame]):
+    """Makes the pictures of a frame once, however many look at it; from any thread."""
+
+    def __init__(self, make: Callable[[Frame], list[Picture]]):
+        self._make, self._lock = make, threading.Lock()
+        self._frame: Frame | None = None
+        self._pictures: list[Picture] = []
+
+    def __call__(self, frame: Frame) -> list[Picture]:
+        """Those of this very object."""
+        with self._lock:
+            if frame is not self._frame:
+                self._pictures, self._frame = self._make(frame), frame
+            return self._pictures
 
 
 def picture(title: str, note: str, pixels: NDArray[np.uint8]) -> Picture:

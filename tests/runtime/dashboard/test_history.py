@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.bundle import load
 from runtime.dashboard.history import KEPT, MAX_TEXT, History, Shown, named
-from runtime.dashboard.pictures import bits_by_position, grey, heat, picture
+from runtime.dashboard.pictures import Once, bits_by_position, grey, heat, picture
 from runtime.head import Head
 from tests.tiny_bundle import tiny_images
 
@@ -56,6 +56,7 @@ def test_a_page_from_before_a_restart_gets_all(history: History) -> None:
 
 
 @given(st.text(max_size=40) | st.integers().map(str))
+@settings(deadline=None)
 def test_any_cursor_is_answered(cursor: str) -> None:
     history = History("device", [])
     history.add(shown())
@@ -98,6 +99,19 @@ def test_pictures_are_png_in_data_uris() -> None:
     kind, data = made["src"].split(",")
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels)
+
+
+def test_pictures_are_made_once_a_frame() -> None:
+    made: list[list[int]] = []
+
+    def make(frame: list[int]) -> list[dict[str, str]]:
+        made.append(frame)
+        return [{"title": str(frame)}]
+
+    pictures, first, second = Once(make), [1], [1]
+    for frame in (first, first, second, second):
+        assert pictures(frame) == [{"title": "[1]"}]
+    assert len(made) == 2 and made[1] is second
 
 
 def test_grey_and_heat_go_from_dark_to_light() -> None:
