@@ -119,7 +119,7 @@ def crowded(case: Case) -> list[Row]:
     due = spaced(rate, case.options.seconds)
     for number in range(case.options.rounds):
         without = latencies(address, case.packets, due)
-        with crowd(case.server, case.packets[0], IDLE, SLOW):
+        with crowd(address, case.packets[0], IDLE, SLOW):
             among = latencies(address, case.packets, due)
         row = {"section": "crowd", "round": number, "per_s": rate, "idle": IDLE, "slow": SLOW}
         rows.append(row | {"without_p99_ms": _ms(without, 99), "with_p99_ms": _ms(among, 99)})

@@ -7,14 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.served import ServerProcess
 from runtime.streaming.connection import JSON_LENGTH, MODEL, Address, Connection
 
 CONNECTIONS = 16
@@ -26,8 +25,10 @@ PIPELINED = 40
 SIP_BYTES, SIP_SECONDS = 256, 0.25
 """A slow reader takes so many bytes, so often."""
 
-CALM, CALM_SECONDS, MOST_SECONDS = 0.1, 0.5, 60.0
-"""A server that takes less than so many cores for so long has nothing to do; how long it is waited for."""
+CALM, CALM_SECONDS, MOST_SECONDS = 10, 1.0, 60.0
+"""A server that begins with so few requests in so many seconds waits for its readers; longest wait for that."""
+
+REQUESTS = b'ratehold_requests_total{protocol="http"} '
 
 
 def spaced(rate: float, seconds: float) -> NDArray[np.float64]:
@@ -86,13 +87,13 @@ def one_by_one(address: Address, packets: list[bytes], count: int) -> NDArray[np
 
 
 @contextmanager
-def crowd(server: ServerProcess, packet: bytes, idle: int, slow: int) -> Iterator[None]:
+def crowd(address: Address, packet: bytes, idle: int, slow: int) -> Iterator[None]:
     """So many connections that say nothing, and so many that ask for much and hardly read it.
 
     It begins once the server has made what answers it makes before the slow readers read any.
     """
     with ExitStack() as stack:
-        where = server.address.host, server.address.port
+        where = address.host, address.port
         for _ in range(idle):
             stack.enter_context(socket.create_connection(where))
         readers = [stack.enter_context(_slow_reader(where, packet)) for _ in range(slow)]
@@ -100,7 +101,7 @@ def crowd(server: ServerProcess, packet: bytes, idle: int, slow: int) -> Iterato
         thread = threading.Thread(target=_sip, args=(readers, stop))
         thread.start()
         try:
-            _wait_until_calm(server)
+            _wait_until_calm(address)
             yield
         finally:
             stop.set()
@@ -122,11 +123,22 @@ def everything(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
     return text + packet, {JSON_LENGTH: str(len(text))}
 
 
-def _wait_until_calm(server: ServerProcess) -> None:
-    process, deadline = psutil.Process(server.pid), time.monotonic() + MOST_SECONDS
-    while process.cpu_percent(CALM_SECONDS) > 100 * CALM:
+def _wait_until_calm(address: Address) -> None:
+    """A processor that is busy with others would look calm by its load, so requests are counted."""
+    deadline, before = time.monotonic() + MOST_SECONDS, -float("inf")
+    while (now := _requests(address)) - before > CALM:
         if time.monotonic() > deadline:
             raise BenchError(f"the server is still busy with slow readers after {MOST_SECONDS:g} s")
+        before = now
+        time.sleep(CALM_SECONDS)
+
+
+def _requests(address: Address) -> float:
+    """Requests that the server has begun with, as its metrics have it; 0 before the first."""
+    with closing(HTTPConnection(address.host, address.port, timeout=address.timeout)) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().splitlines()
+    return sum(float(line.removeprefix(REQUESTS)) for line in lines if line.startswith(REQUESTS))
 
 
 def _slow_reader(where: tuple[str, int], packet: bytes) -> socket.socket:
