@@ -26,7 +26,7 @@ SIP_BYTES, SIP_SECONDS = 256, 0.25
 """A slow reader takes so many bytes, so often."""
 
 CALM, CALM_SECONDS, MOST_SECONDS = 10, 1.0, 60.0
-"""A server that begins with so few requests in so many seconds waits for its readers; longest wait for that."""
+"""A server that begins with so few requests in so many seconds waits for its readers; longest wait for it."""
 
 REQUESTS = b'ratehold_requests_total{protocol="http"} '
 
