@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import export.robust
 from export.__main__ import main
+from export.alarm import DEVIATIONS, KINDS, MARGIN, fit_alarm
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
@@ -20,7 +21,7 @@ from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
 from runtime.errors import BundleError
-from runtime.guard import Guard
+from runtime.guard import Guard, features
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.tables import Tables
@@ -43,6 +44,7 @@ def test_the_command_writes_two_headed_bundles_of_the_family(
     for prior in ("fp", "mshp"):
         robust = load(tmp_path / f"classifier-{prior}-r2-robust")
         assert {"shield", "guard"} <= set(robust.manifest.files)
+        assert robust.arrays("guard")["weights"].shape == (1 + len(KINDS), robust.manifest.latent[0])
         assert robust.manifest.provenance["shield"]["steps"] == 6
         head, tail = Head(robust, guard=Guard("always")), Tail(robust)
         packet = head.encode(tiny_images(1, seed=5)[0])
@@ -133,6 +135,23 @@ def test_channel_rate_is_the_runtimes_and_its_slope_is_the_tables(seed: int) -> 
     rate.sum().backward()
     assert float(rate) == pytest.approx(here.sum(), rel=1e-5)
     assert y.grad is not None and np.allclose(y.grad[0].numpy(), above - here, atol=1e-4)
+
+
+def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(plain: Bundle) -> None:
+    rng = np.random.default_rng(3)
+    squares = np.stack([plain.manifest.preprocess.square(image) for image in tiny_images(60, seed=7)])
+    kinds = {
+        kind: np.clip(squares + rng.integers(-level, level + 1, squares.shape), 0, 255).astype(np.uint8)
+        for kind, level in (("attack", 100), ("noise", 40), ("snow", 70))
+    }
+    alarm, head = fit_alarm(plain, {"clean": squares, **kinds}), Head(plain)
+    held_out = np.stack([features(head.analyse(square)) for square in squares[::3]])
+    scores = held_out @ alarm["weights"].T + alarm["bias"]
+    assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
+    assert scores[:, 1:].max(0) == pytest.approx([-MARGIN, -MARGIN], abs=1e-2)
+    assert scores.std(0) == pytest.approx([1, 1, 1], abs=1e-3)
+    noisy = np.stack([features(head.analyse(square)) for square in kinds["attack"]]) @ alarm["weights"][0]
+    assert noisy.mean() + alarm["bias"][0] > scores[:, 0].mean() + 3
 
 
 @pytest.mark.parametrize("pooled", [False, True])
