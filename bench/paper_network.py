@@ -49,10 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser, arch: str | None) -> None:
 def build(options: argparse.Namespace, folder: Path, say: Callable[[str], object]) -> PaperNetwork:
     """Build what ``options`` ask for in an empty ``folder``; photographs are those of ``options.data``.
 
-    Raises BenchError for an unknown network, MissingPackage without torch, and what the checkpoint or the
-    photographs raise.
+    Torch is left with one thread. Raises BenchError for an unknown network, MissingPackage without torch, and
+    what the checkpoint or the photographs raise.
     """
     try:
+        import torch
+
         from export.checkpoint import load_checkpoint
         from export.models.architectures import ARCHITECTURES
         from export.models.build import Imported, calibration_photographs, normalised, write_bundle
@@ -65,6 +67,8 @@ def build(options: argparse.Namespace, folder: Path, say: Callable[[str], object
     paths = calibration_photographs(options.data or _sample_photographs(folder))
     origin = "checkpoint" if options.checkpoint else "seeded"
     name = f"{options.arch}-{options.prior}-{origin}"
+    # Hundreds of small steps: on a busy machine a second thread is waited for much longer than it helps.
+    torch.set_num_threads(1)
     say(f"{name}: weights and bundle, from {len(paths)} photographs")
     if options.checkpoint is None:
         images = normalised(paths[:FITTED_TO], architecture)

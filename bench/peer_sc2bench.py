@@ -143,7 +143,7 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     table = Table("photo", *(name.replace("_", " ") for name in names))
     for row in rows:
         cells = (row[name] for name in names)
-        table.add_row(row["photo"], *(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells))
+        table.add_row(row["photo"], *(f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells))
     console.print(table)
     for name, value in summary.items():
         console.print(f"{name}: {value:.3f}")
