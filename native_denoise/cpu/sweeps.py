@@ -2,8 +2,7 @@
 """What one thread does to its bands: load, advance by some steps, add up the gap, store.
 
 ``bands`` is an int64 table with the columns named here; ``rows`` describes the planes of a band.  Several
-steps of one band run as a wavefront, each ``LEVELS`` row behind the one before it, so that a row is used by
-several steps while it is in the first-level cache.
+steps of one band run as a wavefront (``waves``), so that a row is used by several steps while it is cached.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 from .jit import kernel
 from .rows import AHEAD, DUAL_X, F, gap_row
 from .simd import LANES, larger, load, smaller, splat, store
-from .waves import LEVELS, descent_wave, released_wave, rof_wave
+from .waves import descent_wave, levels_of, released_wave, rof_wave
 
 # Columns of the table of bands: frame and stack (which planes), owned rows [TOP, BOTTOM), computed rows
 # [FIRST, LAST) that include the halo, offset of the band in the work array, and whether it still has to run.
@@ -26,10 +25,16 @@ PLANES = {RELEASED: 1, DESCENT: 2, ROF: 5}
 
 
 @kernel
+def planes_of(mode):
+    """``PLANES[mode]``, which a kernel cannot look up."""
+    return 1 if mode == RELEASED else (2 if mode == DESCENT else 5)
+
+
+@kernel
 def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
     """Fill X, F and AHEAD with ``images`` (N, C, H, W) times ``scale``; clear the duals."""
     width = images.shape[3]
-    planes = 1 if mode == RELEASED else (2 if mode == DESCENT else 5)
+    planes = planes_of(mode)
     for b in range(start, stop):
         rows = bands[b, LAST] - bands[b, FIRST]
         size = (rows + 1) * stride
@@ -117,6 +122,7 @@ def advance_bands(
     tau / (1 + tau) and 1 + theta times that, of `rof`.  ``flux`` is the offset in ``work`` of this thread's
     LEVELS * 2 * depth rows.
     """
+    planes = planes_of(mode)
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
             continue
@@ -126,8 +132,9 @@ def advance_bands(
         bottom = 1 if bands[b, LAST] < height else 0
         w = (bands[b, FRAME] * height + bands[b, FIRST]) * stride
         x = bands[b, BASE] + stride
-        for done in range(steps[0], steps[1], LEVELS):
-            levels = min(LEVELS, steps[1] - done)
+        most = levels_of(rows, stride * (planes * depth + 1))
+        for done in range(steps[0], steps[1], most):
+            levels = min(most, steps[1] - done)
             age = done - steps[0]
             if mode == ROF:
                 rof_wave(
@@ -135,7 +142,7 @@ def advance_bands(
                     rates, done,
                 )  # fmt: skip
             elif mode == DESCENT:
-                clear(work, flux, LEVELS * 2 * depth * stride)
+                clear(work, flux, levels * 2 * depth * stride)
                 descent_wave(
                     work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom,
                     epsilon,

@@ -21,6 +21,24 @@ from .vectorial import descent_stack, rof_stack
 LEVELS = 20
 """Most steps in one wave: 20 rows of 2048 values of three planes are half of a cache of 1 MiB."""
 
+FEW_LEVELS = 4
+"""Least that is worth a wave, where a band stays in the second-level cache from one wave to the next."""
+
+FIRST_LEVEL, SECOND_LEVEL = 24 << 10, 1 << 20
+"""Bytes that a wave may use of a core's two caches; where they are smaller it is only less well cut."""
+
+
+@kernel
+def levels_of(rows, row):
+    """Most steps in one wave over ``rows`` rows of ``row`` values, those of all planes and of the mask.
+
+    A band that fits in the second-level cache may be swept often: so few steps that their rows, two for each,
+    stay in the first.  One that does not is swept as rarely as possible.
+    """
+    if 4 * rows * row > SECOND_LEVEL:
+        return LEVELS
+    return max(FEW_LEVELS, min(LEVELS, FIRST_LEVEL // (8 * row)))
+
 
 @kernel
 def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom):
