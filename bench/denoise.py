@@ -12,190 +12,29 @@ installed is left out and named.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.denoise_peers import Image, Peer, chambolle, peers, rested_turns
-from bench.roofline import measure_roofs
-from bench.timing import measure
-from native_denoise import Settings, denoise, denoise_planar, objective, reference, settings
+from bench.denoise_images import SIDE, disturbed, photograph, smooth_mask
+from bench.denoise_peers import peers
+from bench.denoise_sections import (
+    Rows,
+    compare_peer,
+    convergence,
+    default_setting,
+    growth,
+    modes,
+    progress,
+)
+from native_denoise import settings
 from native_denoise.cpu.bands import plan
 from native_denoise.cpu.threads import available
 
-SIDE = 224
 SIZES = (64, 128, 224, 512, 1024, 2048)
-BATCHES = (1, 2, 4, 8)
-STEPS = 40
-"""Steps of `rof` where time and not its stop is of interest."""
-
-progress = Console(stderr=True)
-
-Rows = list[dict[str, Any]]
-
-
-def photograph(side: int = SIDE) -> Image:
-    """A photograph that scikit-image carries; without it discs, edges and a texture."""
-    try:
-        from skimage import data, transform
-
-        picture = transform.resize(data.astronaut() / 255.0, (side, side), anti_aliasing=True)
-        return picture.astype(np.float32)
-    except ImportError:
-        y, x = np.mgrid[:side, :side] / side
-        base = 0.5 + 0.2 * (np.hypot(x - 0.5, y - 0.4) < 0.3) - 0.3 * (x > y) + 0.05 * np.sin(80 * x * y)
-        return np.clip(np.stack([base, 0.8 * base, 1 - base], axis=-1), 0, 1).astype(np.float32)
-
-
-def disturbed(clean: Image, amplitude: float = 8 / 255, seed: int = 0) -> Image:
-    """``clean`` plus or minus ``amplitude``: every value on a corner of the box that an attack may use."""
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], clean.shape)
-    return np.clip(clean + amplitude * signs, 0, 1).astype(np.float32)
-
-
-def smooth_mask(height: int, width: int) -> Image:
-    """Small in the middle, large outside, like the likelihood of a photograph with an object in it."""
-    y, x = np.mgrid[:height, :width]
-    return np.clip(np.hypot(x / width - 0.5, y / height - 0.5) * 1.6, 0, 1).astype(np.float32)
-
-
-def energy(u: Image, f: Image, weight: float) -> float:
-    """E per value, all channels."""
-    planes = [np.asarray(z, dtype=np.float64).transpose(2, 0, 1) for z in (u, f)]
-    return objective.energy(planes[0], planes[1], weight) / u.size
-
-
-def psnr(u: Image, clean: Image) -> float:
-    """In dB against the photograph without noise."""
-    return float(-10 * np.log10(((np.asarray(u, dtype=np.float64) - clean) ** 2).mean()))
-
-
-def planar(image: Image, mask: Image | None, chosen: Settings, threads: int) -> Any:
-    """Our hot path on ``image``, prepared: a call without arguments that returns (C, H, W)."""
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    out = np.empty_like(planes)
-
-    def run() -> Image:
-        denoise_planar(planes, mask, chosen, out, threads=threads)
-        return out
-
-    return run
-
-
-def steps_to_reach(target: float, noisy: Image, weight: float) -> int:
-    """Least steps of `rof` whose objective is at most ``target``."""
-    low, high = 0, 1
-    while energy(denoise(noisy, weight=weight, iterations=high), noisy, weight) > target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if energy(denoise(noisy, weight=weight, iterations=middle), noisy, weight) > target:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def compare_peer(peer: Peer, noisy: Image, clean: Image, mask: Image, threads: int, runs: int) -> Rows:
-    """One peer and the setting of ours that does the same or better, in turns."""
-    theirs = peer.run()
-    weight = settings("rof").weight
-    row: dict[str, Any] = {"section": "peers", "peer": peer.name, "psnr_db": psnr(theirs, clean)}
-    if peer.same_as:
-        chosen = settings(peer.same_as)
-        ours = planar(noisy, mask, chosen, threads)
-        row["ours"] = f"{peer.same_as}, {chosen.iterations} steps"
-        row["largest_difference"] = float(np.abs(ours() - np.clip(theirs, 0, 1).transpose(2, 0, 1)).max())
-    elif peer.minimises:
-        row["objective"] = energy(theirs, noisy, weight)
-        steps = steps_to_reach(row["objective"], noisy, weight)
-        ours = planar(noisy, None, settings("rof", iterations=steps), threads)
-        row["ours"] = f"rof, {steps} steps to the same objective"
-        row["our_objective"] = energy(ours().transpose(1, 2, 0), noisy, weight)
-    else:
-        ours = planar(noisy, None, settings(), threads)
-        row["ours"] = "rof, default (another problem: times only)"
-    row["our_psnr_db"] = psnr(ours().transpose(1, 2, 0), clean)
-    times = rested_turns({"peer": peer.run, "ours": ours}, runs)
-    row |= {**times["peer"].as_row("peer_"), **times["ours"].as_row("our_")}
-    row["speedup"] = row["peer_p50_ms"] / row["our_p50_ms"]
-    return [row]
-
-
-def modes(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
-    """Time, error against the float64 reference and fraction of the roofline of each mode."""
-    rows: Rows = []
-    planes = noisy.transpose(2, 0, 1).astype(np.float64)
-    for count in sorted({1, threads}):
-        roofs = measure_roofs(count)
-        for mode in ("released", "descent", "rof"):
-            chosen = settings(mode, iterations=100)
-            run = planar(noisy, mask, chosen, count)
-            want = np.clip(reference.solve(planes, mask.astype(np.float64), chosen), 0, 1)
-            error = float(np.abs(run() - want).max())
-            timing = measure(run, runs)
-            least = roofs.least_ms(mode, noisy.size, 100)
-            rows.append(
-                {
-                    "section": "modes", "mode": mode, "steps": 100, "threads": count,
-                    "largest_error": error, **timing.as_row(), "least_ms": least,
-                    "roofline_fraction": least / timing.p50, "roof_gflops": roofs.gflops,
-                    "roof_cache_gbytes": roofs.cache_gbytes,
-                }
-            )  # fmt: skip
-    return rows
-
-
-def default_setting(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
-    """The step as the runtime takes it: `rof` at its defaults, with the mask and without, one channel and
-    three.
-    """
-    rows: Rows = []
-    for name, image, weights in (
-        ("3 channels, mask", noisy, mask),
-        ("3 channels, no mask", noisy, None),
-        ("1 channel, mask", noisy[..., :1], mask),
-    ):
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-        taken = denoise_planar(planes, weights, settings(), np.empty_like(planes), threads=threads)
-        timing = measure(planar(image, weights, settings(), threads), runs)
-        rows.append({"section": "default", "case": name, "steps": int(taken.max()), **timing.as_row()})
-    everything = measure(partial(denoise, noisy, mask, threads=threads), runs)
-    rows.append({"section": "default", "case": "denoise(), checks and HWC", **everything.as_row()})
-    return rows
-
-
-def growth(sizes: list[int], threads: int, runs: int) -> Rows:
-    """Time against pixels and against the number of frames, fixed steps."""
-    rows: Rows = []
-    cases = [(1, side) for side in sizes] + [(frames, SIDE) for frames in BATCHES]
-    for index, (frames, side) in enumerate(cases):
-        image = disturbed(np.resize(photograph(), (side, side, 3)))
-        planes = np.repeat(np.ascontiguousarray(image.transpose(2, 0, 1))[None], frames, axis=0)
-        masks = np.repeat(smooth_mask(side, side)[None], frames, axis=0)
-        out = np.empty_like(planes)
-        for mode in ("released", "descent", "rof"):
-            for count in sorted({1, threads}):
-                chosen = settings(mode, iterations=STEPS if mode == "rof" else 100)
-                timing = measure(
-                    partial(denoise_planar, planes, masks, chosen, out, threads=count),
-                    max(5, min(runs, 40_000_000 // planes.size)),
-                    warm_up=2,
-                )
-                rows.append(
-                    {
-                        "section": "pixels" if index < len(sizes) else "frames", "mode": mode, "side": side,
-                        "frames": frames, "threads": count, "steps": chosen.iterations, **timing.as_row(),
-                        "ns_per_pixel_and_step": timing.p50 * 1e6 / planes.size / chosen.iterations,
-                    }
-                )  # fmt: skip
-        progress.print(f"growth: {frames} x {side}^2")
-    return rows
 
 
 def spread(rows: Rows, mode: str, threads: int) -> float:
@@ -206,31 +45,6 @@ def spread(rows: Rows, mode: str, threads: int) -> float:
         if row["section"] == "pixels" and row["mode"] == mode and row["threads"] == threads
     ]
     return max(each) / min(each)
-
-
-def convergence(noisy: Image, threads: int, runs: int) -> Rows:
-    """Objective against time, ours and scikit-image's."""
-    weight = settings("rof").weight
-    lowest = energy(denoise(noisy, weight=weight, iterations=3000), noisy, weight)
-    rows: Rows = []
-    for steps in (1, 2, 3, 5, 8, 13, 20, 30, 50, 80, 130, 200):
-        calls: dict[str, Any] = {"rof": planar(noisy, None, settings("rof", iterations=steps), threads)}
-        try:
-            chambolle(noisy, weight, 1)
-            calls["scikit-image Chambolle"] = partial(chambolle, noisy, weight, steps)
-        except ImportError:
-            pass
-        times = rested_turns(calls, max(3, runs // 10))
-        for name, call in calls.items():
-            u = call()
-            above = energy(u.transpose(1, 2, 0) if name == "rof" else u, noisy, weight) - lowest
-            rows.append(
-                {
-                    "section": "convergence", "solver": name, "steps": steps,
-                    "objective_above_minimum": above, **times[name].as_row(),
-                }
-            )  # fmt: skip
-    return rows
 
 
 def plot(rows: Rows, directory: str) -> None:

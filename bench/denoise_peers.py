@@ -13,12 +13,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.denoise_images import Image
 from bench.timing import Timing
 from native_denoise import Settings
-
-Image = NDArray[np.float32]
 
 PAUSE = 0.03
 """Seconds of rest before a contender's turn: longer than an OpenMP thread spins after its last work."""
