@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,10 +153,7 @@ class DeviceDefender(Defender):
     def __init__(self, defence: Defence, size: int, pipeline: Pipeline):
         super().__init__(defence, size, threads=None)
         self._pipeline = pipeline
-        self._plain = (
-            defence.mask_variant()
-            == replace(defence, stretch=False, power=1.0, threshold=None).mask_variant()
-        )
+        self._plain = defence.mask_variant() == Defence().mask_variant()
 
     def mask(self, latent: Latent) -> Any:
         """The mask of the frame that was looked at last, which is the one that has this latent."""
