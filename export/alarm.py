@@ -1,7 +1,8 @@
 """The alarm of a robust bundle: one discriminant a kind of frame that costs more than it should.
 
 The corruptions are those of ImageNet-C, on other photographs and with other seeds than ``bench.resilience``
-measures; a kind that is not among them is hardly seen (docs/results.md)."""
+measures; a kind that is not among them is hardly seen (docs/results.md).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.guard import features
 from runtime.head import Head
+from runtime.rate_control import RateControl
 from runtime.tables import Tables
 
 ATTACK = "attack"
@@ -27,7 +29,7 @@ ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side
 
 KINDS = {
-    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (2, 3, 4, 5)),
+    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (4, 5)),
     "snow": (("snow",), (1, 2, 3, 4, 5)),
     "water": (("spatter",), (1, 2, 3)),
     "mud": (("spatter",), (4, 5)),
@@ -36,6 +38,8 @@ KINDS = {
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
 CORRUPTED = 600  # frames of each kind
+MOST_TRIM = 0.05
+"""Largest lambda of a kind: a stronger rate control costs more answers than the bytes are worth."""
 
 DEVIATIONS = 5.0
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
@@ -43,6 +47,7 @@ Gaussian, and photographs of another origin than those of the fit sit higher: on
 MARGIN = 0.25
 """Standard deviations from the highest clean frame that was held out to a corruption's threshold."""
 
+BISECTIONS = 10
 Frames = NDArray[np.uint8]
 
 
@@ -74,7 +79,7 @@ def alarm_frames(
 
 
 def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray[np.float32]]:
-    """The arrays of guard.npz. A third of the clean frames is kept for the threshold."""
+    """The arrays of guard.npz. A third of the clean frames is kept for the thresholds."""
     head = Head(bundle)
     with bar(sum(map(len, frames.values())), f"{bundle.manifest.name}: alarm", "frame") as progress:
 
@@ -90,7 +95,29 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
     corruptions = [discriminant(fit, corrupted, held_out, pooled=True) for corrupted in of.values()]
     thresholds = [(held_out @ attack).mean() + DEVIATIONS]
     thresholds += [(held_out @ weights).max() + MARGIN for weights in corruptions]
-    return {"weights": np.stack([attack, *corruptions]), "bias": -np.array(thresholds, dtype=np.float32)}
+    clean_bits = float(clean.sum(1).mean())
+    return {
+        "weights": np.stack([attack, *corruptions]),
+        "bias": -np.array(thresholds, dtype=np.float32),
+        "trim": np.array([0.0, *(trim(head, frames[kind], clean_bits) for kind in of)], dtype=np.float32),
+    }
+
+
+def trim(head: Head, frames: Frames, clean_bits: float) -> float:
+    """The lambda of rate control that takes y of corrupted frames back to the mean bits of clean ones.
+
+    At most ``MOST_TRIM``, and 0 where the frames are no dearer.
+    """
+    of_y = [head.analyse(frame).streams[-1] for frame in frames]
+    controls = [RateControl(y.values, y.index, y.tables) for y in of_y if y.values is not None]
+    low, high = 0.0, MOST_TRIM
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if np.mean([control.bits(middle) for control in controls]) > clean_bits:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _corrupted(frame: Frames, kind: str, rng: np.random.Generator) -> Frames:

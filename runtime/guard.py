@@ -38,10 +38,12 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
+    trim: lambda of the rate control that takes back what the likeliest corruption adds, squared steps a bit.
     """
 
     attack: float
     corruption: float = -np.inf
+    trim: float = 0.0
 
 
 Score = Callable[[Latent], Suspicion]
@@ -60,9 +62,9 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
-    trim: lambda of the rate control of frames that only look corrupted, in squared steps a bit; 0 leaves them
-        as they are. What corruptions add is content to the network: the shield and the denoiser lose more of
-        their accuracy than they save (docs/results.md), a light rate control hardly any (``auto`` only).
+    trim: a light rate control for frames that only look corrupted, else they are sent as they are. What
+        corruptions add is content to the network: shield and denoiser would lose more of its accuracy than
+        they save (docs/results.md). ``auto`` only.
     budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
     hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
     """
@@ -71,7 +73,7 @@ class Guard:
     defence: Defence = field(default_factory=Defence)
     budget: int | None = None
     hold: int = 0
-    trim: float = 0.04
+    trim: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -80,8 +82,6 @@ class Guard:
             raise DefenceError(f"budget must be a whole number of bytes above 0, not {self.budget!r}")
         if not (isinstance(self.hold, int) and self.hold >= 0):
             raise DefenceError(f"hold must be a whole number of frames, not {self.hold!r}")
-        if not 0 <= self.trim < np.inf:
-            raise DefenceError(f"trim must be finite and at least 0 squared steps a bit, not {self.trim!r}")
         if self.defence.reuse_mask and self.mode != "always":
             raise DefenceError(
                 f"reuse_mask saves the first pass, which guard mode {self.mode!r} needs: use 'always'"
@@ -205,18 +205,24 @@ class Discriminant:
 
     weights: float32 (K, C), bias: float32 (K,); a score is the product with ``features``, plus the bias. The
         first one tells attacks, the others a kind of corruption each, of which the highest counts.
+    trim: float32 (K,), as in ``Suspicion``; 0 for attacks.
     ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+    trim: NDArray[np.float32]
     ceiling: Excess
 
     def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
         attack, *corruptions = (self.weights @ y + self.bias).tolist()
-        return Suspicion(max(attack, self.ceiling.of(latent, y)), max(corruptions, default=-np.inf))
+        attack = max(attack, self.ceiling.of(latent, y))
+        if not corruptions:
+            return Suspicion(attack)
+        corruption = max(corruptions)
+        return Suspicion(attack, corruption, float(self.trim[1 + corruptions.index(corruption)]))
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -234,12 +240,12 @@ def open_score(bundle: Bundle) -> Score:
 
 def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
     arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
-    weights, bias = (np.asarray(arrays.get(name)) for name in ("weights", "bias"))
+    weights, bias, trim = (np.asarray(arrays.get(name)) for name in ("weights", "bias", "trim"))
     kinds = len(bias) if bias.ndim == 1 else 0
-    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,))):
+    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,)), (trim, (kinds,))):
         if not kinds or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise BundleError(
-                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}) "
-                f"and bias (kinds,); build it again"
+                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}), "
+                f"bias (kinds,) and trim (kinds,); build it again"
             )
-    return Discriminant(weights, bias, Excess(ceiling))
+    return Discriminant(weights, bias, np.maximum(trim, 0), Excess(ceiling))

@@ -133,8 +133,8 @@ class Head:
         suspicious = suspicion is not None and suspicion.attack > 0
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
-        trim = self.guard.trim if suspicion is not None and suspicion.corruption > 0 else 0.0
-        ladder = self._ladder(frame, defend, trim)
+        corrupted = self.guard.trim and suspicion is not None and suspicion.corruption > 0
+        ladder = self._ladder(frame, defend, suspicion.trim if suspicion and corrupted else 0.0)
         for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
             if Flags.RATE_CONTROLLED in attempt.flags:
                 frame.clock.lap("rate_control")

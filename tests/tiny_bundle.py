@@ -169,7 +169,7 @@ def _guard(path: Path) -> dict[str, NDArray[np.float32]]:
     head = Head(load(path))
     weights = np.stack([np.full(LATENT[0], 1.0), np.arange(LATENT[0]) % 2]).astype(np.float32) / LATENT[0]
     highest = np.max([weights @ features(head.analyse(image)) for image in tiny_images(20, seed=1)], axis=0)
-    return {"weights": weights, "bias": np.float32(-1.1) * highest}
+    return {"weights": weights, "bias": np.float32(-1.1) * highest, "trim": np.array([0, 0.04], np.float32)}
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import export.robust
 from export.__main__ import main
-from export.alarm import DEVIATIONS, KINDS, MARGIN, fit_alarm
+from export.alarm import DEVIATIONS, KINDS, MARGIN, MOST_TRIM, fit_alarm, trim
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
@@ -24,6 +24,7 @@ from runtime.errors import BundleError
 from runtime.guard import Guard, features
 from runtime.head import Head
 from runtime.packet import Flags
+from runtime.rate_control import RateControl
 from runtime.tables import Tables
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
@@ -150,8 +151,25 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
     assert scores[:, 1:].max(0) == pytest.approx([-MARGIN, -MARGIN], abs=1e-2)
     assert scores.std(0) == pytest.approx([1, 1, 1], abs=1e-3)
+    assert alarm["trim"].shape == (3,) and alarm["trim"][0] == 0 and (alarm["trim"] <= MOST_TRIM).all()
     noisy = np.stack([features(head.analyse(square)) for square in kinds["attack"]]) @ alarm["weights"][0]
     assert noisy.mean() + alarm["bias"][0] > scores[:, 0].mean() + 3
+
+
+def test_a_trim_takes_back_what_a_corruption_adds(plain: Bundle) -> None:
+    squares = np.stack([plain.manifest.preprocess.square(image) for image in tiny_images(20, seed=8)])
+    head = Head(plain)
+    streams = [head.analyse(square).streams[-1] for square in squares]
+    plain_bits = float(np.mean([y.information_bits().sum() for y in streams]))
+    assert trim(head, squares, 1.1 * plain_bits) == 0
+    assert trim(head, squares, 0.0) == pytest.approx(MOST_TRIM, rel=2e-3)
+    half = [
+        RateControl(y.values, y.index, y.tables).bits(MOST_TRIM / 2) for y in streams if y.values is not None
+    ]
+    wanted = (plain_bits + float(np.mean(half))) / 2
+    found = trim(head, squares, wanted)
+    of_found = [RateControl(y.values, y.index, y.tables).bits(found) for y in streams if y.values is not None]
+    assert 0 < found <= MOST_TRIM / 2 and np.mean(of_found) >= wanted
 
 
 @pytest.mark.parametrize("pooled", [False, True])
