@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime.engines import Engine, EngineOptions
+from runtime.engines.onnxruntime_session import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 
 PROVIDER = "CPUExecutionProvider"
@@ -39,48 +37,12 @@ def open_graph(graph: Path, options: EngineOptions) -> Engine:
     return OnnxRuntimeCpu(session)
 
 
-def session_options(onnxruntime: Any, options: EngineOptions) -> Any:
-    """What a session is told, whichever its provider."""
-    levels = onnxruntime.GraphOptimizationLevel
-    session_options = onnxruntime.SessionOptions()
-    session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    session_options.graph_optimization_level = {
-        "disabled": levels.ORT_DISABLE_ALL,
-        "basic": levels.ORT_ENABLE_BASIC,
-        "extended": levels.ORT_ENABLE_EXTENDED,
-        "all": levels.ORT_ENABLE_ALL,
-    }[options.optimisation]
-    # A frame runs through several sessions and the coder in turn: threads that spin after one of them take
-    # the cores from the next, and on two cores everything takes two to three times as long.
-    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session_options.log_severity_level = 3  # warnings about constant folding are no user's business
-    if options.threads is not None:
-        session_options.intra_op_num_threads = options.threads
-    return session_options
-
-
-class OnnxRuntimeCpu:
+class OnnxRuntimeCpu(OnnxRuntimeSession):
     """An ONNX Runtime session on the CPU, float32 in and out."""
 
     device = "CPU"
-    precision = "float32"
 
     def __init__(self, session: Any):
         if session.get_providers() != [PROVIDER]:
             raise EngineError(f"asked for {PROVIDER}, got {session.get_providers()}")
-        self._session = session
-        self.inputs = tuple((i.name, tuple(i.shape)) for i in session.get_inputs())
-        self.outputs = tuple(o.name for o in session.get_outputs())
-
-    def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run once; see ``Engine.run``."""
-        feeds = {name: array for (name, _), array in zip(self.inputs, inputs, strict=True)}
-        try:
-            outputs: list[NDArray[np.float32]] = self._session.run(None, feeds)
-        except Exception as error:  # its exceptions have no common base but this one
-            raise EngineError(f"ONNX Runtime failed: {error}") from error
-        return outputs
-
-    def warm_up(self) -> None:
-        """Run once on zeros."""
-        self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))
+        super().__init__(session)

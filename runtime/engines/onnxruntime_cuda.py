@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.engines import Engine, EngineOptions
-from runtime.engines.onnxruntime_cpu import session_options
+from runtime.engines.onnxruntime_session import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 
 PROVIDER = "CUDAExecutionProvider"
@@ -59,35 +58,19 @@ def open_graph(graph: Path, options: EngineOptions) -> Engine:
     return OnnxRuntimeCuda(graph, options)
 
 
-class OnnxRuntimeCuda:
+class OnnxRuntimeCuda(OnnxRuntimeSession):
     """An ONNX Runtime session on the GPU, float32 in and out; a ``DeviceEngine``.
 
     A stream belongs to a session, so ``bind`` opens another one, with a CUDA graph; ``run`` keeps the first.
     """
 
     device = "CUDA"
-    precision = "float32"
 
     def __init__(self, graph: Path, options: EngineOptions):
         self._graph, self._options = graph, options
-        self._session = self._open({})
-        self.inputs = tuple((i.name, tuple(i.shape)) for i in self._session.get_inputs())
-        self.outputs = tuple(o.name for o in self._session.get_outputs())
+        super().__init__(self._open({}))
         self.output_shapes = tuple(tuple(o.shape) for o in self._session.get_outputs())
         self._bound: tuple[Any, Any, Any] | None = None
-
-    def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run once on arrays of the host; see ``Engine.run``."""
-        feeds = {name: array for (name, _), array in zip(self.inputs, inputs, strict=True)}
-        try:
-            outputs: list[NDArray[np.float32]] = self._session.run(None, feeds)
-        except Exception as error:  # its exceptions have no common base but this one
-            raise EngineError(f"ONNX Runtime failed: {error}") from error
-        return outputs
-
-    def warm_up(self) -> None:
-        """Run once on zeros."""
-        self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))
 
     def bind(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
         """See ``DeviceEngine.bind``."""
@@ -110,7 +93,7 @@ class OnnxRuntimeCuda:
         session, binding, run_options = self._bound
         try:
             session.run_with_iobinding(binding, run_options)
-        except Exception as error:  # as in run
+        except Exception as error:  # as in OnnxRuntimeSession.run
             raise EngineError(f"ONNX Runtime failed: {error}") from error
 
     def _open(self, stream: dict[str, str]) -> Any:
@@ -127,7 +110,7 @@ class OnnxRuntimeCuda:
                 providers=[(PROVIDER, PROVIDER_OPTIONS | stream)],
                 enable_fallback=0,
             )
-        except Exception as error:  # as in run
+        except Exception as error:  # as in OnnxRuntimeSession.run
             raise EngineError(f"{self._graph}: ONNX Runtime cannot open it on the GPU: {error}") from error
         found = session.get_providers()
         if not found or found[0] != PROVIDER or set(found) - {PROVIDER, FALL_BACK}:
