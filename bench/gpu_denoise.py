@@ -37,14 +37,14 @@ def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[Case]:
 @functools.cache
 def machine() -> dict[str, Any]:
     """The GPU, and what it can move and compute: bandwidth is measured, arithmetic from clock and cores."""
-    from native_denoise.cuda.device import cuda
+    from native_denoise.cuda.device import cuda, gpu_name
 
     device = cuda.get_current_device()
     clock_hz = 1e3 * device.CLOCK_RATE
     # 128 float32 lanes in each multiprocessor since compute capability 8.6, as in 9.0; 64 in 8.0.
     lanes = 64 if device.compute_capability == (8, 0) else 128
     return {
-        "name": device.name.decode() if isinstance(device.name, bytes) else str(device.name),
+        "name": gpu_name(),
         "compute_capability": list(device.compute_capability),
         "multiprocessors": device.MULTIPROCESSOR_COUNT,
         "gflops": 2 * lanes * device.MULTIPROCESSOR_COUNT * clock_hz / 1e9,

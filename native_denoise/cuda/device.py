@@ -10,7 +10,10 @@ from numba import config, cuda
 
 from ..errors import BackendUnavailable, DenoiseError
 
-__all__ = ["as_device_array", "as_stream", "compiled", "cuda", "handle_of", "require_gpu", "simulated"]
+__all__ = [
+    "address_of", "as_device_array", "as_stream", "compiled", "cuda", "gpu_name", "handle_of", "require_gpu",
+    "simulated",
+]  # fmt: skip
 
 
 def require_gpu() -> None:
@@ -61,3 +64,15 @@ def as_stream(stream: Any) -> Any:
 def handle_of(stream: Any) -> int:
     """The raw handle of a Numba stream; 0 is the default stream."""
     return int(stream)
+
+
+def address_of(array: Any) -> int:
+    """Where an array on the GPU begins; in the simulator an address of the host."""
+    interface = getattr(array, "__cuda_array_interface__", None)
+    return int(interface["data"][0] if interface else array.ctypes.data)
+
+
+def gpu_name() -> str:
+    """Of the GPU that is current in this thread."""
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)

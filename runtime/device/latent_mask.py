@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cuda.device import compiled, cuda
+from native_denoise.cuda.device import address_of, compiled, cuda
 from runtime.bundle import Bundle
 from runtime.device import kernels
 from runtime.device.launch import over_pixels, over_values
-from runtime.device.memory import address, handle
+from runtime.device.memory import handle
 from runtime.engines import DeviceEngine
 from runtime.tables import TOTAL, Tables
 
@@ -41,7 +41,7 @@ class LatentMask:
         self._latents, self._stream, self._h_s = latents, stream, h_s
         if h_s is not None:
             self._symbols = cuda.device_array(latents[1].shape, dtype=np.float32)
-            h_s.bind([address(self._symbols)], [address(self._parameters)], handle(stream))
+            h_s.bind([address_of(self._symbols)], [address_of(self._parameters)], handle(stream))
 
     def queue(self) -> Any:
         """Queue everything from the latents to ``mask``, and return it."""

@@ -56,12 +56,6 @@ class Crossing:
             self.device.copy_to_host(self.host, stream=stream)
 
 
-def address(array: Any) -> int:
-    """Where an array of the GPU begins, as engines want it; in the simulator an address of the host."""
-    interface = getattr(array, "__cuda_array_interface__", None)
-    return int(interface["data"][0] if interface else array.ctypes.data)
-
-
 def handle(stream: Any) -> int:
     """The handle of a Numba stream, as engines want it; 0 in the simulator, which has none."""
     return 0 if simulated() else handle_of(stream)

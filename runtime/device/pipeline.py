@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.cuda import Workspace, denoise_device
-from native_denoise.cuda.device import cuda, require_gpu
+from native_denoise.cuda.device import address_of, cuda, require_gpu
 from native_denoise.errors import BackendUnavailable, DenoiseError, GraphError
 from runtime.bundle import Bundle
 from runtime.defence import Defence, Defender
 from runtime.device.latent_mask import LatentMask
-from runtime.device.memory import Crossing, address, handle, policy
+from runtime.device.memory import Crossing, handle, policy
 from runtime.device.pixels import Pixels
 from runtime.engines import DeviceEngine, EngineOptions, open_engine
 from runtime.errors import EngineError, EngineUnavailable
@@ -110,8 +110,8 @@ class Pipeline:
         return self.outputs()
 
     def _bind(self, engine: DeviceEngine) -> None:
-        outputs = [address(latent.device) for latent in self._latents]
-        engine.bind([address(self._pixels.input)], outputs, handle(self.stream))
+        outputs = [address_of(latent.device) for latent in self._latents]
+        engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
     def _open_defence(self, bundle: Bundle, defence: Defence, options: EngineOptions) -> None:
         size = bundle.manifest.preprocess.size

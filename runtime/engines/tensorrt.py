@@ -72,12 +72,10 @@ def open_graph(graph: Path, options: EngineOptions) -> DeviceEngine:
 
 def current_gpu() -> tuple[str, tuple[int, int]]:
     """Name and compute capability of the GPU that is current in this thread."""
-    from native_denoise.cuda.device import cuda
+    from native_denoise.cuda.device import cuda, gpu_name
 
-    device = cuda.get_current_device()
-    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
-    major, minor = device.compute_capability
-    return name, (int(major), int(minor))
+    major, minor = cuda.get_current_device().compute_capability
+    return gpu_name(), (int(major), int(minor))
 
 
 def _load_or_build(

@@ -81,7 +81,7 @@ class HostBinding:
         outputs: Mapping[str, tuple[int, ...]],
         trt: Any,
     ):
-        from native_denoise.cuda.device import cuda
+        from native_denoise.cuda.device import address_of, cuda, handle_of
 
         self._stream = cuda.stream()
         shapes = {**inputs, **outputs}
@@ -101,13 +101,3 @@ class HostBinding:
             self._device[name].copy_to_host(self._pinned[name], stream=self._stream)
         self._stream.synchronize()
         return [self._pinned[name].copy() for name in self._outputs]
-
-
-def handle_of(stream: Any) -> int:
-    """Raw handle of a Numba stream."""
-    return int(stream)
-
-
-def address_of(array: Any) -> int:
-    """Device address of an array that is on the GPU."""
-    return int(array.__cuda_array_interface__["data"][0])
