@@ -33,7 +33,7 @@ from runtime.coder import BACKENDS, Coder, open_coder
 from runtime.engines import EngineOptions
 from runtime.errors import CoderError, PacketError, RateholdError
 from runtime.packet import symbol_checksum
-from runtime.prior import Prior, Stream, open_prior
+from runtime.prior import Prior, Stream, open_prior, push_streams
 
 BUNDLES = (DEFAULT, DEFAULT.replace("mshp", "fp"))
 
@@ -105,8 +105,7 @@ def compare(bundle: Bundle, count: int, seed: int, progress: Progress) -> Result
 def encode(streams: tuple[Stream, ...], coder: Coder) -> bytes:
     """A packet's payload."""
     encoder = coder.encoder(symbol_checksum(*(stream.symbols for stream in streams)))
-    for stream in reversed(streams):
-        encoder.push(stream.symbols, stream.index, stream.tables)
+    push_streams(streams, encoder)
     return encoder.finish()
 
 

@@ -20,7 +20,7 @@ from runtime.errors import BudgetError, BundleError, EngineError
 from runtime.guard import Counters, Decision, Guard, Suspicion, Watch, open_score
 from runtime.latent import Latent
 from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import open_prior
+from runtime.prior import open_prior, push_streams
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,9 @@ class Head:
         suspicious = suspicion is not None and suspicion.attack > 0
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
-        corrupted = self.guard.trim and suspicion is not None and suspicion.corruption > 0
-        ladder = self._ladder(frame, defend, suspicion.trim if suspicion and corrupted else 0.0)
+        corrupted = suspicion is not None and suspicion.corruption > 0
+        trim = suspicion.trim if suspicion and corrupted and self.guard.trim else 0.0
+        ladder = self._ladder(frame, defend, trim)
         for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
             if Flags.RATE_CONTROLLED in attempt.flags:
                 frame.clock.lap("rate_control")
@@ -233,13 +234,8 @@ class Head:
         return Latent(self._prior.code(*outputs), self._energy, self.bundle.manifest.latent)
 
     def _pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
-        """Push the streams in reverse: the coder is a stack, and the decoder needs z before y."""
         encoder = self._coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
-        stream_bits = {}
-        for stream in reversed(latent.streams):
-            before = encoder.bits
-            encoder.push(stream.symbols, stream.index, stream.tables)
-            stream_bits[stream.name] = encoder.bits - before
+        stream_bits = push_streams(latent.streams, encoder)
         return Packet(self.bundle.id, flags, encoder.finish()), stream_bits
 
     def _open_shield(self, options: EngineOptions) -> Engine:

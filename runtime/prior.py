@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.coder import Decoder
+from runtime.coder import Decoder, Encoder
 from runtime.engines import Engine, EngineOptions, open_engine
 from runtime.errors import BundleError, CoderError, EngineError, PacketSyncError
 from runtime.exact import MAGNITUDE, IntegerNetwork
@@ -52,6 +52,19 @@ class Stream:
     def total_bits(self, runs: int = 1) -> NDArray[np.float32]:
         """Cost of each of so many equal runs of symbols in bits, float32[runs]."""
         return self.tables.total_bits(self.symbols, self.index, runs)
+
+
+def push_streams(streams: tuple[Stream, ...], encoder: Encoder) -> dict[str, int]:
+    """Give an encoder the streams that ``Prior.read`` will take; the bits that each of them took.
+
+    In reverse: the coder is a stack, and the decoder needs z before y.
+    """
+    bits = {}
+    for stream in reversed(streams):
+        before = encoder.bits
+        encoder.push(stream.symbols, stream.index, stream.tables)
+        bits[stream.name] = encoder.bits - before
+    return bits
 
 
 class Prior(Protocol):
