@@ -6,15 +6,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from runtime.streaming.connection import JSON_LENGTH, MODEL, Address, Connection
+
+Worker = TypeVar("Worker")
 
 CONNECTIONS = 16
 """Requests that may be on their way at a time; a late one does not hold up the next ones."""
@@ -44,34 +47,47 @@ def poisson(rate: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
 
 def latencies(address: Address, packets: list[bytes], due: NDArray[np.float64]) -> NDArray[np.float64]:
     """Seconds from the moment each request was due to its answer: open loop, so that a queue shows."""
-    seconds, failures = np.zeros(len(due)), list[Exception]()
-    numbers, lock = iter(range(len(due))), threading.Lock()
+    seconds, links = np.zeros(len(due)), [Connection(address) for _ in range(CONNECTIONS)]
     begin = time.perf_counter() + 0.1
 
-    def work() -> None:
-        link = Connection(address)
+    def ask(link: Connection, number: int) -> None:
+        time.sleep(max(0.0, begin + due[number] - time.perf_counter()))
+        link.infer("", packets[number % len(packets)])
+        seconds[number] = time.perf_counter() - begin - due[number]
+
+    try:
+        together(links, len(due), ask)
+    finally:
+        for link in links:
+            link.close()
+    return seconds
+
+
+def together(workers: Sequence[Worker], count: int, work: Callable[[Worker, int], None]) -> None:
+    """Do the jobs 0 .. count - 1, each by whichever worker is free, in a thread a worker.
+
+    Raises the first exception of a job; its worker takes no further ones, the others go on.
+    """
+    numbers, lock, failures = iter(range(count)), threading.Lock(), list[Exception]()
+
+    def run(worker: Worker) -> None:
         try:
             while True:
                 with lock:
                     number = next(numbers, None)
                 if number is None:
-                    break
-                time.sleep(max(0.0, begin + due[number] - time.perf_counter()))
-                link.infer("", packets[number % len(packets)])
-                seconds[number] = time.perf_counter() - begin - due[number]
+                    return
+                work(worker, number)
         except Exception as error:
             failures.append(error)
-        finally:
-            link.close()
 
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
-    return seconds
 
 
 def one_by_one(address: Address, packets: list[bytes], count: int) -> NDArray[np.float64]:

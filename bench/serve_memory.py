@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 from collections import Counter
-from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import psutil
 
-from bench.serve_load import post
+from bench.serve_load import post, together
 from bench.served import ServerProcess
 from runtime.bundle import Bundle
 from runtime.packet import MAX_OVERHEAD, Flags, Packet
@@ -105,13 +103,13 @@ def measure(server: ServerProcess, bundle: Bundle, packets: list[bytes], request
     visitors = [Visitor(server.address, bundle, packets, number) for number in range(CLIENTS)]
     process, kinds = psutil.Process(server.pid), [kind for kind, share in MIX for _ in range(share)]
     remembered = min(Options.remember, requests)
-    _together(visitors, remembered, lambda visitor, _: visitor.new_frame())
-    _together(visitors, requests // 20, lambda visitor, number: visitor.visit(kinds[number % len(kinds)]))
+    together(visitors, remembered, lambda visitor, _: visitor.new_frame())
+    together(visitors, requests // 20, lambda visitor, number: visitor.visit(kinds[number % len(kinds)]))
     begin, samples = process.memory_info().rss, []
     order = random.Random(0)
     for _ in range(SAMPLES):
         drawn = order.choices(kinds, k=max(1, requests // SAMPLES))
-        _together(visitors, len(drawn), lambda visitor, number, drawn=drawn: visitor.visit(drawn[number]))  # type: ignore[misc]
+        together(visitors, len(drawn), lambda visitor, number, drawn=drawn: visitor.visit(drawn[number]))  # type: ignore[misc]
         samples.append(process.memory_info().rss)
     unexpected = sum((visitor.unexpected for visitor in visitors), Counter[str]())
     for visitor in visitors:
@@ -122,27 +120,3 @@ def measure(server: ServerProcess, bundle: Bundle, packets: list[bytes], request
         "rss_mb_warm": begin / 1e6, "rss_mb": [round(rss / 1e6, 2) for rss in samples],
         "growth": max(samples) / begin - 1,
     }  # fmt: skip
-
-
-def _together(visitors: list[Visitor], count: int, visit: Callable[[Visitor, int], None]) -> None:
-    """So many visits, by all visitors at once."""
-    numbers, lock, failures = iter(range(count)), threading.Lock(), list[Exception]()
-
-    def work(visitor: Visitor) -> None:
-        try:
-            while True:
-                with lock:
-                    number = next(numbers, None)
-                if number is None:
-                    return
-                visit(visitor, number)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(visitor,)) for visitor in visitors]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
