@@ -21,6 +21,8 @@ from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.guard import features
 from runtime.head import Head
+from runtime.latent import Latent
+from runtime.prior import Stream
 from runtime.rate_control import RateControl
 from runtime.tables import Tables
 
@@ -83,32 +85,38 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
     head = Head(bundle)
     with bar(sum(map(len, frames.values())), f"{bundle.manifest.name}: alarm", "frame") as progress:
 
-        def seen(frame: Frames) -> NDArray[np.float32]:
+        def look(frame: Frames) -> Latent:
             progress.update(1)
-            return features(head.analyse(frame))
+            return head.analyse(frame)
 
-        of = {kind: np.stack([seen(frame) for frame in some]) for kind, some in frames.items()}
-    clean, attacked = of.pop("clean"), of.pop(ATTACK)
-    kept = np.arange(len(clean)) % 3 == 0
-    fit, held_out = clean[~kept], clean[kept]
-    attack = discriminant(fit, attacked, held_out, pooled=False)
-    corruptions = [discriminant(fit, corrupted, held_out, pooled=True) for corrupted in of.values()]
-    thresholds = [(held_out @ attack).mean() + DEVIATIONS]
-    thresholds += [(held_out @ weights).max() + MARGIN for weights in corruptions]
-    clean_bits = float(clean.sum(1).mean())
+        clean, attacked = (
+            np.stack([features(look(frame)) for frame in frames[kind]]) for kind in ("clean", ATTACK)
+        )
+        kept = np.arange(len(clean)) % 3 == 0
+        fit, held_out = clean[~kept], clean[kept]
+        clean_bits = float(clean.sum(1).mean())
+        weights = [discriminant(fit, attacked, held_out, pooled=False)]
+        thresholds, trims = [(held_out @ weights[0]).mean() + DEVIATIONS], [0.0]
+        for kind in frames:
+            if kind in ("clean", ATTACK):
+                continue
+            looks = [look(frame) for frame in frames[kind]]
+            corrupted = np.stack([features(latent) for latent in looks])
+            weights.append(discriminant(fit, corrupted, held_out, pooled=True))
+            thresholds.append((held_out @ weights[-1]).max() + MARGIN)
+            trims.append(trim([latent.streams[-1] for latent in looks], clean_bits))
     return {
-        "weights": np.stack([attack, *corruptions]),
+        "weights": np.stack(weights),
         "bias": -np.array(thresholds, dtype=np.float32),
-        "trim": np.array([0.0, *(trim(head, frames[kind], clean_bits) for kind in of)], dtype=np.float32),
+        "trim": np.array(trims, dtype=np.float32),
     }
 
 
-def trim(head: Head, frames: Frames, clean_bits: float) -> float:
-    """The lambda of rate control that takes y of corrupted frames back to the mean bits of clean ones.
+def trim(of_y: Sequence[Stream], clean_bits: float) -> float:
+    """The lambda of rate control that takes the y of corrupted frames back to the mean bits of clean ones.
 
     At most ``MOST_TRIM``, and 0 where the frames are no dearer.
     """
-    of_y = [head.analyse(frame).streams[-1] for frame in frames]
     controls = [RateControl(y.values, y.index, y.tables) for y in of_y if y.values is not None]
     low, high = 0.0, MOST_TRIM
     for _ in range(BISECTIONS):

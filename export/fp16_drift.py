@@ -71,7 +71,8 @@ def _drift(role: str, bundle: Bundle, photographs: Iterable[Path], options: Engi
     paths = list(photographs)
     with bar(len(paths), f"{bundle.manifest.name}: {role}", "image") as progress:
         for path in paths:
-            packets = [head.encode(read_image(path)).to_bytes() for head in heads]
+            image = read_image(path)
+            packets = [head.encode(image).to_bytes() for head in heads]
             sizes.append([len(packet) for packet in packets])
             logits.append([tail.decode(packet) for packet in packets])
             progress.update(1)

@@ -161,13 +161,13 @@ def test_a_trim_takes_back_what_a_corruption_adds(plain: Bundle) -> None:
     head = Head(plain)
     streams = [head.analyse(square).streams[-1] for square in squares]
     plain_bits = float(np.mean([y.information_bits().sum() for y in streams]))
-    assert trim(head, squares, 1.1 * plain_bits) == 0
-    assert trim(head, squares, 0.0) == pytest.approx(MOST_TRIM, rel=2e-3)
+    assert trim(streams, 1.1 * plain_bits) == 0
+    assert trim(streams, 0.0) == pytest.approx(MOST_TRIM, rel=2e-3)
     half = [
         RateControl(y.values, y.index, y.tables).bits(MOST_TRIM / 2) for y in streams if y.values is not None
     ]
     wanted = (plain_bits + float(np.mean(half))) / 2
-    found = trim(head, squares, wanted)
+    found = trim(streams, wanted)
     of_found = [RateControl(y.values, y.index, y.tables).bits(found) for y in streams if y.values is not None]
     assert 0 < found <= MOST_TRIM / 2 and np.mean(of_found) >= wanted
 
