@@ -25,8 +25,10 @@ BASELINES = tuple(Sender(name, before=name) for name in TRIVIAL)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
 
-GRID_WEIGHTS, GRID_CONTROLS, GRID_BLURS = (0.0, 0.02, 0.05), (0.0, 0.03, 0.06, 0.1), ("blur-0.5", "blur-0.7")
-"""Of the preset ``grid``: lambda of the denoiser, lambda of the rate control, and what might replace TV."""
+GRID_WEIGHTS, GRID_BLURS = (0.0, 0.02, 0.05), ("blur-0.5", "blur-0.7")
+GRID_RATES = ((0, 0.0), (0, 0.06), (2, 0.03), (4, 0.0), (4, 0.03), (6, 0.0), (6, 0.03), (8, 0.0))
+"""Of the preset ``grid``: lambda of the denoiser, what might replace TV, and how bytes are saved: coarseness
+and lambda of the rate control."""
 
 NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
 
@@ -97,21 +99,14 @@ def quick(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
 def grid(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     """Strengths of denoiser and rate control, every frame defended, and a blur in the denoiser's place."""
     inputs = [Input(), *effort.attacks(RATE, effort.eps or (2, 4, 8))]
-    ours = [
-        _always(f"TV {weight:g}, rate {control:g}", weight, control)
-        for weight in GRID_WEIGHTS
-        for control in GRID_CONTROLS
-    ]
-    blurs = [
-        replace(_always(f"{blur}, rate {control:g}", 0.0, control), before=blur)
-        for blur in GRID_BLURS
-        for control in GRID_CONTROLS
-    ]
+    ours = [_always(f"TV {weight:g}", weight, *rate) for weight in GRID_WEIGHTS for rate in GRID_RATES]
+    blurs = [replace(_always(blur, 0.0, *rate), before=blur) for blur in GRID_BLURS for rate in GRID_RATES]
     return _product(subjects, inputs, [PLAIN, *ours, *blurs])
 
 
-def _always(name: str, weight: float, control: float) -> Sender:
-    return Sender(name, guard=Guard("always", Defence("descent", weight, rate_control=control)))
+def _always(name: str, weight: float, coarseness: int, control: float) -> Sender:
+    defence = Defence("descent", weight, coarseness=coarseness, rate_control=control)
+    return Sender(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
 
 
 PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}

@@ -31,7 +31,7 @@ from export.models.seeded import FITTED_TO, STEPS, seeded_network
 from export.progress import say
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
-from export.shield import family, provenance, write_robust
+from export.shield import family, provenance, write_alarm, write_robust
 from export.triton import write_repository
 from runtime.bundle import load
 from runtime.engines import tensorrt_verb
@@ -78,11 +78,27 @@ def _parser() -> argparse.ArgumentParser:
         help="in all, earlier runs included "
         f"(default: {FinetunePlan.steps}, with --robust {RobustPlan.steps})",
     )  # fmt: skip
+    _alarm_command(commands)
     _import_command(commands)
     _triton_command(commands)
     _fp16_command(commands)
     tensorrt_verb.add_parser(commands)
     return parser
+
+
+def _alarm_command(commands: Any) -> None:
+    text = "fit the alarm of robust bundles to photographs: of your own camera, or of another scene"
+    command = commands.add_parser(
+        "alarm", help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.add_argument(
+        "--bundle", default="efficientnet_lite0-fp-r1",
+        help="factorized: its head is attacked; all robust bundles beside it with its backbone are fitted",
+    )  # fmt: skip
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs, labels not needed")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    command.add_argument("--threads", type=int, help="of torch")
+    command.set_defaults(run=_alarm)
 
 
 def _import_command(commands: Any) -> None:
@@ -218,9 +234,19 @@ def _finetune_robust(options: argparse.Namespace) -> None:
     photographs = [read_image(path) for path in photographs_of(options.data, bundle.manifest.preprocess.size)]
     weights = train_shield(bundle, photographs, plan, options.output / "robust.pt")
     frames = alarm_frames(bundle, [bundle.manifest.preprocess.square(image) for image in photographs])
-    notes = provenance(_command_line(), plan.steps, len(photographs))
+    notes = provenance(_command_line(), len(photographs), steps=plan.steps)
     for plain in family(bundle):
         print(write_robust(plain, weights, frames, options.output, notes))
+
+
+def _alarm(options: argparse.Namespace) -> None:
+    bundle = load(options.bundle)
+    prepare = bundle.manifest.preprocess
+    photographs = [read_image(path) for path in photographs_of(options.data, prepare.size)]
+    frames = alarm_frames(bundle, [prepare.square(image) for image in photographs])
+    notes = provenance(_command_line(), len(photographs))
+    for robust in family(bundle, robust=True):
+        print(write_alarm(robust, frames, options.output, notes))
 
 
 def _steps(options: argparse.Namespace) -> dict[str, int]:

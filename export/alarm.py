@@ -7,6 +7,7 @@ measures; a kind that is not among them is hardly seen (docs/results.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
+from runtime.engines import EngineOptions
 from runtime.guard import features
 from runtime.head import Head
 from runtime.latent import Latent
-from runtime.prior import Stream
-from runtime.rate_control import RateControl
+from runtime.prior import Prior, Stream, open_prior
 from runtime.tables import Tables
 
 ATTACK = "attack"
@@ -40,8 +41,10 @@ KINDS = {
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
 CORRUPTED = 600  # frames of each kind
-MOST_TRIM = 0.05
-"""Largest lambda of a kind: a stronger rate control costs more answers than the bytes are worth."""
+MOST_TRIM = 8
+"""Largest coarseness of a kind, for a fifth of the bytes: more costs answers."""
+FOUND = 0.5
+"""Share of a kind's frames that trimming counts on: they have to take back what the others add as well."""
 
 DEVIATIONS = 5.0
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
@@ -49,7 +52,6 @@ Gaussian, and photographs of another origin than those of the fit sit higher: on
 MARGIN = 0.25
 """Standard deviations from the highest clean frame that was held out to a corruption's threshold."""
 
-BISECTIONS = 10
 Frames = NDArray[np.uint8]
 
 
@@ -80,9 +82,9 @@ def alarm_frames(
     return frames
 
 
-def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray[np.float32]]:
+def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray[Any]]:
     """The arrays of guard.npz. A third of the clean frames is kept for the thresholds."""
-    head = Head(bundle)
+    head, prior = Head(bundle), open_prior(bundle, EngineOptions())
     with bar(sum(map(len, frames.values())), f"{bundle.manifest.name}: alarm", "frame") as progress:
 
         def look(frame: Frames) -> Latent:
@@ -96,7 +98,7 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
         fit, held_out = clean[~kept], clean[kept]
         clean_bits = float(clean.sum(1).mean())
         weights = [discriminant(fit, attacked, held_out, pooled=False)]
-        thresholds, trims = [(held_out @ weights[0]).mean() + DEVIATIONS], [0.0]
+        thresholds, trims = [(held_out @ weights[0]).mean() + DEVIATIONS], [0]
         for kind in frames:
             if kind in ("clean", ATTACK):
                 continue
@@ -104,28 +106,26 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
             corrupted = np.stack([features(latent) for latent in looks])
             weights.append(discriminant(fit, corrupted, held_out, pooled=True))
             thresholds.append((held_out @ weights[-1]).max() + MARGIN)
-            trims.append(trim([latent.streams[-1] for latent in looks], clean_bits))
+            trims.append(trim(prior, [latent.streams[-1] for latent in looks], clean_bits))
     return {
         "weights": np.stack(weights),
         "bias": -np.array(thresholds, dtype=np.float32),
-        "trim": np.array(trims, dtype=np.float32),
+        "trim": np.array(trims, dtype=np.int32),
     }
 
 
-def trim(of_y: Sequence[Stream], clean_bits: float) -> float:
-    """The lambda of rate control that takes the y of corrupted frames back to the mean bits of clean ones.
+def trim(prior: Prior, of_y: Sequence[Stream], clean_bits: float) -> int:
+    """The coarseness at which the y of ``FOUND`` of the corrupted frames saves what all of them add.
 
-    At most ``MOST_TRIM``, and 0 where the frames are no dearer.
+    clean_bits: mean of clean frames. At most ``MOST_TRIM``, and 0 where the frames are no dearer.
     """
-    controls = [RateControl(y.values, y.index, y.tables) for y in of_y if y.values is not None]
-    low, high = 0.0, MOST_TRIM
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if np.mean([control.bits(middle) for control in controls]) > clean_bits:
-            low = middle
-        else:
-            high = middle
-    return low
+
+    def bits(coarseness: int) -> float:
+        return float(np.mean([prior.coarser(y, coarseness).total_bits()[0] for y in of_y]))
+
+    dear = bits(0)
+    wanted = dear - (dear - clean_bits) / FOUND
+    return next((c for c in range(MOST_TRIM) if bits(c) <= wanted), MOST_TRIM)
 
 
 def _corrupted(frame: Frames, kind: str, rng: np.random.Generator) -> Frames:

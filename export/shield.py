@@ -35,14 +35,31 @@ def write_robust(
         frames: to fit the alarm (``export.alarm.alarm_frames``).
         notes: for the manifest's provenance.
     """
-    folder = out / f"{bundle.manifest.name}{ROBUST}"
+    folder = _copy(bundle, out / f"{bundle.manifest.name}{ROBUST}")
+    write_shield(bundle, weights, folder / "shield.onnx")
+    return _with_alarm(bundle, folder, frames, {"shield": notes})
+
+
+def write_alarm(bundle: Bundle, frames: Mapping[str, Frames], out: Path, notes: dict[str, Any]) -> Path:
+    """Write ``out/NAME``, a robust bundle with another alarm, and the files that it shares; its folder.
+
+    Arguments as of ``write_robust``, but for the bundle, which is the robust one.
+    """
+    return _with_alarm(bundle, _copy(bundle, out / bundle.manifest.name), frames, {"alarm": notes})
+
+
+def _copy(bundle: Bundle, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for entry in bundle.manifest.files.values():
         source, target = bundle.folder / entry.path, folder / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.resolve() != target.resolve():
             shutil.copyfile(source, target)
-    write_shield(bundle, weights, folder / "shield.onnx")
+    return folder
+
+
+def _with_alarm(bundle: Bundle, folder: Path, frames: Mapping[str, Frames], notes: dict[str, Any]) -> Path:
+    """Fit the alarm, write it and the manifest of all that is in ``folder``."""
     np.savez_compressed(folder / "guard.npz", **fit_alarm(bundle, frames))
     added = {role: FileEntry.of(folder / name, name) for role, name in
              (("shield", "shield.onnx"), ("guard", "guard.npz"))}  # fmt: skip
@@ -50,26 +67,26 @@ def write_robust(
         bundle.manifest,
         name=folder.name,
         files=dict(sorted((bundle.manifest.files | added).items())),
-        provenance=bundle.manifest.provenance | {"shield": notes},
+        provenance=bundle.manifest.provenance | notes,
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     load(folder)
     return folder
 
 
-def family(bundle: Bundle) -> list[Bundle]:
-    """The plain bundles beside this one that share its backbone, itself included."""
+def family(bundle: Bundle, robust: bool = False) -> list[Bundle]:
+    """The plain or the robust bundles beside this one that share its backbone, itself included."""
     beside = [load(path.parent) for path in sorted(bundle.folder.parent.glob(f"*/{MANIFEST}"))]
     return [
         one for one in beside
-        if one.manifest.backbone == bundle.manifest.backbone and "shield" not in one.manifest.files
+        if one.manifest.backbone == bundle.manifest.backbone and ("shield" in one.manifest.files) == robust
     ]  # fmt: skip
 
 
-def provenance(command: str, steps: int, images: int) -> dict[str, Any]:
-    """What the manifest says about where the shield comes from."""
+def provenance(command: str, images: int, **more: int) -> dict[str, Any]:
+    """What the manifest says about where the shield, or another alarm, comes from."""
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    return {"command": command, "date": date, "steps": steps, "images": images}
+    return {"command": command, "date": date, "images": images, **more}
 
 
 def write_shield(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path) -> None:

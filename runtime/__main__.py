@@ -83,6 +83,11 @@ def _add_guard(encode: argparse.ArgumentParser) -> None:
         help="of the defended latent, in squared steps a bit: larger sends fewer bytes "
         f"(default: {Defence().rate_control:g})",
     )  # fmt: skip
+    encode.add_argument(
+        "--coarseness", type=int, default=argparse.SUPPRESS, metavar="N",
+        help="of the defended latent's steps, 0 to 63: larger sends fewer bytes "
+        f"(default: {Defence().coarseness})",
+    )  # fmt: skip
     encode.set_defaults(usage_error=encode.error)
 
 
@@ -110,7 +115,7 @@ def _encode(options: argparse.Namespace) -> None:
 def _guard(options: argparse.Namespace) -> Guard:
     """How to guard; a usage error when it is said how to defend, and that never."""
     given = vars(options)
-    chosen = {name: given[name] for name in ("mode", "weight", "rate_control") if name in given}
+    chosen = {name: given[name] for name in ("mode", "weight", "rate_control", "coarseness") if name in given}
     if chosen and options.guard == "never":
         option = next(iter(chosen)).replace("_", "-")
         options.usage_error(f"--{option} says how to defend: it needs --guard auto or always")
@@ -132,7 +137,7 @@ def _explain(report: HeadReport) -> None:
         "corruption": _score(decision.corruption),
         "expected": f"{expected / 8:.0f} bytes, sent {decision.expected_bits / 8:.0f}",
         "rung": decision.rung,
-        "rate": f"lambda {decision.rate_weight:.3g}",
+        "rate": f"coarseness {decision.coarseness}, lambda {decision.rate_weight:.3g}",
         "packet": f"{decision.bytes} bytes, budget {budget}",
     }
     for name, text in lines.items():
@@ -165,7 +170,7 @@ def _inspect(options: argparse.Namespace) -> None:
     packet = Packet.from_bytes(data, max_payload(bundle))
     flags = packet.flags.name or "NONE"
     print(f"bundle   {bundle.manifest.name} ({packet.bundle_id.hex()})")
-    print(f"flags    {flags}")
+    print(f"flags    {flags}, coarseness {packet.coarseness}")
     payload = len(packet.payload)
     print(f"packet   {len(data)} bytes: header and CRC {len(data) - payload}, payload {payload}")
     total = 0.0

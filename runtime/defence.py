@@ -1,7 +1,7 @@
 """The defence: smooth the image where the entropy model expects little, then look at it again.
 
     prepared image --head, prior--> likelihood map --soft mask--> TV denoising
-                   --shield, prior--> rate control --> what is sent
+                   --shield, prior--> coarser steps, rate control --> what is sent
 
 The second look is the *shield*'s, a head that was trained on disturbed images, where the bundle has one, else
 the head's again. ``Defence`` says how, ``Defender`` masks and denoises the frames of one Head; which frames,
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise import DenoiseError, MaskMemory, Settings, denoise_planar, settings, soft_mask
+from runtime.coarseness import COARSEST
 from runtime.errors import DefenceError
 from runtime.latent import Latent
 from runtime.rate_control import MAX_WEIGHT
@@ -26,7 +27,7 @@ from runtime.rate_control import MAX_WEIGHT
 WEIGHT, ITERATIONS = 0.02, 30
 """Of ``descent`` when none are given: a fifth of the paper's smoothing, in less than a third of its steps."""
 
-RATE_CONTROL = 0.06
+RATE_CONTROL, COARSENESS = 0.06, 0
 """With a shield the best of a grid together with ``WEIGHT`` (docs/results.md)."""
 
 
@@ -44,8 +45,10 @@ class Defence:
     stretch, power, threshold: variants of the soft mask (``native_denoise.mask``).
     reuse_mask: for video: the mask comes from the frames before (``native_denoise.MaskMemory``), so that only
         the first frame pays for a head pass of its own. Only where every frame is defended.
-    rate_control: lambda >= 0 of ``runtime.rate_control`` on the defended latent, in squared steps a bit;
-        larger sends fewer bytes; 0 rounds. ``RATE_CONTROL`` when none is given.
+    coarseness: of the steps of the defended latent (``runtime.coarseness``), 0 to 63; larger sends fewer
+        bytes; 0 takes the bundle's.
+    rate_control: lambda >= 0 of ``runtime.rate_control`` on it, in squared steps a bit; larger sends fewer
+        bytes; 0 rounds.
     """
 
     mode: str = "descent"
@@ -56,6 +59,7 @@ class Defence:
     power: float = 1.0
     threshold: float | None = None
     reuse_mask: bool = False
+    coarseness: int = COARSENESS
     rate_control: float = RATE_CONTROL
 
     def __post_init__(self) -> None:
@@ -64,6 +68,8 @@ class Defence:
             soft_mask(np.ones((1, 1)), (1, 1), **self.mask_variant())
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise DefenceError(f"threshold must be a likelihood from 0 to 1, not {self.threshold!r}")
+        if not (isinstance(self.coarseness, int) and 0 <= self.coarseness <= COARSEST):
+            raise DefenceError(f"coarseness must be a whole number to {COARSEST}, not {self.coarseness!r}")
         if not 0 <= self.rate_control <= MAX_WEIGHT:
             raise DefenceError(
                 f"rate_control must be a number from 0 to {MAX_WEIGHT:g}, not {self.rate_control!r}"

@@ -2,8 +2,8 @@
 
     first pass --score--> calm: send as it is
                           attacked, or shortly after: defend
-                          corrupted (snow, noise, a codec): a light rate control
-    over budget?          defend  >  rate control of y, with z or with z all zero  >  all zero
+                          corrupted (snow, noise, a codec): coarser steps
+    over budget?          defend  >  coarser steps, then rate control, with z or with z all zero  >  all zero
 
 The score needs nothing but the bits of y, which the likelihood map is made of as well. ``Guard`` says what is
 wanted, ``Decision`` what was done with one frame and why; the steps themselves are in ``runtime.head``.
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.coarseness import COARSEST
 from runtime.defence import Defence
 from runtime.errors import BundleError, DefenceError
 from runtime.latent import Latent
@@ -26,10 +27,11 @@ from runtime.latent import Latent
 Mode = Literal["never", "always", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-Rung = Literal["plain", "trimmed", "defended", "rate_controlled", "without_z", "empty"]
-"""Where the ladder ended: sent as it was; y rate-controlled a little, because the frame looks corrupted;
-defended; y rate-controlled to fit the budget, after the defence if there is one; the same with z all zero,
-where z alone is too dear or y comes out nearer; all symbols zero."""
+Rung = Literal["plain", "trimmed", "defended", "fitted", "without_z", "empty"]
+"""Where the ladder ended: sent as it was; in somewhat coarser steps, because the frame looks corrupted;
+defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
+the defence if there is one; the same with z all zero, where z alone is too dear or y comes out nearer; all
+symbols zero."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
-    trim: lambda of the rate control that takes back what the likeliest corruption adds, squared steps a bit.
+    trim: the coarseness that takes back what the likeliest corruption adds.
     """
 
     attack: float
     corruption: float = -np.inf
-    trim: float = 0.0
+    trim: int = 0
 
 
 Score = Callable[[Latent], Suspicion]
@@ -62,9 +64,9 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
-    trim: a light rate control for frames that only look corrupted, else they are sent as they are. What
-        corruptions add is content to the network: shield and denoiser would lose more of its accuracy than
-        they save (docs/results.md). ``auto`` only.
+    trim: coarser steps for frames that only look corrupted, else they are sent as they are. What corruptions
+        add is content to the network: shield and denoiser would lose more of its accuracy than they save
+        (docs/results.md). ``auto`` only.
     budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
     hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
     """
@@ -97,6 +99,7 @@ class Decision:
     score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
     suspicious, held: it looks attacked; it does not, but follows one that does by at most ``hold``.
     defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
+    coarseness: of the steps that y counts (``runtime.coarseness``); 0 where they are the bundle's.
     rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
     bytes: of the packet, header included.
     budget: as in ``Guard``.
@@ -111,6 +114,7 @@ class Decision:
     suspicious: bool
     held: bool
     defended: bool
+    coarseness: int
     rate_weight: float
     bytes: int
     budget: int | None
@@ -134,7 +138,7 @@ class Counters:
 
     frames: encoded.
     suspicious, held, defended: as in ``Decision``.
-    rate_controlled: with a rate weight above 0, or on a rung below.
+    rate_controlled: in coarser steps, or with symbols given up.
     over_budget: that would have been over the budget as the mode alone sends them.
 
     A frame is never refused for its size: the emptiest packet is the same for all of them, so a budget that
@@ -150,7 +154,7 @@ class Counters:
 
     def plus(self, decision: Decision, over_budget: bool) -> Counters:
         """The counters after one more frame."""
-        controlled = decision.rate_weight > 0 or decision.rung in ("rate_controlled", "without_z", "empty")
+        controlled = decision.coarseness > 0 or decision.rate_weight > 0 or decision.rung == "without_z"
         return Counters(
             self.frames + 1,
             self.suspicious + decision.suspicious,
@@ -205,13 +209,13 @@ class Discriminant:
 
     weights: float32 (K, C), bias: float32 (K,); a score is the product with ``features``, plus the bias. The
         first one tells attacks, the others a kind of corruption each, of which the highest counts.
-    trim: float32 (K,), as in ``Suspicion``; 0 for attacks.
+    trim: int32 (K,), as in ``Suspicion``; 0 for attacks.
     ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    trim: NDArray[np.float32]
+    trim: NDArray[np.int32]
     ceiling: Excess
 
     def __call__(self, latent: Latent) -> Suspicion:
@@ -222,7 +226,7 @@ class Discriminant:
         if not corruptions:
             return Suspicion(attack)
         corruption = max(corruptions)
-        return Suspicion(attack, corruption, float(self.trim[1 + corruptions.index(corruption)]))
+        return Suspicion(attack, corruption, int(self.trim[1 + corruptions.index(corruption)]))
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -242,10 +246,12 @@ def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
     arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
     weights, bias, trim = (np.asarray(arrays.get(name)) for name in ("weights", "bias", "trim"))
     kinds = len(bias) if bias.ndim == 1 else 0
-    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,)), (trim, (kinds,))):
-        if not kinds or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
-            raise BundleError(
-                f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}), "
-                f"bias (kinds,) and trim (kinds,); build it again"
-            )
-    return Discriminant(weights, bias, np.maximum(trim, 0), Excess(ceiling))
+    fits = kinds > 0 and trim.dtype == np.int32 and trim.shape == (kinds,)
+    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,))):
+        fits = fits and array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
+    if not (fits and trim.min() >= 0 and trim.max() <= COARSEST):
+        raise BundleError(
+            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}) and "
+            f"bias (kinds,), and int32 trim (kinds,) from 0 to {COARSEST}; build it again"
+        )
+    return Discriminant(weights, bias, trim, Excess(ceiling))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.budget import Attempt, controlled, emptied, fitting
+from runtime.budget import Attempt, Fitter
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.coder import Backend, open_coder
@@ -30,7 +30,8 @@ class HeadReport:
     latent: streams, expected bits and likelihood map of what was sent.
     seconds: wall time by stage, the first that ran first: preprocess, head, prior; guard in mode ``auto``;
         of a defended frame mask, denoise, head_defended, prior_defended, without the first head and prior
-        where the mask came from the frames before; rate_control where there was any; encode. On a GPU mask
+        where the mask came from the frames before; rate_control where steps were coarser or symbols given up;
+        encode. On a GPU mask
         and denoise are only queued, and head_defended waits for them.
     stream_bits: bits that each stream took in the payload.
     decision: what the guard did, and why.
@@ -97,6 +98,7 @@ class Head:
         self._engine = open_engine(bundle.path("head"), options)
         on_gpu = isinstance(self._engine, DeviceEngine)
         self._prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
+        self._fitter = Fitter(self._prior)
         self._coder = open_coder(coder)
         self._energy = _energy(bundle)
         self._score = open_score(bundle) if self.guard.mode == "auto" else None
@@ -134,10 +136,10 @@ class Head:
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
         corrupted = suspicion is not None and suspicion.corruption > 0
-        trim = suspicion.trim if suspicion and corrupted and self.guard.trim else 0.0
+        trim = suspicion.trim if suspicion and corrupted and self.guard.trim else 0
         ladder = self._ladder(frame, defend, trim)
         for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
-            if Flags.RATE_CONTROLLED in attempt.flags:
+            if attempt.given_up:
                 frame.clock.lap("rate_control")
             packet, stream_bits = self._pack(attempt.latent, attempt.flags)
             frame.clock.lap("encode")
@@ -147,8 +149,8 @@ class Head:
         attack, corruption = (None, None) if suspicion is None else (suspicion.attack, suspicion.corruption)
         decision = Decision(
             self.guard.mode, attempt.rung, attack, corruption, suspicious, held,
-            Flags.DENOISED in attempt.flags, attempt.rate_weight, packet.size, self.guard.budget,
-            first, attempt.latent,
+            Flags.DENOISED in attempt.flags, attempt.latent.coarseness, attempt.rate_weight, packet.size,
+            self.guard.budget, first, attempt.latent,
         )  # fmt: skip
         self.counters = self.counters.plus(decision, over_budget=rejected > 0)
         before = None if first is attempt.latent else first
@@ -194,21 +196,21 @@ class Head:
         frame.clock.lap("guard")
         return suspicion
 
-    def _ladder(self, frame: Frame, defend: bool, trim: float) -> Iterator[Attempt]:
+    def _ladder(self, frame: Frame, defend: bool, trim: int) -> Iterator[Attempt]:
         """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last."""
-        look, flags, weight = frame.first, Flags.NONE, 0.0
+        look, flags, coarseness, weight = frame.first, Flags.NONE, trim, 0.0
         if look is not None and not defend:
-            yield controlled(Attempt("trimmed" if trim else "plain", look.latent), trim)
+            yield self._fitter.coded(Attempt("trimmed" if trim else "plain", look.latent), trim, 0.0)
         if self._defender is not None:
             look, flags = self._defended(self._defender, frame), Flags.DENOISED
-            weight = self.guard.defence.rate_control
-            yield controlled(Attempt("defended", look.latent, flags), weight)
+            coarseness, weight = self.guard.defence.coarseness, self.guard.defence.rate_control
+            yield self._fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)
         assert look is not None and self.guard.budget is not None  # without a budget one of these was sent
-        smaller = [Attempt("rate_controlled", look.latent, flags, weight)]
+        smaller = [Attempt("fitted", look.latent, flags, weight)]
         if len(look.outputs) > 1:
             y, z = look.outputs
             smaller.append(Attempt("without_z", self._latent([y, np.zeros_like(z)]), flags, weight))
-        yield from fitting(smaller, self.guard.budget)
+        yield from self._fitter.fitting(smaller, coarseness, self.guard.budget)
         yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
 
     def _look(self, engine: Engine, prepared: Any, clock: Clock, suffix: str = "") -> Look:
@@ -236,7 +238,7 @@ class Head:
     def _pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
         encoder = self._coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
         stream_bits = push_streams(latent.streams, encoder)
-        return Packet(self.bundle.id, flags, encoder.finish()), stream_bits
+        return Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits
 
     def _open_shield(self, options: EngineOptions) -> Engine:
         """The graph of the second look, tried once: the bundle's shield, or the head where it has none."""
@@ -275,7 +277,7 @@ class Head:
     def _empty(self) -> Latent:
         """The emptiest latent."""
         shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
-        return emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
+        return self._fitter.emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
 
 
 def _energy(bundle: Bundle) -> NDArray[np.float32]:

@@ -24,6 +24,11 @@ class Latent:
     energy: NDArray[np.float32]
     shape: tuple[int, int, int]
 
+    @property
+    def coarseness(self) -> int:
+        """Of the steps that y counts (``runtime.coarseness``)."""
+        return self.streams[-1].coarseness
+
     @cached_property
     def bits(self) -> tuple[NDArray[np.float32], ...]:
         """Information content of each symbol, one float32 array a stream."""

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.coarseness import COARSEST
 from runtime.errors import PacketChecksumError, PacketFormatError, PacketTooLarge, PacketTruncated
 
 MAGIC = b"RH"
-VERSION = 1
+VERSION = 2
 BUNDLE_ID_BYTES = 8
 MAX_LENGTH_BYTES = 4
 MAX_PAYLOAD = (1 << 7 * MAX_LENGTH_BYTES) - 1
@@ -32,14 +33,15 @@ MIN_PACKET = _FIXED.size + 1 + _CRC.size
 
 
 class Flags(IntFlag):
-    """What was done to the frame before it was coded. The other bits are reserved and zero."""
+    """What was done to the frame before it was coded; the two low bits of their byte."""
 
     NONE = 0
     DENOISED = 1
     RATE_CONTROLLED = 2
 
 
-_RESERVED = ~int(Flags.DENOISED | Flags.RATE_CONTROLLED)  # as an int: ~ of a Flag leaves unknown bits out
+_FLAG_BITS = 2
+_FLAGS = (1 << _FLAG_BITS) - 1
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Packet:
         bundle_id: first 8 bytes of the SHA-256 of the manifest of the bundle that made the frame.
         flags: what was done to the frame.
         payload: the stream of ``runtime.coder``, sealed with ``symbol_checksum``; at most 2**28 - 1 bytes.
+        coarseness: of the steps that y counts (``runtime.coarseness``), 0 to 63.
     """
 
     bundle_id: bytes
     flags: Flags
     payload: bytes
+    coarseness: int = 0
 
     @property
     def size(self) -> int:
@@ -69,11 +73,13 @@ class Packet:
         """
         if len(self.bundle_id) != BUNDLE_ID_BYTES:
             raise PacketFormatError(f"a bundle id has {BUNDLE_ID_BYTES} bytes, not {len(self.bundle_id)}")
-        if int(self.flags) & _RESERVED:
-            raise PacketFormatError(f"reserved flags are set: {int(self.flags):#04x}")
+        if not 0 <= int(self.flags) <= _FLAGS:
+            raise PacketFormatError(f"there are no such flags: {int(self.flags):#04x}")
+        if not 0 <= self.coarseness <= COARSEST:
+            raise PacketFormatError(f"a coarseness is 0 to {COARSEST}, not {self.coarseness}")
         if len(self.payload) > MAX_PAYLOAD:
             raise PacketTooLarge(f"a payload has at most {MAX_PAYLOAD} bytes, not {len(self.payload)}")
-        head = _FIXED.pack(MAGIC, VERSION, self.bundle_id, self.flags)
+        head = _FIXED.pack(MAGIC, VERSION, self.bundle_id, self.flags | self.coarseness << _FLAG_BITS)
         body = head + _varint(len(self.payload)) + self.payload
         return body + _CRC.pack(zlib.crc32(body))
 
@@ -91,13 +97,11 @@ class Packet:
         """
         if len(data) < MIN_PACKET:
             raise PacketTruncated(f"{len(data)} bytes: a packet has at least {MIN_PACKET}")
-        magic, version, bundle_id, flags = _FIXED.unpack_from(data)
+        magic, version, bundle_id, done = _FIXED.unpack_from(data)
         if magic != MAGIC:
             raise PacketFormatError(f"begins with {bytes(magic)!r}, not {MAGIC!r}: not a ratehold packet")
         if version != VERSION:
             raise PacketFormatError(f"format version {version}; this release reads version {VERSION}")
-        if flags & _RESERVED:
-            raise PacketFormatError(f"reserved flags are set: {flags:#04x}")
         length, start = _read_varint(data, _FIXED.size)
         if length > max_payload:
             raise PacketTooLarge(f"{length} payload bytes declared, at most {max_payload} accepted")
@@ -105,7 +109,7 @@ class Packet:
         _check_size(len(data), end + _CRC.size)
         if _CRC.unpack_from(data, end)[0] != zlib.crc32(memoryview(data)[:end]):
             raise PacketChecksumError("CRC-32 does not match: the packet was damaged on the way")
-        return cls(bytes(bundle_id), Flags(flags), bytes(data[start:end]))
+        return cls(bytes(bundle_id), Flags(done & _FLAGS), bytes(data[start:end]), done >> _FLAG_BITS)
 
 
 def symbol_checksum(*symbols: NDArray[Any]) -> int:

@@ -3,19 +3,22 @@
     FactorizedPrior   one table a channel                    y_sym = round(y)         y_hat = y_sym
     Hyperprior        z, whose exact h_s gives table, mean   y_sym = round(y - mean)  y_hat = y_sym + mean
 
-Quantisation happens here and not in a graph. Everything between z_hat and (table, mean) is integer-valued,
-so that encoder and decoder agree on every machine.
+in steps of the bundle, or in coarser ones (``runtime.coarseness``). Quantisation happens here and not in a
+graph. Everything between z_hat and (table, mean) is integer-valued, so that encoder and decoder agree on
+every machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.coarseness import factor, rebinned, rungs
 from runtime.coder import Decoder, Encoder
 from runtime.engines import Engine, EngineOptions, open_engine
 from runtime.errors import BundleError, CoderError, EngineError, PacketSyncError
@@ -35,8 +38,9 @@ Shape = tuple[int, int, int]
 class Stream:
     """One part of a packet: int32[n] symbols and the table that codes each of them.
 
-    values: float32[n], what the symbols of y were rounded from, its mean taken off; None where the symbols
-        were decoded, and for z, which is only ever rounded.
+    values: float32[n], what the symbols of y were rounded from, its mean taken off, in the steps that they
+        count; None where the symbols were decoded, and for z, which is only ever rounded.
+    coarseness: of these steps (``runtime.coarseness``); 0 for z.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Stream:
     index: NDArray[np.int32]
     tables: Tables
     values: NDArray[np.float32] | None = None
+    coarseness: int = 0
 
     def information_bits(self) -> NDArray[np.float32]:
         """Exact cost of each symbol in bits, float32[n]."""
@@ -76,8 +81,12 @@ class Prior(Protocol):
         Raises EngineError when the head returned something that is not a number.
         """
 
-    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
-        """Take all streams from a decoder: the streams, and y_hat as float32 (1, C, H, W).
+    def coarser(self, y: Stream, coarseness: int) -> Stream:
+        """The y that ``code`` returned, rounded in steps of this coarseness."""
+
+    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+        """Take all streams from a decoder, y in steps of this coarseness: the streams, and y_hat in those of
+        the bundle, float32 (1, C, H, W).
 
         Raises PacketSyncError for symbols that no encoder writes.
         """
@@ -104,20 +113,26 @@ class FactorizedPrior:
 
     def __init__(self, tables: Tables, latent: Shape):
         _check_tables(tables, latent[0])
-        self._tables, self._shape = tables, latent
+        self._shape = latent
         self._index = _channel_index(latent)
+        self._tables_at = lru_cache(maxsize=None)(partial(rebinned, tables))
 
     def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
         """See ``Prior.code``."""
         (y,) = latents
         values = _checked(y, self._shape).ravel()
-        return (Stream("y", _round(values), self._index, self._tables, values),)
+        return (Stream("y", _round(values), self._index, self._tables_at(0), values),)
 
-    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+    def coarser(self, y: Stream, coarseness: int) -> Stream:
+        """See ``Prior.coarser``."""
+        return _rounded_at(coarseness, replace(y, tables=self._tables_at(coarseness)))
+
+    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """See ``Prior.read``."""
-        symbols = decoder.pop(self._index, self._tables)
-        y_hat = symbols.astype(np.float32).reshape(1, *self._shape)
-        return (Stream("y", symbols, self._index, self._tables),), y_hat
+        tables = self._tables_at(coarseness)
+        symbols = decoder.pop(self._index, tables)
+        y_hat = (symbols * factor(coarseness)).astype(np.float32).reshape(1, *self._shape)
+        return (Stream("y", symbols, self._index, tables, coarseness=coarseness),), y_hat
 
 
 class ExactSynthesis:
@@ -150,15 +165,21 @@ class Hyperprior:
         values = (_checked(y, self._latent) - mean).ravel()
         return (self._z_stream(z_symbols.ravel()), Stream("y", _round(values), index, self._scales, values))
 
-    def read(self, decoder: Decoder) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+    def coarser(self, y: Stream, coarseness: int) -> Stream:
+        """See ``Prior.coarser``."""
+        return _rounded_at(coarseness, replace(y, index=_below(y.index, coarseness)))
+
+    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """See ``Prior.read``."""
         z_symbols = decoder.pop(self._z_index, self._z_tables)
         if np.abs(z_symbols).max(initial=0) > LATENT_LIMIT:
             raise PacketSyncError("a symbol of z is larger than any encoder writes")
         index, mean = self._parameters(z_symbols.reshape(self._hyper))
-        y_symbols = decoder.pop(index, self._scales)
-        y_hat = y_symbols.astype(np.float32).reshape(self._latent) + mean
-        return (self._z_stream(z_symbols), Stream("y", y_symbols, index, self._scales)), y_hat[None]
+        index = _below(index, coarseness)
+        symbols = decoder.pop(index, self._scales)
+        y_hat = (symbols * factor(coarseness)).astype(np.float32).reshape(self._latent) + mean
+        y = Stream("y", symbols, index, self._scales, coarseness=coarseness)
+        return (self._z_stream(z_symbols), y), y_hat[None]
 
     def _parameters(self, z: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Table of each symbol of y, int32[n], and its mean, float32 (C, H, W)."""
@@ -173,6 +194,18 @@ class Hyperprior:
 
 def _round(values: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.rint(values).astype(np.int32)
+
+
+def _rounded_at(coarseness: int, y: Stream) -> Stream:
+    assert y.values is not None and y.coarseness == 0, "only what was coded in the bundle's steps"
+    values = y.values / factor(coarseness)
+    return replace(y, symbols=_round(values), values=values, coarseness=coarseness)
+
+
+def _below(index: NDArray[np.int32], coarseness: int) -> NDArray[np.int32]:
+    """The table of each scale in steps of this coarseness."""
+    below: NDArray[np.int32] = np.maximum(index - np.int32(rungs(coarseness)), 0)
+    return below
 
 
 def _checked(latent: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:

@@ -46,11 +46,13 @@ class Received:
     streams: the decoded symbols, in decoding order.
     y_hat: float32 (1, C, H, W), what ``restore`` takes.
     flags: what the device had done to the frame.
+    coarseness: of the steps in which it sent y (``runtime.coarseness``).
     """
 
     streams: tuple[Stream, ...]
     y_hat: NDArray[np.float32]
     flags: Flags
+    coarseness: int
 
 
 class Reader:
@@ -77,9 +79,9 @@ class Reader:
                 f"({self.bundle.manifest.name}): load the bundle that encoded it"
             )
         decoder = self._coder.decoder(packet.payload)
-        streams, y_hat = self._prior.read(decoder)
+        streams, y_hat = self._prior.read(decoder, packet.coarseness)
         decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
-        return Received(streams, y_hat, packet.flags)
+        return Received(streams, y_hat, packet.flags, packet.coarseness)
 
 
 class Tail:

@@ -164,12 +164,12 @@ def _clean_bits(path: Path) -> tuple[tuple[float, float], ...]:
     return tuple((q, float(np.quantile(bits, q))) for q in (0.01, 0.5, 0.9, 0.99))
 
 
-def _guard(path: Path) -> dict[str, NDArray[np.float32]]:
+def _guard(path: Path) -> dict[str, NDArray[Any]]:
     """Two discriminants that no clean image reaches: the mean of the features, and of every other one."""
     head = Head(load(path))
     weights = np.stack([np.full(LATENT[0], 1.0), np.arange(LATENT[0]) % 2]).astype(np.float32) / LATENT[0]
     highest = np.max([weights @ features(head.analyse(image)) for image in tiny_images(20, seed=1)], axis=0)
-    return {"weights": weights, "bias": np.float32(-1.1) * highest, "trim": np.array([0, 0.04], np.float32)}
+    return {"weights": weights, "bias": np.float32(-1.1) * highest, "trim": np.array([0, 4], np.int32)}
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:

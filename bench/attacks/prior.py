@@ -8,6 +8,7 @@ y under a hyperprior is rounded without a gradient, so that only the scales carr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn import functional
 from bench.attacks.rounding import rounded, straight_through
 from export.table_bits import TableBits
 from runtime.bundle import Bundle
+from runtime.coarseness import factor, rebinned, rungs
 from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
 from runtime.prior import LATENT_LIMIT, MEAN_STEPS
 from runtime.tables import Tables
@@ -46,8 +48,8 @@ class Coded:
 class Prior(Protocol):
     """The head's outputs, float32 (N, C, H, W) each -> bits."""
 
-    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
-        """As the runtime codes them; ``control`` > 0: after rate control of that weight."""
+    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
+        """As the runtime codes them, in steps of this coarseness and after rate control of this weight."""
 
     def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """The loss of the paper's released code, in bits, (N,)."""
@@ -56,26 +58,28 @@ class Prior(Protocol):
 def open_prior(bundle: Bundle) -> Prior:
     """The prior of a bundle."""
     arrays = bundle.arrays("prior")
-    tables = TableBits(Tables.from_arrays(arrays))
+    tables = Tables.from_arrays(arrays)
     if bundle.manifest.prior == "fp":
         return Factorized(tables)
     scales = Tables.from_arrays(bundle.arrays("scales"))
-    return Hyperprior(tables, TableBits(scales), len(scales), IntegerNetwork.from_arrays(arrays))
+    return Hyperprior(TableBits(tables), TableBits(scales), len(scales), IntegerNetwork.from_arrays(arrays))
 
 
 class Factorized:
     """One table a channel."""
 
-    def __init__(self, tables: TableBits):
-        self._tables = tables
+    def __init__(self, tables: Tables):
+        self._tables = TableBits(tables)
+        self._tables_at = cache(lambda coarseness: TableBits(rebinned(tables, coarseness)))
 
-    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
+    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
         """See ``Prior.code``."""
-        y = _limited(latents[0])
+        steps, tables = float(factor(coarseness)), self._tables_at(coarseness)
+        y = _limited(latents[0]) / steps
         index = _channels(y)
-        symbols = _sent(y, index, self._tables, control)
-        bits = self._tables(y, index, symbols)
-        return Coded(bits, y.new_zeros(len(y)), straight_through(symbols, y))
+        symbols = _sent(y, index, tables, control)
+        bits = tables(y, index, symbols)
+        return Coded(bits, y.new_zeros(len(y)), straight_through(symbols, y) * steps)
 
     def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """The mean over 16 samples of uniform noise: here its 16 midpoints, so that a run repeats."""
@@ -93,14 +97,16 @@ class Hyperprior:
         self._h_s = [_Synthesis(layer) for layer in h_s.layers]
         self._rungs = None if h_s.rungs is None else _Rungs(h_s.rungs)
 
-    def code(self, latents: list[torch.Tensor], control: float = 0.0) -> Coded:
+    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
         """See ``Prior.code``."""
         y, z = (_limited(latent) for latent in latents)
         index, mean = self.parameters(rounded(z))
-        values = y - mean
+        steps = float(factor(coarseness))
+        index, values = (index - rungs(coarseness)).clamp(min=0), (y - mean) / steps
         symbols = _sent(values, index, self._scales, control)
         side = self._z_tables(z, _channels(z)).flatten(1).sum(1)
-        return Coded(self._scales(values, index, symbols), side, straight_through(symbols, values) + mean)
+        y_hat = straight_through(symbols, values) * steps + mean
+        return Coded(self._scales(values, index, symbols), side, y_hat)
 
     def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """Rounding blocks the gradient to y and to the means."""

@@ -129,14 +129,14 @@ class Target:
     def _bits(self, latents: list[torch.Tensor], setting: Setting) -> torch.Tensor:
         if setting == "released":
             return self.prior.released(latents)
-        return self.prior.code(latents, self._control).bits
+        return self._sent(latents).bits
 
     def _logits(self, latents: list[torch.Tensor]) -> torch.Tensor:
-        (features,) = self.restore(self.prior.code(latents, self._control).y_hat)
+        (features,) = self.restore(self._sent(latents).y_hat)
         (logits,) = self.tail(features)
         return logits
 
-    @property
-    def _control(self) -> float:
-        """Weight of the rate control."""
-        return self.defence.rate_control if self.defence is not None else 0.0
+    def _sent(self, latents: list[torch.Tensor]) -> Coded:
+        if self.defence is None:
+            return self.prior.code(latents)
+        return self.prior.code(latents, self.defence.coarseness, self.defence.rate_control)

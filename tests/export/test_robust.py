@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import export.robust
 from export.__main__ import main
-from export.alarm import DEVIATIONS, KINDS, MARGIN, MOST_TRIM, fit_alarm, trim
+from export.alarm import DEVIATIONS, FOUND, KINDS, MARGIN, MOST_TRIM, fit_alarm, trim
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
@@ -20,11 +20,12 @@ from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
+from runtime.engines import EngineOptions
 from runtime.errors import BundleError
 from runtime.guard import Guard, features
 from runtime.head import Head
 from runtime.packet import Flags
-from runtime.rate_control import RateControl
+from runtime.prior import open_prior
 from runtime.tables import Tables
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
@@ -158,18 +159,19 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 
 def test_a_trim_takes_back_what_a_corruption_adds(plain: Bundle) -> None:
     squares = np.stack([plain.manifest.preprocess.square(image) for image in tiny_images(20, seed=8)])
-    head = Head(plain)
+    head, prior = Head(plain), open_prior(plain, EngineOptions())
     streams = [head.analyse(square).streams[-1] for square in squares]
-    plain_bits = float(np.mean([y.information_bits().sum() for y in streams]))
-    assert trim(streams, 1.1 * plain_bits) == 0
-    assert trim(streams, 0.0) == pytest.approx(MOST_TRIM, rel=2e-3)
-    half = [
-        RateControl(y.values, y.index, y.tables).bits(MOST_TRIM / 2) for y in streams if y.values is not None
+    mean = [
+        float(np.mean([prior.coarser(y, c).information_bits().sum() for y in streams]))
+        for c in range(MOST_TRIM)
     ]
-    wanted = (plain_bits + float(np.mean(half))) / 2
-    found = trim(streams, wanted)
-    of_found = [RateControl(y.values, y.index, y.tables).bits(found) for y in streams if y.values is not None]
-    assert 0 < found <= MOST_TRIM / 2 and np.mean(of_found) >= wanted
+    assert trim(prior, streams, 1.1 * mean[0]) == trim(prior, streams, mean[0]) == 0
+    assert trim(prior, streams, 0.0) == MOST_TRIM
+    for wanted in (1, 3, 5):
+        clean = (
+            mean[0] + (mean[wanted] - mean[0]) * FOUND
+        )  # half of the frames give back twice what each adds
+        assert trim(prior, streams, clean * (1 + 1e-5)) == wanted
 
 
 @pytest.mark.parametrize("pooled", [False, True])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from runtime.bundle import load
+from runtime.coarseness import COARSEST
 from runtime.coder import open_coder
 from runtime.engines import EngineOptions
 from runtime.errors import PacketError
@@ -47,7 +49,8 @@ class Checks:
 
     def sealed(self, payload: bytes, seed: int) -> bytes:
         """A packet of one of the bundles with this payload."""
-        return Packet(self._bundles[seed % len(self._bundles)].id, Flags(seed // 2 % 4), payload).to_bytes()
+        flags, coarseness = Flags(seed // 2 % 4), seed // 8 % (COARSEST + 1)
+        return Packet(self._bundles[seed % len(self._bundles)].id, flags, payload, coarseness).to_bytes()
 
     def coded(self, data: bytes, seed: int) -> bytes:
         """A packet of whatever symbols these bytes make, up to the largest: its seal is right."""
@@ -56,10 +59,12 @@ class Checks:
         sizes = [int(np.prod(shape)) for shape in shapes]
         values = np.resize(np.frombuffer(data + b"\0", np.int8), sum(sizes)) * 2.0 ** (seed // 2 % 10)
         latents = np.split(values.astype(np.float32), np.cumsum(sizes)[:-1])
-        streams = self._priors[bundle.id].code(
+        prior, coarseness = self._priors[bundle.id], seed // 8 % (COARSEST + 1)
+        *side, y = prior.code(
             *(latent.reshape(1, *shape) for latent, shape in zip(latents, shapes, strict=True))
         )
-        return Packet(bundle.id, Flags.NONE, _payload(streams)).to_bytes()
+        streams = (*side, prior.coarser(y, coarseness))
+        return Packet(bundle.id, Flags.NONE, _payload(streams), coarseness).to_bytes()
 
     def check(self, data: bytes) -> None:
         """Raises AssertionError, or whatever should not be raised."""
@@ -83,7 +88,7 @@ def _symbols(tail: Tail, data: bytes) -> list[np.ndarray] | None:
 def _check_unique(tail: Tail, data: bytes) -> None:
     """What was decoded, coded again, is the same bytes; and the networks take it."""
     packet = Packet.from_bytes(data, max_payload(tail.bundle))
-    again = Packet(packet.bundle_id, packet.flags, _payload(tail.read(data))).to_bytes()
+    again = replace(packet, payload=_payload(tail.read(data))).to_bytes()
     assert again == data, "not the only packet"
     assert np.isfinite(tail.decode(data)).all()
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from runtime.bundle import load
+from runtime.coarseness import COARSEST, factor
 from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.errors import BudgetError, EngineError, RateholdError
 from runtime.guard import Guard, Mode, Suspicion
 from runtime.head import Head
 from runtime.packet import Flags
-from runtime.prior import Stream
+from runtime.prior import Prior, Stream
 from runtime.rate_control import RateControl
 from runtime.tables import SCALES
 from runtime.tail import Tail
@@ -155,7 +156,10 @@ def check_budget(heads: Heads, seed: int, more: int, mode: Mode, prior: str, rat
     assert decision.bytes == len(data) and decision.budget == smallest + more
     assert decision.defended == (Flags.DENOISED in packet.flags)
     assert not (mode == "never" and decision.defended)
-    if decision.rung in ("rate_controlled", "without_z", "empty"):
+    assert decision.coarseness == packet.coarseness
+    if decision.rung in ("fitted", "empty"):
+        assert packet.coarseness > 0
+    if decision.rung == "empty" or decision.rate_weight > 0:
         assert Flags.RATE_CONTROLLED in packet.flags
 
 
@@ -192,7 +196,7 @@ def test_what_fits_is_sent_as_the_mode_alone_sends_it(
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Path]) -> None:
-    """A frame that nobody suspects under ever smaller budgets: sent, defended, rate-controlled ever more."""
+    """A frame that nobody suspects under ever smaller budgets: sent, defended, coarser, rate-controlled."""
     bundle = load(tiny_bundles[prior])
     image = noisy(1)[0]
     plain = Head(bundle, ONE).encode(image).size
@@ -201,7 +205,7 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
     lowest = least(tiny_bundles[prior])
     assert lowest < defended < plain
     seen: list[str] = []
-    weights: dict[str, list[float]] = {}
+    given_up: dict[str, list[tuple[int, float]]] = {}
     for budget in range(plain, lowest - 1, -1):
         head = Head(bundle, ONE, guard=Guard("auto", rounded, budget))
         head._score = lambda latent: Suspicion(-1.0)
@@ -211,16 +215,17 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
         expected = "plain" if budget >= plain else "defended" if budget >= defended else None
         assert decision.rung == (expected or decision.rung)
         if expected is None:
-            assert decision.rung in ("rate_controlled", "without_z", "empty")
-        seen.append("smaller" if decision.rung in ("rate_controlled", "without_z") else decision.rung)
+            assert decision.rung in ("fitted", "without_z", "empty")
+        seen.append("smaller" if decision.rung in ("fitted", "without_z") else decision.rung)
         if seen[-1] == "smaller":
-            weights.setdefault(decision.rung, []).append(decision.rate_weight)
+            given_up.setdefault(decision.rung, []).append((decision.coarseness, decision.rate_weight))
         assert head.counters.over_budget == (budget < plain)
         assert head.counters.rate_controlled == (expected is None)
     assert seen == sorted(seen, key=["plain", "defended", "smaller", "empty"].index)
     assert "smaller" in seen
-    for of_one in weights.values():
-        assert of_one == sorted(of_one) and of_one[-1] > 0
+    for of_one in given_up.values():
+        assert of_one == sorted(of_one) and of_one[-1] > (0, 0)
+        assert all(coarseness == COARSEST for coarseness, weight in of_one if weight > 0)
 
 
 def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Path]) -> None:
@@ -234,9 +239,25 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
         patch.setattr(head, "_engine", Scripted([y, np.full_like(z, 1e5)]))
         packet = head.encode(IMAGE)
     assert head.report is not None and head.report.decision.rung == "without_z"
-    assert packet.flags == Flags.RATE_CONTROLLED and packet.size <= without + 2
+    assert packet.flags == Flags.NONE and packet.size <= without + 2
     z_sent, y_sent = Tail(bundle, ONE).read(packet.to_bytes())
     assert not z_sent.symbols.any() and y_sent.symbols.any()
+
+
+def least_error(prior: Prior, streams: tuple[Stream, ...], size: int) -> float:
+    """Squared error of y in the finest steps, or at the least lambda, of which so many bytes are expected."""
+    *side, y = streams
+    room = 8 * (size - 17 - ROUNDING) - sum(float(stream.information_bits().sum()) for stream in side)
+    values = values_of(streams)
+    for coarseness in range(COARSEST + 1):
+        coarse = prior.coarser(y, coarseness)
+        if float(coarse.information_bits().sum()) <= room:
+            return float(np.square(values - coarse.symbols * factor(coarseness)).sum())
+    control = RateControl(values / factor(COARSEST), coarse.index, coarse.tables)
+    weight = control.least_weight(room)
+    if weight is None:
+        return float("inf")
+    return float(np.square(values - control.symbols(weight) * factor(COARSEST)).sum())
 
 
 @pytest.mark.parametrize("likely", [False, True])
@@ -257,19 +278,15 @@ def test_of_two_ways_to_fit_the_one_nearer_to_y_is_sent(
         for size in range(smallest + 2, free._pack(free._latent([y, z]))[0].size, 4):
             head = Head(bundle, ONE, guard=Guard("never", budget=size))
             monkeypatch.setattr(head, "_engine", Scripted([y, z]))
-            y_hat = prior.read(free._coder.decoder(head.encode(image).payload))[1]
+            packet = head.encode(image)
+            y_hat = prior.read(free._coder.decoder(packet.payload), packet.coarseness)[1]
             assert head.report is not None
             seen.add(rung := head.report.decision.rung)
             sent = float(np.square(y_hat - y).sum())
-            for name, hyper in (("rate_controlled", z), ("without_z", np.zeros_like(z))):
-                *side, last = streams = prior.code(y, hyper)
-                side_bits = sum(float(stream.information_bits().sum()) for stream in side)
-                control = RateControl(values_of(streams), last.index, last.tables)
-                weight = control.least_weight(8 * (size - 17 - ROUNDING) - side_bits)
-                if name != rung and weight is not None:
-                    other = float(np.square(values_of(streams) - control.symbols(weight)).sum())
-                    assert sent <= other
-    assert ("rate_controlled" if likely else "without_z") in seen
+            for name, hyper in (("fitted", z), ("without_z", np.zeros_like(z))):
+                if name != rung:
+                    assert sent <= least_error(prior, prior.code(y, hyper), size) * (1 + 1e-6)
+    assert ("fitted" if likely else "without_z") in seen
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -278,7 +295,7 @@ def test_where_no_rate_control_fits_all_symbols_are_zero(prior: str, tiny_bundle
     number = least(tiny_bundles[prior])
     head = Head(load(tiny_bundles[prior]), ONE, guard=Guard("never", budget=number))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runtime.head.fitting", lambda attempt, budget: iter(()))
+        patch.setattr(head._fitter, "fitting", lambda attempts, coarseness, budget: iter(()))
         packet = head.encode(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     assert packet.size == number and packet.flags == Flags.RATE_CONTROLLED
     streams = Tail(head.bundle, ONE).read(packet.to_bytes())

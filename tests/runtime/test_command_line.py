@@ -10,7 +10,7 @@ from PIL import Image
 
 from runtime.__main__ import main
 from runtime.bundle import installed, load
-from runtime.defence import Defence
+from runtime.defence import COARSENESS, Defence
 from runtime.guard import Guard
 from runtime.head import Head
 from tests.tiny_bundle import tiny_images
@@ -52,15 +52,19 @@ def noise(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "guard", "flags"),
     [
-        ([], Guard(), "DENOISED|RATE_CONTROLLED"),
-        (["--guard", "never"], Guard("never"), "NONE"),
-        (["--guard", "always"], Guard("always"), "DENOISED|RATE_CONTROLLED"),
+        ([], Guard(), f"DENOISED|RATE_CONTROLLED, coarseness {COARSENESS}"),
+        (["--guard", "never"], Guard("never"), "NONE, coarseness 0"),
+        (["--guard", "always"], Guard("always"), f"DENOISED|RATE_CONTROLLED, coarseness {COARSENESS}"),
         (
-            ["--mode", "rof", "--weight", "0.3", "--rate-control", "0.2"],
-            Guard("auto", Defence("rof", weight=0.3, rate_control=0.2)),
-            "DENOISED|RATE_CONTROLLED",
+            ["--mode", "rof", "--weight", "0.3", "--rate-control", "0.2", "--coarseness", "9"],
+            Guard("auto", Defence("rof", weight=0.3, coarseness=9, rate_control=0.2)),
+            "DENOISED|RATE_CONTROLLED, coarseness 9",
         ),
-        (["--budget", "80", "--guard", "never"], Guard("never", budget=80), "RATE_CONTROLLED"),
+        (
+            ["--budget", "80", "--guard", "never"],
+            Guard("never", budget=80),
+            "RATE_CONTROLLED, coarseness 63",
+        ),
     ],
     ids=str,
 )
@@ -100,9 +104,10 @@ def test_explain_shows_the_decision(
     ]  # fmt: skip
     assert lines["guard"] == "auto" and lines["attack"].startswith(f"{decision.score:+.3f}, above 0")
     assert decision.expected_bits_before is not None
+    rate = f"coarseness {decision.coarseness}, lambda {decision.rate_weight:.3g}"
     before, after = decision.expected_bits_before / 8, decision.expected_bits / 8
     assert lines["expected"] == f"{before:.0f} bytes, sent {after:.0f}"
-    assert lines["rung"] == decision.rung and lines["rate"] == f"lambda {decision.rate_weight:.3g}"
+    assert lines["rung"] == decision.rung and lines["rate"] == rate
     assert lines["packet"] == f"{packet.stat().st_size} bytes, budget 90 bytes"
     assert float(lines["ms head"]) > 0 and lines["ms together"].endswith("nothing warmed up)")
     assert main([*encode, "--guard", "never"]) == 0

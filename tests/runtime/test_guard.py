@@ -23,6 +23,7 @@ from runtime.guard import Decision, Discriminant, Guard, Suspicion, Watch, featu
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
+from runtime.tables import SCALES
 from runtime.tail import Tail
 from tests.tiny_bundle import LATENT, SIZE, make_tiny_bundle, tiny_images
 
@@ -270,20 +271,22 @@ def test_one_flipped_bit_in_what_is_optional_is_found(copy: Path, role: str) -> 
         load(copy)
 
 
-GOOD, ZEROS = np.ones((2, LATENT[0]), np.float32), np.zeros(2, np.float32)
+GOOD, ZEROS, NONE = np.ones((2, LATENT[0]), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32)
 WRONG_GUARDS: tuple[dict[str, Any], ...] = (
-    {"weights": GOOD[:, :-1], "bias": ZEROS, "trim": ZEROS},
-    {"weights": GOOD[0], "bias": np.float32(0), "trim": np.float32(0)},
-    {"weights": GOOD, "bias": np.float32(0), "trim": ZEROS},
-    {"weights": GOOD, "bias": ZEROS, "trim": ZEROS[:1]},
-    {"weights": GOOD, "bias": ZEROS[:1], "trim": ZEROS},
-    {"weights": GOOD[:0], "bias": ZEROS[:0], "trim": ZEROS[:0]},
-    {"weights": GOOD, "bias": ZEROS + np.float32("nan"), "trim": ZEROS},
-    {"weights": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS, "trim": ZEROS},
-    {"weights": GOOD * np.float32("inf"), "bias": ZEROS, "trim": ZEROS},
-    {"weights": GOOD, "bias": ZEROS, "trim": ZEROS + np.float32("inf")},
-    {"weights": GOOD.astype(np.float64), "bias": ZEROS, "trim": ZEROS},
-    {"weights": GOOD.astype("U4"), "bias": ZEROS, "trim": ZEROS},
+    {"weights": GOOD[:, :-1], "bias": ZEROS, "trim": NONE},
+    {"weights": GOOD[0], "bias": np.float32(0), "trim": np.int32(0)},
+    {"weights": GOOD, "bias": np.float32(0), "trim": NONE},
+    {"weights": GOOD, "bias": ZEROS, "trim": NONE[:1]},
+    {"weights": GOOD, "bias": ZEROS[:1], "trim": NONE},
+    {"weights": GOOD[:0], "bias": ZEROS[:0], "trim": NONE[:0]},
+    {"weights": GOOD, "bias": ZEROS + np.float32("nan"), "trim": NONE},
+    {"weights": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS, "trim": NONE},
+    {"weights": GOOD * np.float32("inf"), "bias": ZEROS, "trim": NONE},
+    {"weights": GOOD, "bias": ZEROS, "trim": NONE + 64},
+    {"weights": GOOD, "bias": ZEROS, "trim": NONE - 1},
+    {"weights": GOOD, "bias": ZEROS, "trim": ZEROS},
+    {"weights": GOOD.astype(np.float64), "bias": ZEROS, "trim": NONE},
+    {"weights": GOOD.astype("U4"), "bias": ZEROS, "trim": NONE},
     {"weights": GOOD, "bias": ZEROS},
     {},
 )
@@ -298,16 +301,16 @@ def test_a_wrong_guard_is_a_bundle_error_at_open(copy: Path, arrays: dict[str, A
     Head(bundle, ONE, guard=Guard("always"))  # which does not ask it
 
 
-def alarming(copy: Path, attack: float, corruption: float, trim: float) -> Bundle:
-    """The copied bundle with a guard that gives every frame these two scores, and this rate control."""
+def alarming(copy: Path, attack: float, corruption: float, trim: int) -> Bundle:
+    """The copied bundle with a guard that gives every frame these two scores, and this coarseness."""
     weights = np.zeros((3, LATENT[0]), np.float32)
-    bias, trims = np.array([attack, -9, corruption], np.float32), np.array([0, 9, trim], np.float32)
+    bias, trims = np.array([attack, -9, corruption], np.float32), np.array([0, 9, trim], np.int32)
     np.savez(copy / "guard.npz", weights=weights, bias=bias, trim=trims)
     return load(rewrite(copy, "guard", copy / "guard.npz"))
 
 
-def test_what_looks_corrupted_is_rate_controlled_and_not_defended(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, trim=1.0)
+def test_what_looks_corrupted_is_sent_in_coarser_steps_and_not_defended(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5, trim=4)
     plain, auto, tail = Head(bundle, ONE), Head(bundle, ONE, guard=Guard()), Tail(bundle)
     fewer = 0
     for image in tiny_images(5):
@@ -316,10 +319,11 @@ def test_what_looks_corrupted_is_rate_controlled_and_not_defended(copy: Path) ->
         decision, y = auto.report.decision, plain.report.latent.streams[-1]
         assert (decision.rung, decision.suspicious, decision.defended) == ("trimmed", False, False)
         assert decision.score is not None and decision.score < 0 and decision.corruption == 0.5
-        assert packet.flags == Flags.RATE_CONTROLLED and decision.rate_weight == 1.0
+        assert packet.flags == Flags.NONE and decision.rate_weight == 0
+        assert packet.coarseness == decision.coarseness == 4
         assert y.values is not None
-        expected = control_rate(y.values, y.index, y.tables, 1.0)
-        assert np.array_equal(auto.report.latent.streams[-1].symbols, expected)
+        expected = np.rint(y.values / SCALES[1] * SCALES[0])
+        assert np.mean(auto.report.latent.streams[-1].symbols != expected) < 0.01  # the factor is rounded
         assert np.isfinite(tail.decode(packet.to_bytes())).all()
         fewer += packet.size < whole.size
     assert fewer > 0
@@ -327,7 +331,7 @@ def test_what_looks_corrupted_is_rate_controlled_and_not_defended(copy: Path) ->
 
 
 def test_without_trim_what_looks_corrupted_is_left_as_it_is(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, trim=1.0)
+    bundle = alarming(copy, -1, 0.5, trim=4)
     plain, auto = Head(bundle, ONE), Head(bundle, ONE, guard=Guard(trim=False))
     for image in calm(3):
         assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
@@ -335,7 +339,7 @@ def test_without_trim_what_looks_corrupted_is_left_as_it_is(copy: Path) -> None:
 
 
 def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path) -> None:
-    both, attacked = (alarming(copy, 1, corruption, 1.0) for corruption in (0.5, -0.5))
+    both, attacked = (alarming(copy, 1, corruption, 4) for corruption in (0.5, -0.5))
     heads = [Head(bundle, ONE, guard=Guard()) for bundle in (both, attacked)]
     for image in calm(3):
         decisions = [decided(head, image) for head in heads]
@@ -344,7 +348,7 @@ def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path)
 
 
 def test_a_trimmed_frame_over_budget_goes_down_the_ladder(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, trim=0.01)
+    bundle = alarming(copy, -1, 0.5, trim=1)
     auto = Head(bundle, ONE, guard=Guard())
     for image in tiny_images(3):
         auto.limit(None)

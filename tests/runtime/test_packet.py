@@ -30,14 +30,15 @@ def sealed(body):
 
 def test_golden_bytes():
     packet = Packet(ID, Flags.DENOISED | Flags.RATE_CONTROLLED, b"\xaa\xbb\x00")
-    assert packet.to_bytes().hex() == "52480101020304050607080303aabb00" + "6ffb5cb9"
-    assert Packet(ID, Flags.NONE, b"").to_bytes()[:-4].hex() == "524801010203040506070800" + "00"
+    assert packet.to_bytes().hex() == "52480201020304050607080303aabb00" + "b4de3dc5"
+    assert Packet(ID, Flags.NONE, b"").to_bytes()[:-4].hex() == "524802010203040506070800" + "00"
+    assert Packet(ID, Flags.DENOISED, b"", 63).to_bytes()[:-4].hex() == "5248020102030405060708fd" + "00"
     assert Packet.from_bytes(packet.to_bytes(), LIMIT) == packet
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16383, 16384, 2_097_151, 2_097_152])
 def test_round_trip_and_overhead(size):
-    packet = Packet(ID, Flags.RATE_CONTROLLED, bytes(size))
+    packet = Packet(ID, Flags.RATE_CONTROLLED, bytes(size), size % 64)
     data = packet.to_bytes()
     assert Packet.from_bytes(data, size) == packet
     assert packet.size == len(data)
@@ -65,7 +66,7 @@ def test_every_flipped_bit_is_found():
             Packet.from_bytes(bytes(damaged), LIMIT)
 
 
-HEAD = b"RH\x01" + ID + b"\x00"
+HEAD = b"RH\x02" + ID + b"\x00"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,7 @@ HEAD = b"RH\x01" + ID + b"\x00"
     [
         (b"", PacketTruncated, "0 bytes: a packet has at least 17"),
         (b"\x89PNG" + bytes(40), PacketFormatError, "not a ratehold packet"),
-        (sealed(b"RH\x02" + ID + b"\0\0"), PacketFormatError, "version 2"),
-        (sealed(b"RH\x01" + ID + b"\x04\0"), PacketFormatError, "0x04"),
+        (sealed(b"RH\x01" + ID + b"\0\0"), PacketFormatError, "version 1; this release reads version 2"),
         (sealed(HEAD + b"\x80\x00"), PacketFormatError, "shortest"),
         (sealed(HEAD + b"\x80\x80\x80\x80\x01"), PacketFormatError, "more than 4 bytes"),
         (sealed(HEAD + b"\xff\xff\xff\x7f"), PacketTooLarge, "268435455 payload bytes"),
@@ -97,7 +97,9 @@ class Huge(bytes):
     ("packet", "error"),
     [
         (Packet(b"short", Flags.NONE, b""), PacketFormatError),
-        (Packet(ID, Flags(8), b""), PacketFormatError),
+        (Packet(ID, Flags(4), b""), PacketFormatError),
+        (Packet(ID, Flags.NONE, b"", 64), PacketFormatError),
+        (Packet(ID, Flags.NONE, b"", -1), PacketFormatError),
         (Packet(ID, Flags.NONE, Huge()), PacketTooLarge),
     ],
 )

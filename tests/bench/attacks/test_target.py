@@ -82,7 +82,7 @@ def test_rate_control_is_the_runtimes(tiny_bundles):
     values = np.random.default_rng(0).normal(0, 4, shape).astype(np.float32)
     index = np.broadcast_to(np.arange(shape[1], dtype=np.int32)[:, None, None], shape).ravel()
     expected = control_rate(values.ravel(), index, tables, 0.3)
-    coded = open_prior(bundle).code([torch.from_numpy(values)], 0.3)
+    coded = open_prior(bundle).code([torch.from_numpy(values)], control=0.3)
     assert np.array_equal(coded.y_hat.numpy().ravel(), expected)
     assert float(coded.bits) == pytest.approx(float(tables.information_bits(expected, index).sum()), rel=1e-5)
     assert float(coded.bits) < float(open_prior(bundle).code([torch.from_numpy(values)]).bits)
@@ -136,9 +136,9 @@ def test_the_mask_is_the_runtimes(bundle, target, images, squares):
         assert mask[0].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("control", [0.0, 0.1])
-def test_the_defended_path_is_the_runtimes(bundle, images, squares, control):
-    defence = Defence(rate_control=control)
+@pytest.mark.parametrize(("coarseness", "control"), [(0, 0.0), (0, 0.1), (5, 0.0), (6, 0.1)])
+def test_the_defended_path_is_the_runtimes(bundle, images, squares, coarseness, control):
+    defence = Defence(coarseness=coarseness, rate_control=control)
     attacked, tail = Target.open(bundle, defence), Tail(bundle)
     head = Head(bundle, guard=Guard("always", defence))
     expected, answers = [], []
