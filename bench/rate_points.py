@@ -16,6 +16,7 @@ from bench.unquantised import Unquantised
 from runtime.bundle import Bundle
 from runtime.coder.stream import SEAL_BITS
 from runtime.engines import EngineOptions
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.tail import Tail
@@ -71,12 +72,12 @@ class Point:
         return replace(self, divergence=(np.exp(expected) * (expected - found)).sum(axis=1))
 
 
-def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples) -> Point:
-    """Every image encoded, sent as bytes, decoded and classified.
+def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Guard | None = None) -> Point:
+    """Every image encoded, guarded or not, sent as bytes, decoded and classified.
 
     Raises RuntimeError when the decoder returns other symbols than were encoded.
     """
-    head, tail = Head(bundle, engine), Tail(bundle, engine)
+    head, tail = Head(bundle, engine, guard=guard), Tail(bundle, engine)
     labels, answers, sizes, payloads, information = [], [], [], [], []
     for sample in samples:
         packet = head.encode(sample.image())

@@ -27,7 +27,7 @@ from runtime.rate_control import MAX_WEIGHT
 WEIGHT, ITERATIONS = 0.02, 30
 """Of ``descent`` when none are given: a fifth of the paper's smoothing, in less than a third of its steps."""
 
-RATE_CONTROL, COARSENESS = 0.06, 0
+COARSENESS, RATE_CONTROL = 4, 0.02
 """With a shield the best of a grid together with ``WEIGHT`` (docs/results.md)."""
 
 
