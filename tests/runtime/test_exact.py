@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.integer_graph import write_integer_network
+from export.phases import of_phases, phases
 from runtime.bundle import ROBUST, installed, load
 from runtime.engines import EngineOptions, Optimisation, open_engine
 from runtime.errors import BundleError
@@ -189,25 +190,71 @@ def test_engine_equals_definition_on_shipped_bundles(name: str) -> None:
                 assert np.array_equal(actual[0].astype(np.int32), right), (threads, level)
 
 
-def test_graph_survives_an_engine_that_is_exact_only_to_a_half(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """Round repairs sums that are off by less than 0.5, as Winograd's may be: add such an error."""
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_graph_survives_an_engine_that_is_exact_only_to_a_half(
+    transposed: bool, leaky: bool, tmp_path: Path
+) -> None:
+    """Sums that are off by less than 0.5, as Winograd's may be, change nothing: add such an error."""
     import onnx
     from onnx import helper, numpy_helper
 
     rng = np.random.default_rng(3)
-    network = IntegerNetwork((make_layer(rng, False, 3, 1, 1, out=4),))
-    path = tmp_path / "h_s.onnx"
-    write_integer_network(network, (3, 5, 5), path)
-    model = onnx.load(path)
-    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    shift = rng.integers(0, 9, 4).astype(np.int32)
+    layer = replace(make_layer(rng, transposed, 3, 2, 1, out=4), shift=shift, leaky=leaky)
+    write_integer_network(IntegerNetwork((layer,)), (3, 5, 5), tmp_path / "h_s.onnx")
+    model = onnx.load(tmp_path / "h_s.onnx")
+    (convolution,) = (node for node in model.graph.node if node.op_type == "Conv")
     output = convolution.output[0]
     convolution.output[0] = "sums"
-    error = rng.uniform(-0.49, 0.49, (1, 4, 5, 5)).astype(np.float32)
+    unit = np.ones(4) if leaky else np.exp2(-shift)  # of a sum, in what the convolution returns
+    unit = of_phases(unit, layer.stride) if transposed else unit
+    error = (rng.choice([-0.49, 0.49], unit.shape) * unit)[None, :, None, None].astype(np.float32)
     model.graph.initializer.append(numpy_helper.from_array(error, "error"))
     place = list(model.graph.node).index(convolution) + 1
     model.graph.node.insert(place, helper.make_node("Add", ["sums", "error"], [output]))
-    path.write_bytes(model.SerializeToString())
-    engine = open_engine(path, EngineOptions(threads=1))
-    for _ in range(50):
+    (tmp_path / "inexact.onnx").write_bytes(model.SerializeToString())
+    engine = open_engine(tmp_path / "inexact.onnx", EngineOptions(threads=1))
+    for _ in range(200):
         z = rng.integers(-127, 128, (3, 5, 5)).astype(np.int32)
-        assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), network(z))
+        assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), layer(z))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), kernel=st.integers(1, 5), stride=st.integers(1, 3),
+    padding=st.integers(0, 2), rows=st.integers(3, 6), columns=st.integers(3, 6), channels=st.integers(1, 3),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_phases_are_the_transposed_convolution(
+    seed: int, kernel: int, stride: int, padding: int, rows: int, columns: int, channels: int
+) -> None:
+    """Their convolution, its outputs taken in turns and cropped; by torch, in float64."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    layer = replace(
+        make_layer(rng, True, kernel, stride, min(padding, kernel - 1), out=channels),
+        output_padding=int(rng.integers(0, stride)), shift=0, low=-(1 << 20), high=1 << 20,
+    )  # fmt: skip
+    layer = replace(layer, bias=np.zeros_like(layer.bias))
+    a = rng.integers(-127, 128, (3, rows, columns)).astype(np.int32)
+    made = phases(layer)
+    padded = np.pad(a, ((0, 0), (made.before, made.after), (made.before, made.after)))
+    sums = torch.nn.functional.conv2d(
+        torch.from_numpy(padded).double(), torch.from_numpy(made.weight).double()
+    )
+    height, width = rows + made.reach, columns + made.reach
+    of = sums.reshape(stride, channels, stride, height, width).numpy()
+    out = np.stack([[of[x, :, y] for x in range(stride)] for y in range(stride)])  # (y, x, channel, h, w)
+    out = out.transpose(2, 3, 0, 4, 1).reshape(channels, height * stride, width * stride)
+    expected = layer(a)
+    assert out.shape[1] >= expected.shape[1] and out.shape[2] >= expected.shape[2]
+    assert np.array_equal(out[:, : expected.shape[1], : expected.shape[2]], expected)
+
+
+@pytest.mark.parametrize("channels", [16, 24, 35])
+def test_channels_beyond_a_block_are_added(channels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(channels)
+    weight = rng.integers(-20, 21, (5, channels, 3, 3)).astype(np.int32)
+    bias = rng.integers(-5000, 5000, 5).astype(np.int32)
+    network = IntegerNetwork((Layer(weight, bias, False, 1, 1, 0, 6, -2047, 2047),))
+    write_integer_network(network, (channels, 6, 5), tmp_path / "h_s.onnx")  # which compares them
