@@ -151,8 +151,7 @@ def measure_cell(task: CellTask) -> Measured:
     for number, square in enumerate(task.squares):
         frame = square if task.attacked is None else task.attacked[number]
         if cell.input.kind == "corruption":
-            seed = SEED_STRIDE * cell.input.seed + number
-            frame = corrupt(square, cell.input.name, cell.input.level, seed)
+            frame = _corrupted(square.tobytes(), square.shape, cell.input, number)
         head.forget()  # photographs: the guard's memory is for video
         packet = head.encode(before(frame) if before else frame)
         data = packet.to_bytes()
@@ -167,6 +166,13 @@ def _rung(head: Head) -> str:
     assert head.report is not None
     decision = head.report.decision
     return "plain" if decision is None else decision.rung
+
+
+@lru_cache(maxsize=1000)
+def _corrupted(square: bytes, shape: tuple[int, ...], how: Input, number: int) -> NDArray[np.uint8]:
+    """A corruption takes longer than sending the frame, and the next cells want the same."""
+    pixels = np.frombuffer(square, np.uint8).reshape(shape)
+    return corrupt(pixels, how.name, how.level, SEED_STRIDE * how.seed + number)
 
 
 @lru_cache(maxsize=4)

@@ -31,6 +31,8 @@ MEAN_STEPS = 16
 LATENT_LIMIT = float(1 << 16)
 """Latents are clipped here: no uint8 image comes near, and the coder takes symbols up to 2**20."""
 
+_NAN = "the head returned NaN: the graph or its input is damaged"
+
 Shape = tuple[int, int, int]
 
 
@@ -141,11 +143,11 @@ class ExactSynthesis:
     def __init__(self, engine: Engine, definition: IntegerNetwork):
         self._engine, self.definition = engine, definition
 
-    def __call__(self, z: NDArray[np.int32]) -> NDArray[np.int32]:
-        """int32 (C, H, W) -> int32 (2 C', H', W'): table indices, then means in sixteenths."""
+    def __call__(self, z: NDArray[np.int32]) -> NDArray[np.float32]:
+        """int32 (C, H, W) -> float32[2 n] , whole numbers: n tables, then n means in sixteenths."""
         clamped = np.clip(z, -MAGNITUDE, MAGNITUDE)
         (out,) = self._engine.run(clamped[None].astype(np.float32))
-        return out[0].astype(np.int32)
+        return out.ravel()
 
 
 class Hyperprior:
@@ -159,11 +161,17 @@ class Hyperprior:
 
     def code(self, *latents: NDArray[np.float32]) -> tuple[Stream, ...]:
         """See ``Prior.code``."""
+        from runtime import rounding  # Numba, half a second to import: only for who has a frame
+
         y, z = latents
+        _check_shape(y, self._latent)
         z_symbols = _round(_checked(z, self._hyper))
-        index, mean = self._parameters(z_symbols)
-        values = (_checked(y, self._latent) - mean).ravel()
-        return (self._z_stream(z_symbols.ravel()), Stream("y", _round(values), index, self._scales, values))
+        parameters = self._h_s(z_symbols)
+        values, symbols = np.empty(y.size, dtype=np.float32), np.empty(y.size, dtype=np.int32)
+        if not rounding.rounded(y.ravel(), parameters, values, symbols):
+            raise EngineError(_NAN)
+        index = self._tables_of(parameters)
+        return (self._z_stream(z_symbols.ravel()), Stream("y", symbols, index, self._scales, values))
 
     def coarser(self, y: Stream, coarseness: int) -> Stream:
         """See ``Prior.coarser``."""
@@ -171,22 +179,26 @@ class Hyperprior:
 
     def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """See ``Prior.read``."""
+        from runtime import rounding
+
         z_symbols = decoder.pop(self._z_index, self._z_tables)
         if np.abs(z_symbols).max(initial=0) > LATENT_LIMIT:
             raise PacketSyncError("a symbol of z is larger than any encoder writes")
-        index, mean = self._parameters(z_symbols.reshape(self._hyper))
-        index = _below(index, coarseness)
+        parameters = self._h_s(z_symbols.reshape(self._hyper))
+        index = _below(self._tables_of(parameters), coarseness)
         symbols = decoder.pop(index, self._scales)
-        y_hat = (symbols * factor(coarseness)).astype(np.float32).reshape(self._latent) + mean
+        y_hat = np.empty((1, *self._latent), dtype=np.float32)
+        rounding.restored(symbols, factor(coarseness), parameters, y_hat.reshape(-1))
         y = Stream("y", symbols, index, self._scales, coarseness=coarseness)
-        return (self._z_stream(z_symbols), y), y_hat[None]
+        return (self._z_stream(z_symbols), y), y_hat
 
-    def _parameters(self, z: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Table of each symbol of y, int32[n], and its mean, float32 (C, H, W)."""
-        out = self._h_s(z)
-        channels = self._latent[0]
-        index = np.clip(out[:channels], 0, len(self._scales) - 1).ravel()
-        return index, out[channels:].astype(np.float32) * np.float32(1 / MEAN_STEPS)
+    def _tables_of(self, parameters: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Table of each symbol of y, int32[n]."""
+        from runtime import rounding
+
+        index = np.empty(parameters.size // 2, dtype=np.int32)
+        rounding.tables_of(parameters, len(self._scales), index)
+        return index
 
     def _z_stream(self, symbols: NDArray[np.int32]) -> Stream:
         return Stream("z", symbols, self._z_index, self._z_tables)
@@ -204,18 +216,24 @@ def _rounded_at(coarseness: int, y: Stream) -> Stream:
 
 def _below(index: NDArray[np.int32], coarseness: int) -> NDArray[np.int32]:
     """The table of each scale in steps of this coarseness."""
-    below: NDArray[np.int32] = np.maximum(index - np.int32(rungs(coarseness)), 0)
-    return below
+    if coarseness == 0:
+        return index
+    lower: NDArray[np.int32] = np.maximum(index - np.int32(rungs(coarseness)), 0)
+    return lower
 
 
 def _checked(latent: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
     """The latent (C, H, W), clipped. Raises EngineError when it has another shape or is not a number."""
-    if latent.shape != (1, *shape):
-        raise EngineError(f"the head returned {latent.shape}; the manifest says {(1, *shape)}")
+    _check_shape(latent, shape)
     clipped: NDArray[np.float32] = np.clip(latent[0], -LATENT_LIMIT, LATENT_LIMIT)
     if np.isnan(clipped.sum()):  # one pass without a temporary: only a NaN survives the clipping
-        raise EngineError("the head returned NaN: the graph or its input is damaged")
+        raise EngineError(_NAN)
     return clipped
+
+
+def _check_shape(latent: NDArray[np.float32], shape: Shape) -> None:
+    if latent.shape != (1, *shape):
+        raise EngineError(f"the head returned {latent.shape}; the manifest says {(1, *shape)}")
 
 
 def _channel_index(shape: Shape) -> NDArray[np.int32]:
