@@ -21,6 +21,9 @@ from native_denoise import Settings
 PAUSE = 0.03
 """Seconds of rest before a contender's turn: longer than an OpenMP thread spins after its last work."""
 
+WARM = 0.05
+"""Seconds of untimed calls after the rest, at least one call."""
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -35,21 +38,31 @@ class Peer:
 
 
 def rested_turns(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """Time several calls in turns, the same way for each: rest, one call untimed, one call timed.
+    """Time several calls in turns, the same way for each: rest, untimed calls for ``WARM``, one call timed.
 
     Turns, so that a noisy machine disturbs all alike.  The rest, because the threads of one contender may
-    spin for milliseconds after their work and hold a core that the next one needs.  The untimed call,
-    because after a rest threads sleep and caches are cold, which costs the shortest call most.
+    spin for milliseconds after their work and hold a core that the next one needs.  After a rest the first
+    milliseconds are slow: threads sleep, caches are cold, and a virtual core that was idle has to be given
+    back.  So all are warmed for the same *time*: one untimed call would be 40 ms for one contender and 1 ms
+    for another, whose timed call would then still fall into the slow start.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(runs):
         for name, call in calls.items():
             time.sleep(PAUSE)
-            call()
+            _warm_up(call)
             start = time.perf_counter()
             call()
             samples[name].append(time.perf_counter() - start)
     return {name: Timing.of_seconds(values) for name, values in samples.items()}
+
+
+def _warm_up(call: Callable[[], object]) -> None:
+    """Call until ``WARM`` has passed, at least once."""
+    end = time.perf_counter() + WARM
+    call()
+    while time.perf_counter() < end:
+        call()
 
 
 def peers(
