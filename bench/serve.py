@@ -42,7 +42,6 @@ from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
-from runtime.serving.options import Options
 from runtime.streaming.rates import family
 
 PHOTOS = 8
@@ -180,7 +179,7 @@ def summarise(rows: list[Row]) -> dict[str, float]:
         for name in ("served_per_s", "bare_per_s", "generator_cores"):
             found[name] = statistics.median(row[name] for row in of("efficiency"))
     if of("batching"):
-        found |= serve_batching.gains(of("batching"), Options.batch)
+        found |= serve_batching.gains(of("batching"), serve_batching.COMPARED)
     if of("latency"):
         found["p99_at_70_over_p50"] = median("latency", "spaced_p99_ms", "unloaded_p50_ms")
         found["p99_at_70_poisson_over_p50"] = median("latency", "poisson_p99_ms", "unloaded_p50_ms")

@@ -26,6 +26,9 @@ from runtime.tail import Reader
 
 BATCHES = (1, 2, 4, 8)
 THREADS = (1, 2)
+COMPARED = 4
+"""Frames in a run whose gain over single ones is in the summary."""
+
 CLIENTS = 16
 """That ask again when they have heard: more than there are workers, so that frames wait."""
 
