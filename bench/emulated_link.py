@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
@@ -38,18 +39,19 @@ class Conditions:
 
 
 class TokenBucket:
-    """Bytes at a rate, with a burst after idling. ``clock`` in seconds."""
+    """Bytes at a rate, with a burst after idling. ``clock`` in seconds. Thread-safe."""
 
     def __init__(self, kbit_s: float, clock: Callable[[], float] = time.perf_counter):
         self._rate, self._clock = kbit_s * 1000 / 8, clock
-        self._tokens, self._then = float(BURST_BYTES), clock()
+        self._tokens, self._then, self._lock = float(BURST_BYTES), clock(), threading.Lock()
 
     def take(self, size: int) -> float:
         """Send so many bytes now; the seconds until the last of them has left."""
-        now = self._clock()
-        self._tokens = min(BURST_BYTES, self._tokens + (now - self._then) * self._rate) - size
-        self._then = now
-        return max(0.0, -self._tokens / self._rate)
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(BURST_BYTES, self._tokens + (now - self._then) * self._rate) - size
+            self._then = now
+            return max(0.0, -self._tokens / self._rate)
 
 
 class EmulatedLink:
@@ -57,7 +59,7 @@ class EmulatedLink:
 
     A request is ``wire_bytes`` long; below HTTP nothing is counted. A loss hits the request, which the server
     then never sees, or the answer, which it has given; the sender waits ``timeout`` seconds and gets a
-    TimeoutError.
+    TimeoutError. bucket: shared by the connections that share the link; None: this one has it for itself.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class EmulatedLink:
         timeout: float,
         seed: int = 0,
         pause: Callable[[float], None] = time.sleep,
+        bucket: TokenBucket | None = None,
     ):
         self._link, self._conditions, self._timeout, self._pause = link, conditions, timeout, pause
-        self._bucket, self._dice = TokenBucket(conditions.kbit_s), random.Random(seed)
+        self._bucket, self._dice = bucket or TokenBucket(conditions.kbit_s), random.Random(seed)
 
     def infer(self, identity: str, packet: bytes) -> Answer:
         """Send one packet and wait for its answer, as ``Connection.infer``."""
@@ -88,6 +91,15 @@ class EmulatedLink:
         if self._dice.random() < self._conditions.loss:
             self._pause(self._timeout)
             raise TimeoutError("lost on the way")
+
+
+def over(links: Sequence[Link], conditions: Conditions, timeout: float, seed: int = 0) -> list[Link]:
+    """Connections that share one such link."""
+    bucket = TokenBucket(conditions.kbit_s)
+    return [
+        EmulatedLink(link, conditions, timeout, seed + number, bucket=bucket)
+        for number, link in enumerate(links)
+    ]
 
 
 def wire_bytes(identity: str, packet: bytes) -> int:

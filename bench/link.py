@@ -32,6 +32,7 @@ from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.packet import MAX_OVERHEAD
 from runtime.preprocess import Preprocess
+from runtime.streaming.in_flight import MOST
 from runtime.streaming.rates import family
 from runtime.tail import Tail
 
@@ -135,7 +136,7 @@ def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                 progress.print(f"{text}, {variant.name}, {variant.frames} ...", highlight=False)
                 row = measure(
                     variant, conditions, images, expected, bundle, server.address,
-                    options.fps, options.frames, options.threads,
+                    options.fps, options.frames, options.threads, options.in_flight,
                 )  # fmt: skip
                 rows.append({"link": text} | row)
     return rows
@@ -161,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=int, default=50, help="of each variant over each link (default: %(default)s)")
     add("--budget", type=int, metavar="BYTES", help="of the guard (default: what 99 %% of clean frames keep)")
     add("--workers", type=int, default=2, help="of the server (default: %(default)s)")
+    add("--in-flight", type=int, default=MOST, help="frames on their way at most (default: %(default)s)")
     add("--threads", type=int, default=1, help="of the device (default: %(default)s)")
     report.add_json_argument(parser)
     return parser

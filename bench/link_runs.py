@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.emulated_link import Conditions, EmulatedLink, wire_bytes
+from bench.emulated_link import Conditions, over, wire_bytes
 from bench.image_codecs import JPEG, WEBP, ImageCodec
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
@@ -19,6 +19,7 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Address, Answer, Connection
+from runtime.streaming.in_flight import Trip, Window, send_all
 from runtime.streaming.link_budget import LinkBudget
 from runtime.streaming.rates import Rates
 from runtime.streaming.sender import Link, Sender
@@ -116,14 +117,17 @@ def _open_rates(rates: Rates) -> Encoder:
 def run(
     encoder: Encoder,
     images: list[Image],
-    link: Link,
+    links: list[Link],
     conditions: Conditions,
     fps: float,
     frames: int,
 ) -> list[Arrival]:
-    """Capture ``frames`` frames, ``images`` in turn; those that wait too long give way to fresh ones."""
+    """Capture ``frames`` frames, ``images`` in turn; those that wait too long give way to fresh ones.
+
+    links: connections over one link; so many frames may be on their way at a time.
+    """
     buffer: Buffer[tuple[int, float, bytes]] = Buffer(BUFFER, "drop-oldest")
-    sender = Sender(EmulatedLink(link, conditions, LOST_SECONDS))
+    senders, window = [Sender(link) for link in over(links, conditions, LOST_SECONDS)], Window(len(links))
     failures: list[Exception] = []
 
     def capture() -> None:
@@ -138,21 +142,25 @@ def run(
         finally:
             buffer.close()
 
-    camera = threading.Thread(target=capture)
-    camera.start()
-    arrivals = []
+    arrivals: list[Arrival] = []
     session = f"{id(buffer):x}-{time.time_ns():x}"  # a name that no other run of this server has
-    while (item := buffer.get()) is not None:
+
+    def send(sender: Sender, item: tuple[int, float, bytes]) -> Trip | None:
         number, captured, data = item
         identity = f"{session}-{number}"
         begin = time.perf_counter()
         answer, attempts = sender.send(identity, data)
         now = time.perf_counter()
-        if encoder.room is not None and attempts == 1:
-            encoder.room.sent(len(data), now - begin)
-        seconds = now - captured
-        top1 = answer.classes[0] if answer.classes else None
-        arrivals.append(Arrival(number, wire_bytes(identity, data), seconds, top1))
+        with lock:
+            if encoder.room is not None and attempts == 1:
+                encoder.room.sent(len(data), (now - begin) / window.size)
+            top1 = answer.classes[0] if answer.classes else None
+            arrivals.append(Arrival(number, wire_bytes(identity, data), now - captured, top1))
+        return Trip(len(data), now - begin) if attempts == 1 else None
+
+    camera, lock = threading.Thread(target=capture), threading.Lock()
+    camera.start()
+    send_all(senders, window, buffer.get, send)
     camera.join()
     if failures:
         raise failures[0]
@@ -169,17 +177,20 @@ def measure(
     fps: float,
     frames: int,
     threads: int,
+    in_flight: int,
 ) -> dict[str, Any]:
     """The row of one variant over one link.
 
     frames_of: by ``Variant.frames``. expected: top-1 of the same frames, clean; empty where it is not known.
     """
-    link: Link = Connection(address) if variant.codec is None else Nowhere()
+    ours = variant.codec is None
+    links: list[Link] = [Connection(address) if ours else Nowhere() for _ in range(in_flight)]
     encoder = open_encoder(variant, bundle, threads)
     begin = time.perf_counter()
-    arrivals = run(encoder, frames_of[variant.frames], link, conditions, fps, frames)
+    arrivals = run(encoder, frames_of[variant.frames], links, conditions, fps, frames)
     elapsed = time.perf_counter() - begin
-    link.close()
+    for link in links:
+        link.close()
     seconds = np.array([arrival.seconds for arrival in arrivals])
     classes = expected[variant.frames]
     known = [arrival for arrival in arrivals if classes and arrival.top1 is not None]

@@ -1,12 +1,14 @@
 """What the tail server sustains, and what it and its client survive.
 
-    python -m bench.serve [--sections efficiency latency crowd memory outage kills] [--json PATH]
+    python -m bench.serve [--sections efficiency batching latency crowd memory outage kills] [--json PATH]
 
 ``runtime serve`` runs in a process of its own, the load comes from this one, on the same cores.
 
 efficiency  requests a second to closed-loop clients, and what bare tails in as many threads of this process
             decode, in turns. Both decode packets of the bundle and run its tail. What the clients take is the
             server's loss (``generator_cores``)
+batching    restore and tail of 1, 2, 4 and 8 frames at a time, bare; and servers with that ``--batch``
+            (``bench.serve_batching``)
 latency     open loop at 70 % of that, evenly spaced as cameras are: p99 from the moment a request was due,
             over the p50 of single requests; and the same for Poisson arrivals, where queues are longer
 crowd       open loop at 50 %, without and with 500 idle connections and 50 slow readers, in turns
@@ -32,7 +34,7 @@ import psutil
 from numpy.typing import NDArray
 from rich.console import Console
 
-from bench import report, serve_kills, serve_memory
+from bench import report, serve_batching, serve_kills, serve_memory
 from bench.photos import photos
 from bench.serve_load import crowd, latencies, one_by_one, poisson, spaced
 from bench.served import ServerProcess, bare_per_second, served_per_second, serving
@@ -97,6 +99,13 @@ def efficiency(case: Case) -> list[Row]:
     return rows
 
 
+def batching(case: Case) -> list[Row]:
+    """Rounds of each size, bare and served."""
+    given = case.options
+    bare = serve_batching.bare(case.bundle, case.packets, given.seconds / 5, given.rounds)
+    return bare + serve_batching.served(case.bundle, case.packets, given.workers, given.seconds, given.rounds)
+
+
 def latency(case: Case) -> list[Row]:
     """Rounds of single requests, evenly spaced ones, and Poisson ones."""
     rows, address, rate = [], case.server.address, BUSY * case.known_capacity()
@@ -146,6 +155,7 @@ def kills(case: Case) -> list[Row]:
 
 SECTIONS: dict[str, Callable[[Case], list[Row]]] = {
     "efficiency": efficiency,
+    "batching": batching,
     "latency": latency,
     "crowd": crowded,
     "memory": memory,
@@ -168,6 +178,8 @@ def summarise(rows: list[Row]) -> dict[str, float]:
         found["efficiency"] = median("efficiency", "served_per_s", "bare_per_s")
         for name in ("served_per_s", "bare_per_s", "generator_cores"):
             found[name] = statistics.median(row[name] for row in of("efficiency"))
+    if of("batching"):
+        found |= serve_batching.gains(of("batching"), serve_batching.COMPARED)
     if of("latency"):
         found["p99_at_70_over_p50"] = median("latency", "spaced_p99_ms", "unloaded_p50_ms")
         found["p99_at_70_poisson_over_p50"] = median("latency", "poisson_p99_ms", "unloaded_p50_ms")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.emulated_link import Conditions, EmulatedLink
+from bench.emulated_link import Conditions, over
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
@@ -27,9 +27,10 @@ from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.connection import Address, Connection
 from runtime.streaming.frame import Encoded
+from runtime.streaming.in_flight import MOST
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.rates import Rates
-from runtime.streaming.sender import Sender
+from runtime.streaming.sender import Link, Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.spool import Spool
 
@@ -61,16 +62,16 @@ def main() -> int:
     parser.add_argument("--fps", type=float)
     parser.add_argument("--emulate", type=Conditions.of)
     options = parser.parse_args()
-    link: Connection | EmulatedLink = Connection(Address.of(options.address, TIMEOUT))
+    links: list[Link] = [Connection(Address.of(options.address, TIMEOUT)) for _ in range(MOST)]
     if options.emulate is not None:
-        link = EmulatedLink(link, options.emulate, LOST_SECONDS, seed=os.getpid())
+        links = over(links, options.emulate, LOST_SECONDS, seed=os.getpid())
     bundle, threads = load(options.bundle), EngineOptions(threads=1)
     head = Rates(bundle, Guard(), threads) if options.policy == "shrink" else Head(bundle, threads)
     head.warm_up()
     spool, log = Spool(options.folder), JsonLog(options.folder / "log")
     buffer: Buffer[Encoded] = Buffer(BUFFER, options.policy)
     frames = paced(camera(options.folder, options.run), options.fps)
-    Pipeline(frames, head, Sender(link), buffer, log, spool).run()
+    Pipeline(frames, head, [Sender(link) for link in links], buffer, log, spool).run()
     spool.close()
     log.close()
     return 0

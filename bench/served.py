@@ -23,18 +23,18 @@ TIMEOUT = 30.0
 
 
 class ServerProcess:
-    """``python -m runtime serve`` on loopback. BenchError when it does not start.
+    """``python -m runtime serve`` on loopback; ``more`` are its arguments. BenchError when it does not start.
 
     Attributes:
         address: where it listens; the same after ``start`` has been called again.
         log: JSON lines of all processes, one after the other.
     """
 
-    def __init__(self, bundles: list[Bundle], workers: int, log: Path):
+    def __init__(self, bundles: list[Bundle], workers: int, log: Path, *more: str):
         self.log, self.address = log, Address("127.0.0.1", 0, TIMEOUT)
         named = [word for bundle in bundles for word in ("--bundle", str(bundle.folder))]
         self._command = [sys.executable, "-m", "runtime", "serve", *named]
-        self._command += ["--grpc-port", "0", "--workers", str(workers), "--log", str(log)]
+        self._command += ["--grpc-port", "0", "--workers", str(workers), "--log", str(log), *more]
         self.start()
 
     def start(self) -> None:

@@ -13,7 +13,7 @@ from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, pictur
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
 from runtime.packet import Flags
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 from runtime.serving.protocol import ANY_BUNDLE, Request, tensors
 from runtime.tail import Reader
 

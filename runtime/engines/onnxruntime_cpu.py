@@ -23,6 +23,15 @@ def missing() -> str | None:
 
 def open_graph(graph: Path, options: EngineOptions) -> Engine:
     """Open an ONNX file with ONNX Runtime's CPU provider."""
+    return _open(str(graph), str(graph), options)
+
+
+def open_model(model: bytes, name: str, options: EngineOptions) -> Engine:
+    """Open what an ONNX file holds, or was rewritten to; ``name`` is for errors."""
+    return _open(model, name, options)
+
+
+def _open(model: str | bytes, name: str, options: EngineOptions) -> Engine:
     reason = missing()
     if reason is not None:
         raise EngineUnavailable(reason)
@@ -30,10 +39,10 @@ def open_graph(graph: Path, options: EngineOptions) -> Engine:
 
     try:
         session = onnxruntime.InferenceSession(
-            str(graph), session_options(onnxruntime, options), providers=[PROVIDER]
+            model, session_options(onnxruntime, options), providers=[PROVIDER]
         )
     except Exception as error:  # its exceptions have no common base but this one
-        raise EngineError(f"{graph}: ONNX Runtime cannot open it: {error}") from error
+        raise EngineError(f"{name}: ONNX Runtime cannot open it: {error}") from error
     return OnnxRuntimeCpu(session)
 
 

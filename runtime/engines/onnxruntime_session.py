@@ -39,7 +39,7 @@ class OnnxRuntimeSession:
 
     def __init__(self, session: Any):
         self._session = session
-        self.inputs = tuple((i.name, tuple(i.shape)) for i in session.get_inputs())
+        self.inputs = tuple((i.name, _fixed(i.shape)) for i in session.get_inputs())
         self.outputs = tuple(o.name for o in session.get_outputs())
 
     def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -54,3 +54,8 @@ class OnnxRuntimeSession:
     def warm_up(self) -> None:
         """Run once on zeros."""
         self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))
+
+
+def _fixed(shape: list[int | str]) -> tuple[int, ...]:
+    """A shape with one frame where their number is open: that dimension has a name instead of a size."""
+    return tuple(size if isinstance(size, int) else 1 for size in shape)

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from runtime.errors import RequestError
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 from runtime.serving.protocol import INPUT, OUTPUTS, TOP_K, VERSION, Request, element, tensors
 
 MAX_JSON = 1 << 16

@@ -1,17 +1,14 @@
 """The messages of Open Inference Protocol v2 over gRPC, made from their definition when they are imported.
 
-Generated code belongs to one version of protobuf; these run with any from 4.25 on, and live in a pool of
-their own, so that another package's definition of the same protocol may be loaded beside them. Types that the
-protocol nests stand at the top level here, and a map is written as the entries it is sent as: the bytes on
-the wire are the same.
+Types that the protocol nests stand at the top level here, and a map is written as the entries it is sent as:
+the bytes on the wire are the same.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from runtime.serving.proto import compile_messages
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
@@ -66,30 +63,4 @@ message ModelInferResponse {
 
 METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
 
-_MESSAGE = re.compile(r"message (\w+) \{(.*?)\}", re.DOTALL)
-_FIELD = re.compile(r"(repeated )?(\w+) (\w+) = (\d+);")
-_Field = descriptor_pb2.FieldDescriptorProto
-
-
-def _compile(definition: str) -> dict[str, Any]:
-    """Message classes by name, from the part of the proto3 language that is used above."""
-    file = descriptor_pb2.FileDescriptorProto(name="open_inference.proto", package=PACKAGE, syntax="proto3")
-    for name, body in _MESSAGE.findall(definition):
-        message = file.message_type.add(name=name)
-        for repeated, kind, field, number in _FIELD.findall(body):
-            label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            added = message.field.add(name=field, number=int(number), label=label)
-            if kind[0].isupper():
-                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-            else:
-                added.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    names = [message.name for message in file.message_type]
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
-        for name in names
-    }
-
-
-MESSAGES: dict[str, Any] = _compile(DEFINITION)
+MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)

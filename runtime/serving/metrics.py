@@ -7,9 +7,10 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from runtime.packet import Flags
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+FRAMES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 BYTES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000)
 
 
@@ -39,6 +40,9 @@ class Metrics:
             "ratehold_stage_seconds", "Wall time of answered frames by stage", ["stage"], buckets=SECONDS,
             registry=registry,
         )  # fmt: skip
+        self._together = Histogram(
+            "ratehold_frames_together", "Frames in each run of a tail", buckets=FRAMES, registry=registry
+        )
         waiting_now = Gauge("ratehold_waiting", "Frames that wait for a worker", registry=registry)
         waiting_now.set_function(waiting)
         lost = Gauge("ratehold_log_lines_lost", "Log lines that could not be written", registry=registry)
@@ -59,6 +63,10 @@ class Metrics:
         self._bytes.labels(answer.bundle).observe(packet_bytes)
         for stage, seconds in answer.seconds.items():
             self._seconds.labels(stage).observe(seconds)
+
+    def run(self, frames: int) -> None:
+        """So many frames went through a tail together."""
+        self._together.observe(frames)
 
     def error(self, protocol: str, kind: str) -> None:
         """A request was answered with an error."""

@@ -31,6 +31,8 @@ class Options:
     http_port, grpc_port: 0 takes any free one.
     workers: packets that are decoded at a time, one thread each.
     queue: packets that may wait for a worker; one more is answered "try later".
+    batch: most frames in one run of the tail.
+    batch_wait: seconds that a frame waits for others at most, to share a run with them.
     timeout: seconds for receiving a request, and again for answering it.
     drain: most seconds that SIGTERM leaves to requests that have been accepted.
     remember: answers that are kept, so that a frame that is sent again is counted once.
@@ -44,6 +46,8 @@ class Options:
     grpc_port: int = 8001
     workers: int = 1
     queue: int = 32
+    batch: int = 1
+    batch_wait: float = 0.0
     timeout: float = 10.0
     drain: float = 30.0
     remember: int = 4096
@@ -53,13 +57,22 @@ class Options:
     dashboard: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("queue", 0), ("remember", self.workers + self.queue)):
+        for name, least in (
+            ("workers", 1),
+            ("queue", 0),
+            ("batch", 1),
+            ("remember", self.workers + self.queue),
+        ):
             if getattr(self, name) < least:
                 raise ServingError(f"{name} must be {least} or more, not {getattr(self, name)}")
         if not (0 <= self.http_port < 1 << 16 and 0 <= self.grpc_port < 1 << 16):
             raise ServingError("a port is a number from 0 to 65535")
         if not (self.timeout > 0 and self.drain >= 0):
             raise ServingError("timeout and drain are seconds, and timeout is above 0")
+        if not 0 <= self.batch_wait < self.timeout:
+            raise ServingError(
+                f"frames wait for others from 0 to {self.timeout:g} s, the time-out of a request"
+            )
         if not self.bundles:
             raise ServingError("no bundle to serve: name one with --bundle")
         if self.certificates is None and not self.insecure and not is_loopback(self.host):

@@ -9,8 +9,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from runtime.errors import RequestError
+from runtime.serving.answer import Answer
 from runtime.serving.messages import MESSAGES, METHODS, SERVICE
-from runtime.serving.pool import Answer
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,

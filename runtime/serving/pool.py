@@ -1,8 +1,8 @@
-"""Tails in threads behind a bounded queue.
+"""Workers in threads behind a bounded queue: packets -> logits, several frames in one run of the tail.
 
-The graphs take one frame at a time (static batch 1), so there is nothing to batch: several workers, each with
-one thread and a Tail of its own, keep the cores busy instead. A queue that is full is said at once, and
-bounds what a request waits for the others: (queue / workers + 1) frames.
+A frame never waits for companions unless it is told to (``wait``): a worker that is free takes what is there.
+So batches form only where frames wait anyway, and make the queue shorter. A queue that is full is said at
+once, and bounds what a request waits for the others: (queue / workers + 1) frames.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.coder import open_coder
@@ -23,99 +22,143 @@ from runtime.engines import EngineOptions
 from runtime.errors import TryLater
 from runtime.packet import Flags, Packet, symbol_checksum
 from runtime.prior import open_prior
-from runtime.tail import Tail
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one packet.
-
-    logits: float32 (classes,).
-    flags: what the device had done to the frame.
-    seconds: wall time by stage: queue, decode, tail.
-    """
-
-    bundle: str
-    logits: NDArray[np.float32]
-    flags: Flags
-    seconds: dict[str, float]
+from runtime.serving.answer import Answer
+from runtime.serving.networks import OPTIONS, Networks
+from runtime.serving.waiting import Job, Waiting
+from runtime.tail import Reader, Received
 
 
 class Pool:
-    """Opens and warms a tail of each bundle, and more of one, up to ``workers``, once its packets overlap.
+    """Opens and warms a reader of each bundle, and more of one, up to ``workers``, once its packets overlap.
 
     ``submit`` belongs to the event loop's thread.
 
+    Args:
+        bundles: that are decoded; those with the same tail share runs of it.
+        workers: threads.
+        queue: frames that may wait for one.
+        batch: most frames in one run.
+        wait: seconds that a frame waits for companions at most.
+        on_run: told how many frames were in each run of a tail, in a worker's thread.
+
     Attributes:
+        networks: what the frames run through.
         pending: packets accepted and not yet answered.
     """
 
-    def __init__(self, bundles: list[Bundle], workers: int, queue: int):
+    def __init__(
+        self,
+        bundles: list[Bundle],
+        workers: int,
+        queue: int,
+        batch: int = 1,
+        wait: float = 0.0,
+        on_run: Callable[[int], None] = lambda _: None,
+    ):
         self.pending = 0
-        self._workers, self._most = workers, workers + queue
+        self.networks = Networks(bundles, batch)
+        self._workers, self._most, self._on_run = workers, workers + queue, on_run
         self._executor = ThreadPoolExecutor(workers, "tail")
-        self._idle: dict[bytes, SimpleQueue[Tail]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        self._waiting = Waiting(workers, batch, wait)
+        self._idle: dict[bytes, SimpleQueue[Reader]] = {bundle.id: SimpleQueue() for bundle in bundles}
         for bundle in bundles:
-            self._idle[bundle.id].put(_open(bundle))
+            reader = _open(bundle)
+            latent = reader.read(empty_packet(bundle)).y_hat
+            together = 1 if self.networks.company(bundle) is None else batch
+            self.networks.run(
+                [bundle] * together, [latent] * together
+            )  # allocates what the largest run needs
+            self._idle[bundle.id].put(reader)
 
     @property
     def waiting(self) -> int:
-        """Packets that no worker has begun with."""
-        return max(0, self.pending - self._workers)
+        """Packets that no worker has begun with, but for those that a free one is about to take."""
+        return min(len(self._waiting), max(0, self.pending - self._workers))
 
     def submit(self, bundle: Bundle, packet: bytes) -> asyncio.Future[Answer]:
         """Decode a packet in one of the threads. Raises TryLater when the queue is full.
 
-        The future raises what ``Tail.decode`` raises.
+        The future raises what ``Reader.read`` raises, or the EngineError of the run that the frame was in.
         """
         if self.pending >= self._most:
             raise TryLater(f"{self.waiting} frames are waiting already: try later")
         self.pending += 1
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, self._decode, bundle, packet, time.perf_counter())
+        job = Job(bundle, packet, self.networks.company(bundle))
+        future = asyncio.wrap_future(job.future)
         future.add_done_callback(self._done)
+        self._waiting.put(job)
+        self._executor.submit(self._work)  # a call for each frame; those whose frame went along find nothing
         return future
 
     def close(self) -> None:
         """Let the threads end with what they are at; what still waits is cancelled."""
+        self._waiting.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _decode(self, bundle: Bundle, packet: bytes, submitted: float) -> Answer:
-        queued = time.perf_counter() - submitted
-        idle = self._idle[bundle.id]
+    def _work(self) -> None:
+        read = []
+        for job in self._waiting.take():
+            begin = time.perf_counter()
+            try:
+                received = self._read(job)
+            except Exception as error:  # of this packet alone
+                _fail([job], error)
+            else:
+                read.append((job, received, time.perf_counter() - begin))
+        if read:
+            self._run(read)
+
+    def _read(self, job: Job) -> Received:
+        idle = self._idle[job.bundle.id]
         try:
-            tail = idle.get_nowait()
+            reader = idle.get_nowait()
         except Empty:
-            tail = _open(bundle)
+            reader = _open(job.bundle)
         try:
-            logits = tail.decode(packet)
-            assert tail.report is not None
-            seconds = {"queue": queued, **tail.report.seconds}
-            return Answer(bundle.manifest.name, logits, tail.report.flags, seconds)
-        except Exception as error:
-            _clear_frames(error)
-            raise
+            return reader.read(job.packet)
         finally:
-            idle.put(tail)
+            idle.put(reader)
+
+    def _run(self, read: list[tuple[Job, Received, float]]) -> None:
+        """Run the networks and answer. seconds in ``read``: what decoding each packet took."""
+        jobs = [job for job, _, _ in read]
+        begin = time.perf_counter()
+        try:
+            logits = self.networks.run(
+                [job.bundle for job in jobs], [received.y_hat for _, received, _ in read]
+            )
+        except Exception as error:
+            _fail(jobs, error)
+            return
+        tail = time.perf_counter() - begin
+        self._on_run(len(jobs))
+        for (job, received, decode), row in zip(read, logits, strict=True):
+            queue = begin - job.submitted - decode
+            seconds = {"queue": queue, "decode": decode, "tail": tail}
+            name = job.bundle.manifest.name
+            job.future.set_result(Answer(name, row.copy(), received.flags, seconds, len(jobs)))
 
     def _done(self, _: asyncio.Future[Answer]) -> None:
         self.pending -= 1
 
 
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the functions that failed were at: an error lives on in cycles with those who wait for
-    it, and half-decoded frames would pile up until the garbage collector comes by.
+def _fail(jobs: list[Job], error: Exception) -> None:
+    """Answer with an error, and let go of what the functions that failed were at: it lives on in cycles with
+    those who wait for it, and half-decoded frames would pile up until the garbage collector comes by.
     """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__context__
+    for job in jobs:
+        job.future.set_exception(error)
 
 
-def _open(bundle: Bundle) -> Tail:
-    """A tail that has decoded a packet: whatever is compiled or allocated late has been."""
-    tail = Tail(bundle, EngineOptions(threads=1))
-    tail.decode(empty_packet(bundle))
-    return tail
+def _open(bundle: Bundle) -> Reader:
+    """A reader that has decoded a packet: whatever is compiled or allocated late has been."""
+    reader = Reader(bundle, OPTIONS)
+    reader.read(empty_packet(bundle))
+    return reader
 
 
 def empty_packet(bundle: Bundle) -> bytes:

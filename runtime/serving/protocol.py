@@ -27,7 +27,7 @@ from runtime.errors import (
     TryLater,
     UnknownModel,
 )
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 
 ANY_BUNDLE = "ratehold"
 """The model that takes packets of every bundle that is served: a packet names its own."""

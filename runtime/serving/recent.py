@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 
 Key = tuple[str, bytes]
 

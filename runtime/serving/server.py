@@ -73,7 +73,10 @@ class Server:
         self._log(
             "listening", host=self.options.host, http_port=self.http_port, grpc_port=self.grpc_port,
             tls=self.options.certificates is not None, bundles=names, workers=self.options.workers,
+            batch=self.options.batch,
         )  # fmt: skip
+        for name, reason in self.service.one_by_one.items():
+            self._log("one by one", bundle=name, reason=reason)
 
     async def stop(self) -> None:
         """Refuse new requests, answer those accepted, close."""

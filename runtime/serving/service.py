@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from runtime.errors import TooSlow, TryLater
 from runtime.json_log import JsonLog
+from runtime.serving.answer import Answer
 from runtime.serving.metrics import Metrics
 from runtime.serving.models import Models
 from runtime.serving.options import Options
-from runtime.serving.pool import Answer, Pool
+from runtime.serving.pool import Pool
 from runtime.serving.protocol import Fault, Request, fault
 from runtime.serving.recent import Recent
 
@@ -29,10 +30,22 @@ class Service:
     def __init__(self, models: Models, options: Options, log: JsonLog):
         self.models, self.options, self.ready = models, options, True
         self.watchers: list[Callable[[Request, Answer], None]] = []
-        self._pool = Pool(models.bundles, options.workers, options.queue)
+        self.metrics = Metrics(lambda: self._pool.waiting, lambda: log.lost)
+        self._pool = Pool(
+            models.bundles,
+            options.workers,
+            options.queue,
+            options.batch,
+            options.batch_wait,
+            self.metrics.run,
+        )
         self._recent = Recent(options.remember)
         self._log = log
-        self.metrics = Metrics(lambda: self._pool.waiting, lambda: log.lost)
+
+    @property
+    def one_by_one(self) -> dict[str, str]:
+        """Bundles whose frames never share a run of the tail, and why."""
+        return self._pool.networks.one_by_one
 
     @property
     def pending(self) -> int:
@@ -62,7 +75,7 @@ class Service:
             raise TooSlow(f"not decoded within {self.options.timeout:g} s") from error
         self._log(
             "answered", protocol=protocol, id=request.identity, model=request.model, bundle=answer.bundle,
-            bytes=len(request.packet), flags=int(answer.flags), repeated=repeated,
+            bytes=len(request.packet), flags=int(answer.flags), repeated=repeated, together=answer.together,
             ms={stage: round(1e3 * seconds, 3) for stage, seconds in answer.seconds.items()},
             together_ms=round(1e3 * (time.perf_counter() - begin), 3),
         )  # fmt: skip

@@ -33,6 +33,14 @@ def add_parser(commands: Any) -> None:
     )
     serve.add_argument("--queue", type=int, default=Options.queue, help="packets that may wait for a worker")
     serve.add_argument(
+        "--batch", type=int, default=Options.batch, metavar="N",
+        help="most frames in one run of the tail, of those that wait at the same time",
+    )  # fmt: skip
+    serve.add_argument(
+        "--batch-wait", type=float, default=1e3 * Options.batch_wait, metavar="MS",
+        help="that a frame waits for others at most (0: only what is there is taken together)",
+    )  # fmt: skip
+    serve.add_argument(
         "--timeout", type=float, default=Options.timeout, metavar="SECONDS", help="of one request"
     )
     serve.add_argument(
@@ -70,7 +78,7 @@ def _serve(given: argparse.Namespace) -> None:
     chosen = vars(given)
     options = Options(
         tuple(chosen.get("bundle", installed())), given.host, given.http_port, given.grpc_port,
-        given.workers, given.queue, given.timeout, given.drain,
+        given.workers, given.queue, given.batch, given.batch_wait / 1e3, given.timeout, given.drain,
         certificates=_certificates(chosen), insecure=given.insecure, otel=given.otel,
         dashboard=given.dashboard,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """The head as a client: frames from a folder, a video or a camera -> packets -> a tail server.
 
     source       what is captured
-    pipeline     captures and encodes the next frame while one is being sent
+    pipeline     captures and encodes the next frame while others are being sent
+    in_flight    how many are on their way at a time
     frame        one frame that is ready to be sent
     buffer       what happens when the link is slower than the source
     link_budget  bytes a packet that the link takes: less a frame instead of fewer frames

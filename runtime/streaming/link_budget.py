@@ -15,10 +15,13 @@ SMOOTHING = 0.2
 class LinkBudget:
     """The byte budget that a measured link asks for.
 
-    A frame that took s seconds to be answered where there was time for t asks for packets of its bytes times
+    A frame for which the link took s seconds where there was time for t asks for packets of its bytes times
     t / s, within the steps above. Where s = a + bytes / rate, whatever the delay a and the rate, that has its
     only fixed point at s = t; from below it is approached, never passed. A link that cannot take the least in
     t gets the least, too late.
+
+    Where w frames may be on their way at a time, s is a w-th of the round trip: so often one is answered. The
+    round trip itself is no matter, as long as w frames fill it.
 
     Args:
         least, most: bytes; between them lies every budget.
@@ -42,7 +45,7 @@ class LinkBudget:
         self._last = now
 
     def sent(self, size: int, seconds: float) -> None:
-        """A packet of so many bytes was answered, at the first attempt, so many seconds after it was sent."""
+        """A packet of so many bytes was answered, at the first attempt; the link took so long for it."""
         if self._interval is None:
             return
         fits = size * SHARE * self._interval / seconds

@@ -1,11 +1,11 @@
-"""Capture and encode the next frame while one is being sent."""
+"""Capture and encode the next frame while others are being sent."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from runtime.dashboard.of_device import DeviceView
@@ -13,8 +13,9 @@ from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer
-from runtime.streaming.connection import Refused
+from runtime.streaming.connection import Answer, Refused
 from runtime.streaming.frame import Encoded
+from runtime.streaming.in_flight import Trip, Window, send_all
 from runtime.streaming.link_budget import LinkBudget
 from runtime.streaming.rates import Rates
 from runtime.streaming.sender import Sender
@@ -27,12 +28,14 @@ FULL_SECONDS = 1.0
 
 
 class Pipeline:
-    """Two threads: one captures and encodes, the caller's sends. Use once.
+    """A thread that captures and encodes, and one for each sender. Use once.
+
+    With several senders frames have their outcomes when these are known, not in the order of their capture.
 
     Args:
         frames: what to send, in order.
         head: not to be used elsewhere meanwhile; with ``Rates`` the bytes of packets follow the link.
-        sender: of this pipeline alone.
+        senders: of this pipeline alone; so many frames may be on their way at a time.
         log: gets a line for each frame.
         spool: keeps frames until they are answered; what an earlier client left there is sent first.
         on_trouble: told in words when the spool cannot be written.
@@ -46,7 +49,7 @@ class Pipeline:
         self,
         frames: Iterator[Shot],
         head: Head | Rates,
-        sender: Sender,
+        senders: Sequence[Sender],
         buffer: Buffer[Encoded],
         log: JsonLog,
         spool: Spool | None = None,
@@ -54,29 +57,41 @@ class Pipeline:
         view: DeviceView | None = None,
     ):
         self.totals = Totals()
-        self._frames, self._head, self._sender, self._buffer, self._log = frames, head, sender, buffer, log
+        self._frames, self._head, self._senders, self._buffer, self._log = frames, head, senders, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
         self._link = LinkBudget(*head.bounds) if isinstance(head, Rates) else None
+        self._window = Window(len(senders))
+        self._lock = threading.Lock()  # totals, log, link and outcomes: all threads tell them
+        self._ended = False
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 
     def run(self, on_progress: Callable[[Totals], None] = lambda _: None) -> None:
         """Send every frame; ``on_progress`` is called after each. Raises what source, head, sender raise."""
-        for frame in self._spool.left() if self._spool else ():
-            self.totals.left += 1
-            self._send(frame)
-            on_progress(self.totals)
+        left = self._spool.left() if self._spool else iter(())
         producer = threading.Thread(target=self._produce, name="encode", daemon=True)
-        producer.start()
-        try:
-            while (fresh := self._buffer.get()) is not None:
-                self._send(fresh)
+
+        def send(sender: Sender, frame: Encoded) -> Trip | None:
+            trip = self._send(sender, frame)
+            with self._lock:
                 on_progress(self.totals)
+            return trip
+
+        try:
+            send_all(self._senders, self._window, lambda: self._count(next(left, None)), send)
+            producer.start()
+            send_all(self._senders, self._window, self._buffer.get, send)
         finally:
             self._buffer.close()
+            with self._lock:
+                self._ended = True
         producer.join()
         if self._failure is not None:
             raise self._failure
+
+    def _count(self, left: Encoded | None) -> Encoded | None:
+        self.totals.left += left is not None
+        return left
 
     def _produce(self) -> None:
         try:
@@ -96,14 +111,16 @@ class Pipeline:
         captured = time.perf_counter()
         self.totals.captured += 1
         if self._link is not None:
-            self._link.captured(captured)
+            with self._lock:
+                self._link.captured(captured)
             self._head.limit(self._link.bytes)
         try:
             image = shot.read()
             packet = self._head.encode(image)
         except ImageError as error:
             self.totals.unreadable += 1
-            self._log("unreadable", frame=shot.name, error=str(error))
+            with self._lock:
+                self._log("unreadable", frame=shot.name, error=str(error))
             return None
         assert self._head.report is not None
         decision = self._head.report.decision
@@ -127,37 +144,49 @@ class Pipeline:
         return frame
 
     def _give_up(self, frame: Encoded, **why: str) -> None:
-        self.totals.dropped += 1
-        self._settle(frame, "dropped", **why)
+        with self._lock:
+            self.totals.dropped += 1
+            self._settle(frame, "dropped", **why)
 
-    def _send(self, frame: Encoded) -> None:
-        about = {"bytes": len(frame.packet), "rung": frame.rung}
+    def _send(self, sender: Sender, frame: Encoded) -> Trip | None:
+        """Send a frame until it has an outcome; its round trip, where it was answered at first."""
         begin = time.perf_counter()
         try:
-            answer, attempts = self._sender.send(frame.identity, frame.packet)
+            answer, attempts = sender.send(frame.identity, frame.packet)
         except Refused as error:
-            self.totals.refused += 1
-            self._settle(frame, "refused", **about, error=str(error))
-            return
+            with self._lock:
+                self.totals.refused += 1
+                about = {"bytes": len(frame.packet), "rung": frame.rung}
+                self._settle(frame, "refused", **about, error=str(error))
+            return None
         now = time.perf_counter()
-        if self._link is not None and attempts == 1:
-            self._link.sent(len(frame.packet), now - begin)
+        with self._lock:
+            if self._link is not None and attempts == 1:
+                self._link.sent(len(frame.packet), (now - begin) / self._window.size)
+            self._answered(frame, answer, attempts, now)
+        return Trip(len(frame.packet), now - begin) if attempts == 1 else None
+
+    def _answered(self, frame: Encoded, answer: Answer, attempts: int, now: float) -> None:
         self.totals.answered += 1
         self.totals.repeated += attempts - 1
         self.totals.bytes += len(frame.packet)
         self.totals.seconds = now - frame.captured
         self._settle(
-            frame, "answered", **about, attempts=attempts, ms=round(1e3 * self.totals.seconds, 3),
-            classes=answer.classes, probabilities=[round(p, 6) for p in answer.probabilities],
+            frame, "answered", bytes=len(frame.packet), rung=frame.rung, attempts=attempts,
+            ms=round(1e3 * self.totals.seconds, 3), classes=answer.classes,
+            probabilities=[round(p, 6) for p in answer.probabilities],
         )  # fmt: skip
 
     def _settle(self, frame: Encoded, event: str, **fields: Any) -> None:
-        """Tell the log what became of a frame, and let the spool record it before it lets go."""
+        """Tell the log what became of a frame, and let the spool record it before it lets go.
+
+        The caller holds the lock. An answer that comes after the end is left to the next client.
+        """
         about = {"frame": frame.name, "id": frame.identity, **fields}
         self._log(event, **about)
         if self._view is not None:
             self._view.settled(frame, event, fields)
-        if self._spool is not None and frame.file is not None:
+        if self._spool is not None and frame.file is not None and not self._ended:
             try:
                 self._spool.settle(frame, {"event": event, **about})
             except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -34,11 +35,15 @@ class Totals:
 
 
 class Status:
-    """One line on standard error that is written over, where that is a terminal; a last one everywhere."""
+    """One line on standard error that is written over, where that is a terminal; a last one everywhere.
+
+    Safe from several threads.
+    """
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._next = 0.0
+        self._lock = threading.Lock()
         self._trouble = ""
         self._totals = Totals()
 
@@ -51,11 +56,12 @@ class Status:
 
     def trouble(self, text: str) -> None:
         """A failure that is being dealt with; where there is no terminal, each kind is said once in a row."""
-        if self._live:
-            self._show(f"{_counts(self._totals)}; trying again: {text}")
-        elif text != self._trouble:
-            print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
-        self._trouble = text
+        with self._lock:
+            if self._live:
+                self._show(f"{_counts(self._totals)}; trying again: {text}")
+            elif text != self._trouble:
+                print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
+            self._trouble = text
 
     def end(self, totals: Totals, lost: int) -> None:
         """The last line."""

@@ -15,6 +15,7 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.frame import Encoded
+from runtime.streaming.in_flight import MOST
 from runtime.streaming.status import Status
 
 
@@ -45,6 +46,10 @@ def add_parser(
         help="when the link is slower than the source: wait for it, send what is fresh, or other rates",
     )  # fmt: skip
     stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
+    stream.add_argument(
+        "--in-flight", type=int, default=MOST, metavar="FRAMES",
+        help="that are sent and not yet answered, at most; as many of them as the link takes",
+    )  # fmt: skip
     stream.add_argument(
         "--spool", type=Path, default=argparse.SUPPRESS, metavar="DIR",
         help="keep frames there until they are answered: they outlive this process (default: they do not)",
@@ -82,8 +87,9 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
 
     chosen = vars(given)
     fps = chosen.get("fps")
-    if given.buffer < 1 or given.timeout <= 0 or (fps is not None and not fps > 0):
-        raise StreamError("--buffer, --timeout and --fps must be above 0")
+    positive = (given.buffer, given.in_flight, given.timeout, 1.0 if fps is None else fps)
+    if not all(value > 0 for value in positive):
+        raise StreamError("--buffer, --in-flight, --timeout and --fps must be above 0")
     address = Address.of(
         given.to, given.timeout, chosen.get("tls_ca"), chosen.get("tls_cert"), chosen.get("tls_key")
     )
@@ -92,14 +98,14 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     head.warm_up()
     spool = Spool(chosen["spool"]) if "spool" in chosen else None
     status = Status()
-    sender = Sender(Connection(address, given.model), status.trouble)
+    senders = [Sender(Connection(address, given.model), status.trouble) for _ in range(given.in_flight)]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
     view = DeviceView(head.bundle, guard) if "dashboard" in chosen else None
     page = Listener(chosen["dashboard"], view.state) if view else None
     if page is not None:
         print(f"ratehold: {page.url}", file=sys.stderr, flush=True)
     log = JsonLog(chosen.get("log", 1))
-    pipeline = Pipeline(frames, head, sender, buffer, log, spool, status.trouble, view)
+    pipeline = Pipeline(frames, head, senders, buffer, log, spool, status.trouble, view)
     try:
         pipeline.run(status.progress)
     except KeyboardInterrupt:

@@ -115,7 +115,7 @@ def test_a_link_that_is_too_thin_drops_frames_and_keeps_the_others_fresh() -> No
     size = wire_bytes("0123456789-0", bytes(1000))
     conditions = Conditions(kbit_s=8 * size * 10 / 1000)  # ten frames a second, about
     frames = [np.zeros((2, 2, 3), np.uint8)]
-    arrivals = run(Encoder(lambda _: bytes(1000)), frames, Nowhere(), conditions, fps=40.0, frames=40)
+    arrivals = run(Encoder(lambda _: bytes(1000)), frames, [Nowhere()], conditions, fps=40.0, frames=40)
     assert 8 <= len(arrivals) <= 16 and arrivals[0].number == 0 and arrivals[-1].number == 39
     assert max(arrival.seconds for arrival in arrivals) < 0.6
 
@@ -125,7 +125,7 @@ def test_a_camera_that_fails_is_said() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(Encoder(broken), [np.zeros((2, 2, 3), np.uint8)], Nowhere(), Conditions(1000), 100.0, 3)
+        run(Encoder(broken), [np.zeros((2, 2, 3), np.uint8)], [Nowhere()], Conditions(1000), 100.0, 3)
 
 
 def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:

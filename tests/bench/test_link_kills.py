@@ -42,7 +42,7 @@ def kill_and_stream(bundle: Path, folder: Path, kills: int) -> tuple[list[str], 
 
     log = JsonLog(folder / "client.jsonl")
     buffer: Buffer[Encoded] = Buffer(4, "block")
-    pipeline = Pipeline(frames(), Head(load(bundle)), Sender(link), buffer, log)
+    pipeline = Pipeline(frames(), Head(load(bundle)), [Sender(link)], buffer, log)
     client = threading.Thread(target=pipeline.run)
     client.start()
     for number in range(kills):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bench import serve, serve_load, serve_memory
+from bench.serve_batching import gains
 from bench.serve_client import camera
 from bench.serve_kills import account
 from bench.serve_load import latencies, poisson, spaced
@@ -49,6 +50,20 @@ def test_a_late_answer_counts_from_when_its_request_was_due(monkeypatch: pytest.
     seconds = latencies(Address("x", 1, 1.0), [b""], np.zeros(10))
     assert (np.sort(seconds) >= np.arange(1, 11) * 0.0199).all()  # each has waited for those before it
     assert latencies(Address("x", 1, 1.0), [b""], spaced(10.0, 0.5)).min() < 0.1  # and not for its turn
+
+
+def test_gains_are_medians_of_ratios_of_a_round() -> None:
+    per_s = {("bare", 1): (9, 9, 9), ("bare", 2): (10, 20, 40), ("served", 2): (5, 10, 20)}
+    rows = [
+        {
+            "where": where, "threads": threads, "batch": batch, "round": number,
+            "per_s": value * (1.5 if batch == 4 else 1) + (number == 0), "cpu_ms": 8.0 / batch,
+        }
+        for (where, threads), values in per_s.items()
+        for batch in (1, 4)
+        for number, value in enumerate(values)
+    ]  # fmt: skip
+    assert gains(rows, 4) == {"batching_gain": 1.5, "batching_cpu": 0.25, "batching_bare_gain": 1.5}
 
 
 class Record:
@@ -112,10 +127,11 @@ def test_load(tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(serve, "IDLE", 10)
     monkeypatch.setattr(serve, "SLOW", 2)
     monkeypatch.setattr(serve, "SINGLE", 10)
-    sections = ["--sections", "efficiency", "latency", "crowd"]
+    sections = ["--sections", "efficiency", "batching", "latency", "crowd"]
     summary = run(tiny_bundles["fp"], tmp_path / "serve.json", *sections)["summary"]
     assert summary["efficiency"] == pytest.approx(summary["served_per_s"] / summary["bare_per_s"])
     assert 0 < summary["generator_cores"] < 2
+    assert min(summary["batching_gain"], summary["batching_cpu"], summary["batching_bare_gain"]) > 0
     assert summary["p99_at_70_over_p50"] > 0 and summary["p99_with_idlers_over_without"] > 0
 
 

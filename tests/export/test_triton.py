@@ -26,7 +26,7 @@ from runtime.engines.tensorrt_build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
 from runtime.packet import Flags, Packet
-from runtime.serving.pool import Answer
+from runtime.serving.answer import Answer
 from runtime.serving.protocol import Request, metadata, tensors
 from runtime.streaming.connection import Address, Connection, Refused, request
 from runtime.tail import Tail

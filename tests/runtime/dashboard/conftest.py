@@ -53,7 +53,7 @@ def device(robust_bundles: dict[str, Path], tmp_path: Path) -> Iterator[Listener
     log, view = JsonLog(tmp_path / "log.jsonl"), DeviceView(bundle, guard)
     buffer: Buffer[Encoded] = Buffer(4, "block")
     frames = iter([shot(*pair) for pair in zip(names, images, strict=True)])
-    pipeline = Pipeline(frames, Head(bundle, guard=guard), Sender(Server()), buffer, log, view=view)
+    pipeline = Pipeline(frames, Head(bundle, guard=guard), [Sender(Server())], buffer, log, view=view)
     pipeline.run()
     log.close()
     listener = Listener(0, view.state)

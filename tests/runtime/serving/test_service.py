@@ -15,10 +15,12 @@ import pytest
 
 from runtime.bundle import load
 from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
+from runtime.packet import Flags, Packet
 from runtime.serving.messages import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
-from runtime.tail import Tail
+from runtime.serving.pool import Pool
+from runtime.serving.waiting import Job
 from tests.runtime.serving.running import Running, Start
 
 
@@ -42,18 +44,18 @@ def post(
 
 
 class Gate:
-    """Holds every tail of a server until it is opened."""
+    """Holds every worker of a server until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
-        decode = Tail.decode
+        read = Pool._read
 
-        def wait(tail: Tail, data: bytes) -> Any:
+        def wait(pool: Pool, job: Job) -> Any:
             self.entered.release()
             assert self.open.wait(20)
-            return decode(tail, data)
+            return read(pool, job)
 
-        monkeypatch.setattr(Tail, "decode", wait)
+        monkeypatch.setattr(Pool, "_read", wait)
 
 
 def until(condition: Any, seconds: float = 5.0) -> None:
@@ -150,13 +152,13 @@ def test_only_the_last_answers_are_remembered(start: Start, packets: dict[str, b
 def test_a_frame_that_failed_is_tried_again(
     server: Running, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
-    decode = Tail.decode
+    read = Pool._read
 
-    def fail(tail: Tail, data: bytes) -> Any:
-        monkeypatch.setattr(Tail, "decode", decode)
+    def fail(pool: Pool, job: Job) -> Any:
+        monkeypatch.setattr(Pool, "_read", read)
         raise failure("secret of the machine")
 
-    monkeypatch.setattr(Tail, "decode", fail)
+    monkeypatch.setattr(Pool, "_read", fail)
     status, answer, _ = post(server, *body(packets["fp"], "x"))
     assert status == 500 and "secret" not in answer["error"]
     assert server.metric("ratehold_errors_total", protocol="http", kind=failure.__name__) == 1
@@ -196,6 +198,39 @@ def test_draining_answers_what_was_accepted_and_refuses_the_rest(
         assert accepted.result()[0] == 200
         drained.result(5)
     kept.close()
+
+
+def test_frames_that_wait_are_batched_and_a_bad_one_is_refused_alone(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = start(tmp_path / "batched.jsonl", workers=1, batch=8, timeout=5.0)
+    hostile = Packet(packets["fp"][3:11], Flags.NONE, bytes(12)).to_bytes()
+    sent = [packets["fp"], packets["mshp"], hostile, packets["defended"], packets["fp"]]
+    expected = [post(server, *body(packet)) for packet in sent]
+    gate = Gate(monkeypatch)
+    with ThreadPoolExecutor(8) as threads:
+        first = threads.submit(post, server, *body(packets["fp"], "first"))
+        gate.entered.acquire(timeout=5)
+        asked = [threads.submit(post, server, *body(packet, f"frame-{n}")) for n, packet in enumerate(sent)]
+        again = threads.submit(post, server, *body(sent[0], "frame-0"))
+        until(
+            lambda: server.server.service.pending == 6 and server.metric("ratehold_repeated_requests_total")
+        )
+        drained = threads.submit(server.call, server.server.service.drain())
+        until(lambda: not server.server.service.ready)
+        gate.open.set()
+        drained.result(10)
+        assert first.result()[0] == 200 and again.result()[1]["outputs"] == asked[0].result()[1]["outputs"]
+        for (status, answer, _), (alone, said, _) in zip((a.result() for a in asked), expected, strict=True):
+            assert status == alone == (400 if "error" in said else 200)
+            for ours, single in zip(answer.get("outputs", []), said.get("outputs", []), strict=True):
+                assert ours["data"] == pytest.approx(single["data"], rel=1e-4, abs=1e-5)
+    assert server.metric("ratehold_frames_together_bucket", le="4.0") == 6  # four alone, the first, and
+    assert server.metric("ratehold_frames_together_sum") == 9  # the four that waited for it
+    server.log.close()
+    lines = [json.loads(line) for line in (tmp_path / "batched.jsonl").read_text().splitlines()]
+    told = {line["id"]: line.get("together") for line in lines if line.get("id", "").startswith("frame")}
+    assert told == {"frame-0": 4, "frame-1": 4, "frame-2": None, "frame-3": 4, "frame-4": 4}
 
 
 def test_metrics_tell_what_the_device_did(server: Running, packets: dict[str, bytes]) -> None:
@@ -268,6 +303,10 @@ def test_two_bundles_of_one_name_are_refused(
         ({"http_port": 70_000}, "0 to 65535"),
         ({"grpc_port": -1}, "0 to 65535"),
         ({"remember": 3}, "remember must be 33"),
+        ({"batch": 0}, "batch must be 1"),
+        ({"batch_wait": -0.1}, "from 0 to 10 s"),
+        ({"batch_wait": 10.0}, "from 0 to 10 s"),
+        ({"batch_wait": float("nan")}, "from 0 to 10 s"),
         ({"host": "0.0.0.0"}, "--insecure"),
         ({"host": "::"}, "--insecure"),
         ({"host": ""}, "not an address"),

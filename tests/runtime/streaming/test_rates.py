@@ -99,7 +99,7 @@ def camera() -> Iterator[Shot]:
 
 def stream(head: Head | Rates, policy: Policy, link: Thin, log: Path) -> Totals:
     lines, buffer = JsonLog(log), Buffer[Encoded](2, policy)
-    pipeline = Pipeline(paced(camera(), 40.0), head, Sender(link), buffer, lines)
+    pipeline = Pipeline(paced(camera(), 40.0), head, [Sender(link)], buffer, lines)
     pipeline.run()
     lines.close()
     return pipeline.totals

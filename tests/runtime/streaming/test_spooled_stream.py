@@ -59,7 +59,7 @@ def pipeline(
     buffer: Buffer[module.Encoded] = Buffer(10, policy)
     log = JsonLog(folder / "log.jsonl")
     head = Head(load(bundle))
-    return Pipeline(shots(str(pictures)), head, Sender(link), buffer, log, spool, trouble.append), spool
+    return Pipeline(shots(str(pictures)), head, [Sender(link)], buffer, log, spool, trouble.append), spool
 
 
 def test_a_client_that_is_killed_sends_the_rest_when_it_is_back(

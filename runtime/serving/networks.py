@@ -1,0 +1,96 @@
+"""Restore and tail of all bundles that a server has: each file is opened once, for all workers.
+
+Sessions of ONNX Runtime may run in several threads at a time, so the bundles of one family cost the memory of
+one tail. Where several frames are to share a run, a graph is opened with its batch left open
+(``runtime.serving.any_batch``) and compared with the original: one that differs stays as it is, and the
+frames of its bundles are run one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle import Bundle
+from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.engines.onnxruntime_cpu import open_model
+from runtime.errors import EngineError
+from runtime.serving.any_batch import any_batch
+
+ROLES = ("restore", "tail")
+PROVEN = 3
+"""Frames in the run that is compared with as many runs of one."""
+
+TOLERANCE = 1e-4
+"""Of the largest output: float32 in another order of summation."""
+
+OPTIONS = EngineOptions(threads=1)
+
+
+class Networks:
+    """y_hat -> logits, of several frames and bundles in one run of their tail. Thread-safe.
+
+    Args:
+        bundles: whose frames may come.
+        batch: most frames in a run. 1: graphs are opened as they are.
+
+    Attributes:
+        one_by_one: why the frames of a bundle cannot share a run, by the bundle's name.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle], batch: int):
+        self._engines: dict[str, Engine] = {}
+        self._reasons: dict[str, str] = {}
+        self.one_by_one: dict[str, str] = {}
+        for bundle in bundles:
+            for role in ROLES:
+                digest = bundle.manifest.files[role].sha256
+                if digest not in self._engines:
+                    self._open(digest, bundle.path(role), batch)
+                if digest in self._reasons:
+                    self.one_by_one[bundle.manifest.name] = self._reasons[digest]
+
+    def company(self, bundle: Bundle) -> str | None:
+        """Frames with the same may share a run; None: this bundle's may not."""
+        if bundle.manifest.name in self.one_by_one:
+            return None
+        return bundle.manifest.files["tail"].sha256
+
+    def run(self, bundles: Sequence[Bundle], latents: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Logits, float32 (n, classes), of n frames that may share a run.
+
+        latents: y_hat of each, float32 (1, C, H, W). Raises EngineError.
+        """
+        restores = [bundle.manifest.files["restore"].sha256 for bundle in bundles]
+        order = sorted(range(len(restores)), key=restores.__getitem__)
+        features = []
+        for digest, numbers in groupby(order, restores.__getitem__):
+            y_hat = np.concatenate([latents[number] for number in numbers])
+            features += self._engines[digest].run(y_hat)
+        tail = self._engines[bundles[0].manifest.files["tail"].sha256]
+        (logits,) = tail.run(np.concatenate(features))
+        return logits[np.argsort(order)]
+
+    def _open(self, digest: str, graph: Path, batch: int) -> None:
+        self._engines[digest] = engine = open_engine(graph, OPTIONS)
+        if batch > 1:
+            try:
+                self._engines[digest] = _batched(graph, engine)
+            except EngineError as error:
+                self._reasons[digest] = str(error)
+
+
+def _batched(graph: Path, original: Engine) -> Engine:
+    """The graph for any number of frames. Raises EngineError where that is not the same as one by one."""
+    engine = open_model(any_batch(graph.read_bytes()), graph.name, OPTIONS)
+    ((_, shape),) = original.inputs
+    frames = np.random.default_rng(0).standard_normal((PROVEN, *shape[1:]), dtype=np.float32)
+    (together,) = engine.run(frames)
+    alone = np.concatenate([original.run(frame[None])[0] for frame in frames])
+    if together.shape != alone.shape or not np.abs(together - alone).max() <= TOLERANCE * np.abs(alone).max():
+        raise EngineError(f"{graph.name}: several frames in one run do not give what each gives alone")
+    return engine
