@@ -17,15 +17,17 @@ from runtime.serving.answer import Answer
 from runtime.serving.protocol import ANY_BUNDLE, Request, tensors
 from runtime.tail import Reader
 
-DECISIONS = {
-    Flags.NONE: "plain",
-    Flags.DENOISED: "defended",
-    Flags.RATE_CONTROLLED: "rate controlled",
-    Flags.DENOISED | Flags.RATE_CONTROLLED: "defended, rate controlled",
-}
-"""What packets report."""
-
 LIKELIEST = Request(ANY_BUNDLE, "", b"", outputs=("top_classes", "top_probabilities"))
+
+
+def decision(answer: Answer) -> str:
+    """What the packet reports."""
+    done = {
+        "defended": Flags.DENOISED in answer.flags,
+        f"coarseness {answer.coarseness}": answer.coarseness > 0,
+        "rate controlled": Flags.RATE_CONTROLLED in answer.flags,
+    }
+    return ", ".join(name for name, whether in done.items() if whether) or "plain"
 
 
 class ServerView:
@@ -44,7 +46,7 @@ class ServerView:
         self._history.add(
             Shown(
                 request.identity, answer.bundle, len(request.packet), Flags.DENOISED in answer.flags,
-                DECISIONS[answer.flags], {stage: 1e3 * s for stage, s in answer.seconds.items()},
+                decision(answer), {stage: 1e3 * s for stage, s in answer.seconds.items()},
                 named(self._labels[answer.bundle], classes.tolist(), shares.tolist()),
             )
         )  # fmt: skip

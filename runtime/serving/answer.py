@@ -16,6 +16,7 @@ class Answer:
 
     logits: float32 (classes,).
     flags: what the device had done to the frame.
+    coarseness: of the steps in which it sent it (``runtime.coarseness``).
     seconds: wall time by stage: queue (for a worker, and for the companions that it decoded as well), decode,
         tail (of all of them).
     together: frames in that run of the tail.
@@ -24,5 +25,6 @@ class Answer:
     bundle: str
     logits: NDArray[np.float32]
     flags: Flags
+    coarseness: int
     seconds: dict[str, float]
     together: int = 1

@@ -25,8 +25,8 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self._frames = Counter(
-            "ratehold_frames", "Frames answered, each once", ["bundle", "defended", "rate_controlled"],
-            registry=registry,
+            "ratehold_frames", "Frames answered, each once",
+            ["bundle", "defended", "coarser", "rate_controlled"], registry=registry,
         )  # fmt: skip
         self._repeated = Counter(
             "ratehold_repeated_requests", "Requests whose frame was known already", registry=registry
@@ -58,8 +58,9 @@ class Metrics:
 
     def frame(self, answer: Answer, packet_bytes: int) -> None:
         """A frame was decoded."""
-        done = [str(flag in answer.flags).lower() for flag in (Flags.DENOISED, Flags.RATE_CONTROLLED)]
-        self._frames.labels(answer.bundle, *done).inc()
+        flags = answer.flags
+        done = (Flags.DENOISED in flags, answer.coarseness > 0, Flags.RATE_CONTROLLED in flags)
+        self._frames.labels(answer.bundle, *(str(whether).lower() for whether in done)).inc()
         self._bytes.labels(answer.bundle).observe(packet_bytes)
         for stage, seconds in answer.seconds.items():
             self._seconds.labels(stage).observe(seconds)

@@ -136,7 +136,8 @@ class Pool:
             queue = begin - job.submitted - decode
             seconds = {"queue": queue, "decode": decode, "tail": tail}
             name = job.bundle.manifest.name
-            job.future.set_result(Answer(name, row.copy(), received.flags, seconds, len(jobs)))
+            done = received.flags, received.coarseness
+            job.future.set_result(Answer(name, row.copy(), *done, seconds, len(jobs)))
 
     def _done(self, _: asyncio.Future[Answer]) -> None:
         self.pending -= 1

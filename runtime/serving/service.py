@@ -75,7 +75,8 @@ class Service:
             raise TooSlow(f"not decoded within {self.options.timeout:g} s") from error
         self._log(
             "answered", protocol=protocol, id=request.identity, model=request.model, bundle=answer.bundle,
-            bytes=len(request.packet), flags=int(answer.flags), repeated=repeated, together=answer.together,
+            bytes=len(request.packet), flags=int(answer.flags),
+            coarseness=answer.coarseness, repeated=repeated, together=answer.together,
             ms={stage: round(1e3 * seconds, 3) for stage, seconds in answer.seconds.items()},
             together_ms=round(1e3 * (time.perf_counter() - begin), 3),
         )  # fmt: skip

@@ -43,6 +43,7 @@ class Tracing:
         about: dict[str, str | int] = {
             "ratehold.request_id": request.identity, "ratehold.bundle": answer.bundle,
             "ratehold.packet_bytes": len(request.packet), "ratehold.flags": answer.flags.name or "NONE",
+            "ratehold.coarseness": answer.coarseness,
         }  # fmt: skip
         server = self._trace.SpanKind.SERVER
         frame = self._tracer.start_span("frame", self._root, server, about, start_time=begin)

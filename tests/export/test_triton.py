@@ -116,7 +116,7 @@ def test_the_ensembles_answers_are_the_tails(
     for packet, answer in zip(packets[prior], ensembles[prior](packets[prior]), strict=True):
         assert isinstance(answer, dict)
         logits = tail.decode(packet)
-        expected = tensors(Answer("", logits, Flags.NONE, {}), Request("split", "", packet))
+        expected = tensors(Answer("", logits, Flags.NONE, 0, {}), Request("split", "", packet))
         np.testing.assert_allclose(answer["logits"], logits, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(answer["top_classes"], expected["top_classes"])
         np.testing.assert_allclose(answer["top_probabilities"], expected["top_probabilities"], rtol=1e-5)

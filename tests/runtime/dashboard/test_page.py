@@ -79,7 +79,7 @@ def test_the_page_of_a_server(
     )
     assert console == []
     assert (inside(document, "role"), inside(document, "frames")) == ("tail server", "2")
-    assert "defended, rate controlled" in document and "camera-1" in document
+    assert "defended, coarseness 4, rate controlled" in document and "camera-1" in document
     captions = re.findall(r"<figcaption>(\w+)<small>", document)
     assert captions == ["likelihood", "bits"]
     assert shot.stat().st_size > 10_000

@@ -106,7 +106,7 @@ def test_a_server_tells_what_packets_report_and_where_their_bits_are(
     found = state(server.http)
     first, second = found["frames"]
     assert (first["identity"], first["bundle"], first["bytes"]) == ("camera-1", "tiny-mshp", len(packets[1]))
-    assert (first["defended"], first["decision"]) == (True, "defended, rate controlled")
+    assert (first["defended"], first["decision"]) == (True, "defended, coarseness 4, rate controlled")
     assert (second["identity"], second["defended"], second["decision"]) == ("camera-2", False, "plain")
     assert {"decode", "tail"} <= set(second["milliseconds"]) and len(second["top"]) == 5
     assert found["pictured"] == "camera-2"

@@ -68,7 +68,7 @@ def test_a_body_that_ends_early_is_no_frame(server: Running, packets: dict[str, 
         with connect(server) as connection:
             connection.sendall(whole[:cut])
     assert_alive(server, packets)
-    counted = {"bundle": "tiny-fp", "defended": "false", "rate_controlled": "false"}
+    counted = {"bundle": "tiny-fp", "defended": "false", "coarser": "false", "rate_controlled": "false"}
     assert server.metric("ratehold_frames_total", **counted) == 1
     assert server.server.service.pending == 0
 

@@ -80,7 +80,7 @@ def test_a_full_queue_says_try_later_and_loses_nothing(
         assert [future.result()[0] for future in accepted] == [200] * 3
     assert post(server, *body(packets["fp"]))[0] == 200
     assert server.metric("ratehold_errors_total", protocol="http", kind="TryLater") == 1
-    frames = {"bundle": "tiny-fp", "defended": "false", "rate_controlled": "false"}
+    frames = {"bundle": "tiny-fp", "defended": "false", "coarser": "false", "rate_controlled": "false"}
     assert server.metric("ratehold_frames_total", **frames) == 4
 
 
@@ -89,7 +89,7 @@ def test_a_repeated_id_is_answered_again_and_counted_once(server: Running, packe
     assert post(server, *body(packets["fp"], "camera-1"))[:2] == first[:2]
     other = post(server, *body(packets["mshp"], "camera-1"))  # another device that counts alike
     assert other[0] == 200 and other[1]["outputs"] != first[1]["outputs"]
-    counted = {"defended": "false", "rate_controlled": "false"}
+    counted = {"defended": "false", "coarser": "false", "rate_controlled": "false"}
     assert server.metric("ratehold_frames_total", bundle="tiny-fp", **counted) == 1
     assert server.metric("ratehold_frames_total", bundle="tiny-mshp", **counted) == 1
     assert server.metric("ratehold_repeated_requests_total") == 1
@@ -240,8 +240,14 @@ def test_metrics_tell_what_the_device_did(server: Running, packets: dict[str, by
     connection.request("GET", "/metrics")
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
-    assert 'ratehold_frames_total{bundle="tiny-fp",defended="true",rate_controlled="false"} 1.0' in lines
-    assert 'ratehold_frames_total{bundle="tiny-fp",defended="false",rate_controlled="false"} 1.0' in lines
+    assert (
+        'ratehold_frames_total{bundle="tiny-fp",defended="true",coarser="false",rate_controlled="false"} 1.0'
+        in lines
+    )
+    assert (
+        'ratehold_frames_total{bundle="tiny-fp",defended="false",coarser="false",rate_controlled="false"} 1.0'
+        in lines
+    )
     assert (
         f'ratehold_packet_bytes_sum{{bundle="tiny-fp"}} {len(packets["fp"] + packets["defended"]):.1f}'
         in lines
