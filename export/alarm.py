@@ -41,16 +41,15 @@ KINDS = {
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
 CORRUPTED = 600  # frames of each kind
-MOST_TRIM = 8
-"""Largest coarseness of a kind, for a fifth of the bytes: more costs answers."""
-FOUND = 0.5
-"""Share of a kind's frames that trimming counts on: they have to take back what the others add as well."""
+MOST_TRIM = 12
+"""Largest coarseness of a kind, for three tenths of the bytes: more costs answers."""
 
 DEVIATIONS = 5.0
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
 Gaussian, and photographs of another origin than those of the fit sit higher: one in 200 is suspected."""
-MARGIN = 0.25
-"""Standard deviations from the highest clean frame that was held out to a corruption's threshold."""
+SURE = 0.05
+"""Share of a kind's frames below the least of the sure ones. Where these are above all clean frames, the
+threshold is half-way between: it costs nothing and spares clean frames of another origin a false alarm."""
 
 Frames = NDArray[np.uint8]
 
@@ -105,8 +104,10 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
             looks = [look(frame) for frame in frames[kind]]
             corrupted = np.stack([features(latent) for latent in looks])
             weights.append(discriminant(fit, corrupted, held_out, pooled=True))
-            thresholds.append((held_out @ weights[-1]).max() + MARGIN)
-            trims.append(trim(prior, [latent.streams[-1] for latent in looks], clean_bits))
+            scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
+            thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
+            found = float(np.mean(scores > thresholds[-1]))
+            trims.append(trim(prior, [latent.streams[-1] for latent in looks], clean_bits, found))
     return {
         "weights": np.stack(weights),
         "bias": -np.array(thresholds, dtype=np.float32),
@@ -114,17 +115,18 @@ def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray
     }
 
 
-def trim(prior: Prior, of_y: Sequence[Stream], clean_bits: float) -> int:
-    """The coarseness at which the y of ``FOUND`` of the corrupted frames saves what all of them add.
+def trim(prior: Prior, of_y: Sequence[Stream], clean_bits: float, found: float) -> int:
+    """The coarseness at which the share ``found`` of the corrupted frames saves what all of them add.
 
-    clean_bits: mean of clean frames. At most ``MOST_TRIM``, and 0 where the frames are no dearer.
+    of_y: of corrupted frames. clean_bits: mean of clean ones. At most ``MOST_TRIM``, and 0 where the frames
+    are no dearer.
     """
 
     def bits(coarseness: int) -> float:
         return float(np.mean([prior.coarser(y, coarseness).total_bits()[0] for y in of_y]))
 
     dear = bits(0)
-    wanted = dear - (dear - clean_bits) / FOUND
+    wanted = dear - (dear - clean_bits) / max(found, 1e-9)
     return next((c for c in range(MOST_TRIM) if bits(c) <= wanted), MOST_TRIM)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import export.robust
 from export.__main__ import main
-from export.alarm import DEVIATIONS, FOUND, KINDS, MARGIN, MOST_TRIM, fit_alarm, trim
+from export.alarm import DEVIATIONS, KINDS, MOST_TRIM, SURE, fit_alarm, trim
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
@@ -150,7 +150,11 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
     held_out = np.stack([features(head.analyse(square)) for square in squares[::3]])
     scores = held_out @ alarm["weights"].T + alarm["bias"]
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
-    assert scores[:, 1:].max(0) == pytest.approx([-MARGIN, -MARGIN], abs=1e-2)
+    for number, kind in enumerate(("noise", "snow"), 1):
+        of_kind = np.stack([features(head.analyse(square)) for square in kinds[kind]])
+        sure = np.quantile(of_kind @ alarm["weights"][number] + alarm["bias"][number], SURE)
+        highest = scores[:, number].max()
+        assert highest <= 1e-3 and highest == pytest.approx(-max(sure, 0), abs=1e-2), "half-way, or at clean"
     assert scores.std(0) == pytest.approx([1, 1, 1], abs=1e-3)
     assert alarm["trim"].shape == (3,) and alarm["trim"][0] == 0 and (alarm["trim"] <= MOST_TRIM).all()
     noisy = np.stack([features(head.analyse(square)) for square in kinds["attack"]]) @ alarm["weights"][0]
@@ -165,13 +169,11 @@ def test_a_trim_takes_back_what_a_corruption_adds(plain: Bundle) -> None:
         float(np.mean([prior.coarser(y, c).information_bits().sum() for y in streams]))
         for c in range(MOST_TRIM)
     ]
-    assert trim(prior, streams, 1.1 * mean[0]) == trim(prior, streams, mean[0]) == 0
-    assert trim(prior, streams, 0.0) == MOST_TRIM
-    for wanted in (1, 3, 5):
-        clean = (
-            mean[0] + (mean[wanted] - mean[0]) * FOUND
-        )  # half of the frames give back twice what each adds
-        assert trim(prior, streams, clean * (1 + 1e-5)) == wanted
+    assert trim(prior, streams, 1.1 * mean[0], 0.5) == trim(prior, streams, mean[0], 0.5) == 0
+    assert trim(prior, streams, 0.0, 1.0) == trim(prior, streams, 0.99 * mean[0], 0.0) == MOST_TRIM
+    for wanted, found in ((1, 0.3), (3, 1.0), (5, 0.5)):  # half of the frames give back twice what each adds
+        clean = mean[0] + (mean[wanted] - mean[0]) * found
+        assert trim(prior, streams, clean * (1 + 1e-5), found) == wanted
 
 
 @pytest.mark.parametrize("pooled", [False, True])
