@@ -200,7 +200,7 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
     bundle = load(tiny_bundles[prior])
     image = noisy(1)[0]
     plain = Head(bundle, ONE).encode(image).size
-    rounded = Defence(rate_control=0.0)
+    rounded = Defence(coarseness=0, rate_control=0.0)
     defended = Head(bundle, ONE, guard=Guard("always", rounded)).encode(image).size
     lowest = least(tiny_bundles[prior])
     assert lowest < defended < plain

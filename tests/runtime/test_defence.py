@@ -51,7 +51,7 @@ def noisy(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 def always(defence: Defence) -> Guard:
     """Every frame, its latent rounded: rate control has tests of its own."""
-    return Guard("always", replace(defence, rate_control=0.0))
+    return Guard("always", replace(defence, coarseness=0, rate_control=0.0))
 
 
 class ByHand:

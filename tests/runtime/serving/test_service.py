@@ -241,11 +241,11 @@ def test_metrics_tell_what_the_device_did(server: Running, packets: dict[str, by
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
     assert (
-        'ratehold_frames_total{bundle="tiny-fp",defended="true",coarser="false",rate_controlled="false"} 1.0'
+        'ratehold_frames_total{bundle="tiny-fp",coarser="true",defended="true",rate_controlled="false"} 1.0'
         in lines
     )
     assert (
-        'ratehold_frames_total{bundle="tiny-fp",defended="false",coarser="false",rate_controlled="false"} 1.0'
+        'ratehold_frames_total{bundle="tiny-fp",coarser="false",defended="false",rate_controlled="false"} 1.0'
         in lines
     )
     assert (

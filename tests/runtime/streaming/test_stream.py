@@ -25,7 +25,7 @@ from runtime.tail import Tail
 from tests.runtime.streaming.server_process import ROOT, ServerProcess
 
 Serve = Callable[..., ServerProcess]
-FRAMES = 'ratehold_frames_total{bundle="tiny-fp",defended="false",coarser="false",rate_controlled="false"}'
+FRAMES = 'ratehold_frames_total{bundle="tiny-fp",coarser="false",defended="false",rate_controlled="false"}'
 
 
 def stream(source: Path, to: str, bundle: Path, log: Path, *more: str) -> int:
