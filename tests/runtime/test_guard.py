@@ -136,7 +136,7 @@ def test_a_defended_frame_of_two_heads_is_the_shields_and_decodes(
 ) -> None:
     """By hand: mask of the head's latent, denoiser, shield, rate control; then through the plain tail."""
     bundle = load(robust_bundles[prior])
-    defence = Defence(rate_control=rate_control)
+    defence = Defence(coarseness=0, rate_control=rate_control)
     head, tail = Head(bundle, ONE, guard=Guard("always", defence)), Tail(bundle, ONE)
     shield = open_engine(bundle.path("shield"), ONE)
     flags = Flags.DENOISED | (Flags.RATE_CONTROLLED if rate_control else Flags.NONE)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from runtime.defence import COARSENESS
 from runtime.errors import ServingError
 from runtime.serving.tracing import Tracing
 from runtime.streaming.connection import Address, Connection, Refused
@@ -51,10 +52,11 @@ def test_a_frame_is_a_span_with_its_stages_below_it(
     assert [dict(frame.attributes or MappingProxyType({})) for frame in frames] == [
         {
             "ratehold.request_id": identity, "ratehold.bundle": bundle, "ratehold.flags": flags,
-            "ratehold.packet_bytes": len(packets[packet]),
+            "ratehold.coarseness": coarseness, "ratehold.packet_bytes": len(packets[packet]),
         }
-        for identity, bundle, flags, packet in (
-            ("camera-7", "tiny-fp", "DENOISED", "defended"), ("camera-9", "tiny-mshp", "NONE", "mshp")
+        for identity, bundle, flags, coarseness, packet in (
+            ("camera-7", "tiny-fp", "DENOISED", COARSENESS, "defended"),
+            ("camera-9", "tiny-mshp", "NONE", 0, "mshp"),
         )
     ]  # fmt: skip
     for frame in frames:
