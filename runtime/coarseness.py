@@ -7,8 +7,8 @@ the bundle's, that is the ratio of two neighbouring scale tables to the power c 
     factorized    each table is rebinned (``rebinned``): the same density, seen through wider bins
     both          symbol = round((y - mean) / factor)        y_hat = symbol factor + mean
 
-One step of c takes about 3 % of the bytes of rate 1. What a network loses by coarser steps is what it would lose
-with a bundle that was made for them. Up to a tenth of the bytes giving coefficients up costs no more
+One step of c takes about 3 % of the bytes of rate 1. What a network loses by coarser steps is what it would
+lose with a bundle that was made for them. Up to a tenth of the bytes giving coefficients up costs no more
 (``runtime.rate_control``); beyond, ever more: three times as much at 15 % (``bench.rates``, docs/results.md).
 
 Everything a decoder needs is integer arithmetic. The idea is that of gain units: Cui et al., "Asymmetric
