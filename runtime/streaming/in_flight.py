@@ -17,8 +17,9 @@ from typing import TypeVar
 MOST = 4
 """Frames on their way, unless told otherwise."""
 
-REMEMBERED = 64
-"""Round trips, the least of which are taken for ones without waiting."""
+REMEMBERED = 512
+"""Round trips, the least of which are taken for ones without waiting. With few of them a link that is a
+hundredth too slow is mistaken for a longer way: its queue grows as slowly as the least is forgotten."""
 
 FEW, MANY = 0.5, 0.75
 """Frames that wait in the link: with fewer one more is sent, with more one less."""
@@ -54,9 +55,8 @@ class Window:
         self._most, self._inside, self._patience = most, 0, 1
         self._changed = threading.Condition()
         self._trips: deque[Trip] = deque(maxlen=REMEMBERED)
-        self._waiting: deque[float] = deque(
-            maxlen=REMEMBERED
-        )  # frames in the link, since the size has changed
+        # Frames that waited in the link, trip by trip since the size has changed.
+        self._waiting: deque[float] = deque(maxlen=REMEMBERED)
 
     def enter(self) -> None:
         """Wait until one more may be sent."""
