@@ -69,6 +69,8 @@ class Campaign:
         """Every cell, from the store where it is there."""
         found = {cell: self._store.cell(cell) for cell in cells}
         missing = [cell for cell, measured in found.items() if measured is None]
+        place = {given: number for number, given in enumerate(dict.fromkeys(cell.input for cell in missing))}
+        missing.sort(key=lambda cell: place[cell.input])  # those that want the same frames come together
         self._attack(dict.fromkeys((c.subject, c.input) for c in missing if c.input.kind == "attack"))
         with tqdm(total=len(found), initial=len(found) - len(missing), desc="cells", unit="cell") as bar:
             for task, measured in self._run(measure_cell, self._cell_tasks(missing)):
@@ -148,10 +150,7 @@ def measure_cell(task: CellTask) -> Measured:
     tail = _tail(cell.subject.where, task.engine)
     before = TRIVIAL[cell.sender.before] if cell.sender.before else None
     sizes, answers, rungs, changes = [], [], [], []
-    for number, square in enumerate(task.squares):
-        frame = square if task.attacked is None else task.attacked[number]
-        if cell.input.kind == "corruption":
-            frame = _corrupted(square.tobytes(), square.shape, cell.input, number)
+    for square, frame in zip(task.squares, _frames(task), strict=True):
         head.forget()  # photographs: the guard's memory is for video
         packet = head.encode(before(frame) if before else frame)
         data = packet.to_bytes()
@@ -168,11 +167,19 @@ def _rung(head: Head) -> str:
     return "plain" if decision is None else decision.rung
 
 
-@lru_cache(maxsize=1000)
-def _corrupted(square: bytes, shape: tuple[int, ...], how: Input, number: int) -> NDArray[np.uint8]:
-    """A corruption takes longer than sending the frame, and the next cells want the same."""
-    pixels = np.frombuffer(square, np.uint8).reshape(shape)
-    return corrupt(pixels, how.name, how.level, SEED_STRIDE * how.seed + number)
+def _frames(task: CellTask) -> NDArray[np.uint8]:
+    """What reaches the camera, uint8 (n, S, S, 3)."""
+    if task.cell.input.kind == "corruption":
+        return _corrupted(task.squares.tobytes(), task.squares.shape, task.cell.input)
+    return task.squares if task.attacked is None else task.attacked
+
+
+@lru_cache(maxsize=1)
+def _corrupted(squares: bytes, shape: tuple[int, ...], how: Input) -> NDArray[np.uint8]:
+    """A corruption takes longer than sending its frames, and the next cells want the same."""
+    pixels = np.frombuffer(squares, np.uint8).reshape(shape)
+    seed = SEED_STRIDE * how.seed
+    return np.stack([corrupt(square, how.name, how.level, seed + n) for n, square in enumerate(pixels)])
 
 
 @lru_cache(maxsize=4)

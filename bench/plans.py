@@ -81,9 +81,8 @@ def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
 
 
 def corruptions(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
-    """The 19 corruptions at 5 severities, guarded and not; all that want the same frames come together."""
-    inputs = [Input(), *effort.corruptions(CORRUPTIONS, SEVERITIES)]
-    return [cell for given in inputs for cell in _product(subjects, [given], [PLAIN, AUTO])]
+    """The 19 corruptions at 5 severities, guarded and not."""
+    return _product(subjects, [Input(), *effort.corruptions(CORRUPTIONS, SEVERITIES)], [PLAIN, AUTO])
 
 
 def quick(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
