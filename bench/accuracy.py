@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from bench import choices, report
 from bench.image_codecs import JPEG, WEBP
 from bench.photos import Sample, labelled
 from bench.plots import accuracy_against_bytes
-from bench.rate_points import Point, of_bundle, of_network
+from bench.rate_points import Point, of_bundle, of_network, told
 from bench.savings import savings
 from bench.unquantised import Unquantised
 from runtime.bundle import Bundle
@@ -43,19 +42,11 @@ def measure(
     """One point a bundle, then the ceiling, then (``pictures``) the curves of JPEG and WebP."""
     finest = min(bundles, key=lambda bundle: (bundle.manifest.prior != "fp", bundle.manifest.rate))
     with tqdm(total=(len(bundles) + 1) * len(samples), unit="image", mininterval=0.5) as bar:
-        points = [of_bundle(b, engine, _told(bar, b.manifest.name, samples)) for b in bundles]
+        points = [of_bundle(b, engine, told(bar, b.manifest.name, samples)) for b in bundles]
         network, chosen = Unquantised(finest, engine), PICTURES if pictures else []
         name = "pictures" if pictures else "unquantised"
-        points += of_network(network, finest.manifest.preprocess, chosen, _told(bar, name, samples))
+        points += of_network(network, finest.manifest.preprocess, chosen, told(bar, name, samples))
     return [point.against(points[len(bundles)]) for point in points]
-
-
-def _told(bar: Any, name: str, samples: list[Sample]) -> Iterator[Sample]:
-    """``samples``, each of which moves the progress bar when it has been dealt with."""
-    bar.set_description(name)
-    for sample in samples:
-        yield sample
-        bar.update()
 
 
 def summarise(bundles: list[Bundle], points: list[Point]) -> dict[str, Any]:

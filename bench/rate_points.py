@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,6 +130,14 @@ def of_network(
         point(f"{codec.name}-q{quality}", codec.name, quality, number)
         for number, (codec, quality) in enumerate(pictures, start=1)
     ]
+
+
+def told(bar: Any, name: str, samples: Samples) -> Iterator[Sample]:
+    """``samples``, each of which moves the progress bar when it has been dealt with."""
+    bar.set_description(name)
+    for sample in samples:
+        yield sample
+        bar.update()
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from bench import choices, report
 from bench.photos import Sample, labelled
-from bench.rate_points import Point, of_bundle, of_network
+from bench.rate_points import Point, of_bundle, of_network, told
 from bench.savings import bytes_at
 from bench.unquantised import Unquantised
 from runtime.bundle import Bundle
@@ -62,17 +61,14 @@ def measure(
         if setting[0] == MADE_FOR_IT or finest[bundle.manifest.prior] is bundle
     ]
     with tqdm(total=(len(planned) + 1) * len(samples), unit="image", mininterval=0.5) as bar:
-
-        def told(name: str) -> Iterator[Sample]:
-            bar.set_description(name)
-            for sample in samples:
-                yield sample
-                bar.update()
-
-        points = [of_bundle(bundle, engine, told(name), guard) for bundle, _, name, guard in planned]
+        points = [
+            of_bundle(bundle, engine, told(bar, name, samples), guard) for bundle, _, name, guard in planned
+        ]
         reference = min(bundles, key=lambda bundle: (bundle.manifest.prior != "fp", bundle.manifest.rate))
         network = Unquantised(reference, engine)
-        (uncoded,) = of_network(network, reference.manifest.preprocess, [], told("without coding"))
+        (uncoded,) = of_network(
+            network, reference.manifest.preprocess, [], told(bar, "without coding", samples)
+        )
     return [
         (bundle.manifest.prior, how, name, point.against(uncoded))
         for (bundle, how, name, _), point in zip(planned, points, strict=True)

@@ -21,7 +21,7 @@ from runtime.guard import Rung
 from runtime.latent import Latent
 from runtime.packet import MIN_PACKET, Flags
 from runtime.prior import Prior, Stream
-from runtime.rate_control import RateControl
+from runtime.rate_control import RateControl, control_rate
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Fitter:
         """The attempt with its y in coarser steps and rate-controlled by lambda ``weight``; itself at 0."""
         if coarseness == 0 and weight == 0:
             return attempt
-        y = attempt.latent.streams[-1]
-        return _sent(attempt, self._prior.coarser(y, coarseness) if coarseness else y, weight)
+        return _sent(attempt, self._prior.coarser(attempt.latent.streams[-1], coarseness), weight)
 
     def fitting(self, attempts: list[Attempt], coarseness: int, budget: int) -> Iterator[Attempt]:
         """The attempts so that ``budget`` bytes are expected, or fewer, and so on until none can be expected
@@ -101,7 +100,7 @@ def _controlled(y: Stream, weight: float) -> Stream:
     if weight == 0:
         return y
     assert y.values is not None, "only what was encoded can be rate-controlled"
-    return replace(y, symbols=RateControl(y.values, y.index, y.tables).symbols(weight))
+    return replace(y, symbols=control_rate(y.values, y.index, y.tables, weight))
 
 
 def _sent(attempt: Attempt, y: Stream, weight: float) -> Attempt:

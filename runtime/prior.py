@@ -84,7 +84,7 @@ class Prior(Protocol):
         """
 
     def coarser(self, y: Stream, coarseness: int) -> Stream:
-        """The y that ``code`` returned, rounded in steps of this coarseness."""
+        """The y that ``code`` returned, rounded in steps of this coarseness; as it is at 0."""
 
     def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
         """Take all streams from a decoder, y in steps of this coarseness: the streams, and y_hat in those of
@@ -144,7 +144,7 @@ class ExactSynthesis:
         self._engine, self.definition = engine, definition
 
     def __call__(self, z: NDArray[np.int32]) -> NDArray[np.float32]:
-        """int32 (C, H, W) -> float32[2 n] , whole numbers: n tables, then n means in sixteenths."""
+        """int32 (C, H, W) -> float32[2 n], whole numbers: n tables, then n means in sixteenths."""
         clamped = np.clip(z, -MAGNITUDE, MAGNITUDE)
         (out,) = self._engine.run(clamped[None].astype(np.float32))
         return out.ravel()
@@ -210,6 +210,8 @@ def _round(values: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def _rounded_at(coarseness: int, y: Stream) -> Stream:
     assert y.values is not None and y.coarseness == 0, "only what was coded in the bundle's steps"
+    if coarseness == 0:
+        return y
     values = y.values / factor(coarseness)
     return replace(y, symbols=_round(values), values=values, coarseness=coarseness)
 

@@ -69,7 +69,6 @@ class Factorized:
     """One table a channel."""
 
     def __init__(self, tables: Tables):
-        self._tables = TableBits(tables)
         self._tables_at = cache(lambda coarseness: TableBits(rebinned(tables, coarseness)))
 
     def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
@@ -85,7 +84,8 @@ class Factorized:
         """The mean over 16 samples of uniform noise: here its 16 midpoints, so that a run repeats."""
         y = _limited(latents[0])
         noise = [(k + 0.5) / NOISE_SAMPLES - 0.5 for k in range(NOISE_SAMPLES)]
-        samples = [self._tables(y + u, _channels(y)).flatten(1).sum(1) for u in noise]
+        tables = self._tables_at(0)
+        samples = [tables(y + u, _channels(y)).flatten(1).sum(1) for u in noise]
         return torch.stack(samples).mean(0)
 
 

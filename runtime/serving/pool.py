@@ -21,7 +21,7 @@ from runtime.coder import open_coder
 from runtime.engines import EngineOptions
 from runtime.errors import TryLater
 from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import open_prior
+from runtime.prior import open_prior, push_streams
 from runtime.serving.answer import Answer
 from runtime.serving.networks import OPTIONS, Networks
 from runtime.serving.waiting import Job, Waiting
@@ -65,9 +65,7 @@ class Pool:
             reader = _open(bundle)
             latent = reader.read(empty_packet(bundle)).y_hat
             together = 1 if self.networks.company(bundle) is None else batch
-            self.networks.run(
-                [bundle] * together, [latent] * together
-            )  # allocates what the largest run needs
+            self.networks.run([bundle] * together, [latent] * together)  # allocates what the largest needs
             self._idle[bundle.id].put(reader)
 
     @property
@@ -168,6 +166,5 @@ def empty_packet(bundle: Bundle) -> bytes:
     prior = open_prior(bundle, EngineOptions(threads=1))
     streams = prior.code(*(np.zeros((1, *shape), np.float32) for shape in shapes))
     encoder = open_coder().encoder(symbol_checksum(*(stream.symbols for stream in streams)))
-    for stream in reversed(streams):
-        encoder.push(stream.symbols, stream.index, stream.tables)
+    push_streams(streams, encoder)
     return Packet(bundle.id, Flags.NONE, encoder.finish()).to_bytes()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bench import rates
 from bench.photos import labelled
@@ -19,16 +18,6 @@ from runtime.head import Head
 from tests.tiny_bundle import tiny_images
 
 ONE = EngineOptions(threads=1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    for number, image in enumerate(tiny_images(4)):
-        Image.fromarray(image).save(folder / "images" / f"{number}.png")
-    (folder / "labels.csv").write_text("image,label\n" + "".join(f"{n},{n}\n" for n in range(4)))
-    return folder
 
 
 def row(how: str, setting: str, size: float, nats: float) -> dict[str, object]:

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bench import plans, resilience
 from bench.bars import BARS, summarise
@@ -20,7 +19,6 @@ from bench.trivial_defences import TRIVIAL
 from export.corruptions import CORRUPTIONS
 from runtime.defence import Defence
 from runtime.guard import Guard
-from tests.tiny_bundle import tiny_images
 
 FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp"), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
 CLEAN = Input()
@@ -165,16 +163,6 @@ def test_an_adaptive_threat_knows_the_defence_that_it_meets():
     attacks = [cell for cell in cells if cell.input.kind == "attack"]
     assert [cell.sender for cell in attacks] == [weak, strong]
     assert all(cell.input.knows == cell.sender.guard.defence for cell in attacks)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    for number, image in enumerate(tiny_images(4)):
-        Image.fromarray(image).save(folder / "images" / f"{number}.png")
-    (folder / "labels.csv").write_text("image,label\n" + "".join(f"{n},{n}\n" for n in range(4)))
-    return folder
 
 
 class Checker(HTMLParser):
