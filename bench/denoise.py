@@ -71,7 +71,7 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
     speedups = {row["peer"]: row["speedup"] for row in rows if row["section"] == "peers"}
     roofs = {row["threads"]: row["roof_gflops"] for row in rows if row["section"] == "modes"}
     largest = max(row["largest_error"] for row in rows if row["section"] == "modes")
-    default = next(row for row in rows if row["section"] == "default")
+    default, rof = [row for row in rows if row["section"] == "default"][:2]
     layout = plan(1, 3, 1, SIDE, SIDE, 5, 1, 1)
     return {
         "speedup_vs_torch_descent": speedups.get("torch loop, descent"),
@@ -80,6 +80,7 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
         "speedup_vs_skimage": speedups.get("scikit-image Chambolle, 100 steps"),
         "default_p50_ms": default["p50_ms"],
         "default_steps": default["steps"],
+        "default_rof_p50_ms": rof["p50_ms"],
         "largest_error": largest,
         # Below the number of threads, these share the vector units of one core (or the machine is busy).
         "cores_worth": roofs[threads] / roofs[1],

@@ -13,6 +13,7 @@ from bench.denoise_peers import Peer, chambolle, rested_turns
 from bench.roofline import measure_roofs
 from bench.timing import measure
 from native_denoise import Settings, denoise, denoise_planar, reference, settings
+from runtime.defence import Defence
 
 BATCHES = (1, 2, 4, 8)
 STEPS = 40
@@ -100,18 +101,19 @@ def modes(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
 
 
 def default_setting(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
-    """The step as the runtime takes it: `rof` at its defaults, with the mask and without, one channel and
-    three.
+    """First the step as the runtime takes it when nothing is said (``runtime.defence``), with a mask; then
+    `rof` as ``denoise`` does, with the mask and without, one channel and three.
     """
     rows: Rows = []
-    for name, image, weights in (
-        ("3 channels, mask", noisy, mask),
-        ("3 channels, no mask", noisy, None),
-        ("1 channel, mask", noisy[..., :1], mask),
+    for name, chosen, image, weights in (
+        ("the defence's", Defence().solver(), noisy, mask),
+        ("rof, 3 channels, mask", settings(), noisy, mask),
+        ("rof, 3 channels, no mask", settings(), noisy, None),
+        ("rof, 1 channel, mask", settings(), noisy[..., :1], mask),
     ):
         planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-        taken = denoise_planar(planes, weights, settings(), np.empty_like(planes), threads=threads)
-        timing = measure(planar(image, weights, settings(), threads), runs)
+        taken = denoise_planar(planes, weights, chosen, np.empty_like(planes), threads=threads)
+        timing = measure(planar(image, weights, chosen, threads), runs)
         rows.append({"section": "default", "case": name, "steps": int(taken.max()), **timing.as_row()})
     everything = measure(partial(denoise, noisy, mask, threads=threads), runs)
     rows.append({"section": "default", "case": "denoise(), checks and HWC", **everything.as_row()})

@@ -19,6 +19,7 @@ import numpy as np
 from .jit import kernel, row
 from .simd import (
     LANES,
+    border,
     left_neighbours,
     load,
     right_neighbours,
@@ -40,7 +41,7 @@ X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4
 
 
 @row
-def released_row(work, x, below, weights, w, blocks):
+def released_row(work, x, below, weights, w, blocks, last):
     """u <- u + w ((u_right - u) + (u_below - u)) with w = a lambda m.
 
     ``x``, ``below``, ``w``: offsets of the rows.
@@ -49,7 +50,10 @@ def released_row(work, x, below, weights, w, blocks):
     for block in range(blocks):
         i = block * LANES
         following = load(work, x + i + LANES)
-        differences = (right_neighbours(here, following) - here) + (load(work, below + i) - here)
+        right = right_neighbours(here, following)
+        if block == blocks - 1:
+            right = border(right, here, last)
+        differences = (right - here) + (load(work, below + i) - here)
         store(work, x + i, here + load(weights, w + i) * differences)
         here = following
 

@@ -197,6 +197,20 @@ def larger(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def border(typing_context: Any, right: Any, here: Any, lane: Any) -> Any:
+    """``right``, but one lane is that of ``here``: the last pixel of a row is its own neighbour."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        number = builder.trunc(args[2], ir.IntType(32))
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        all_ = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), _lanes([0] * LANES))
+        return builder.select(builder.icmp_unsigned("==", all_, _lanes(range(LANES))), args[1], args[0])
+
+    return vector(vector, vector, types.intp), generate
+
+
+@intrinsic
 def total(typing_context: Any, value: Any) -> Any:
     """Sum of the lanes, as float32."""
 

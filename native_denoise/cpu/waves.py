@@ -13,7 +13,7 @@ the band is not a border of the image but the end of a halo, and one row more is
 from __future__ import annotations
 
 from .jit import kernel, opaque, row
-from .pairs import descent_pair, released_pair
+from .pairs import descent_pair, released_twice
 from .rows import AHEAD, F, descent_row, released_row, rof_row
 from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
@@ -24,7 +24,7 @@ LEVELS = 20
 FEW_LEVELS = 4
 """Least that is worth a wave, where a band stays in the second-level cache from one wave to the next."""
 
-FIRST_LEVEL, SECOND_LEVEL = 24 << 10, 1 << 20
+FIRST_LEVEL, SECOND_LEVEL = 36 << 10, 1 << 20
 """Bytes that a wave may use of a core's two caches; where they are smaller it is only less well cut."""
 
 
@@ -33,30 +33,35 @@ def levels_of(rows, row):
     """Most steps in one wave over ``rows`` rows of ``row`` values, those of all planes and of the mask.
 
     A band that fits in the second-level cache may be swept often: so few steps that their rows, two for each,
-    stay in the first.  One that does not is swept as rarely as possible.
+    stay in the first.  One that does not is swept as rarely as possible.  Even, for `released`.
     """
     if 4 * rows * row > SECOND_LEVEL:
         return LEVELS
-    return max(FEW_LEVELS, min(LEVELS, FIRST_LEVEL // (8 * row)))
+    return max(FEW_LEVELS, min(LEVELS, FIRST_LEVEL // (8 * row) // 2 * 2))
 
 
 @kernel
 def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom):
-    """``levels`` steps of `released`."""
-    blocks = (width + LANES - 1) // LANES
-    for front in range((rows + 1) // 2 + levels - 1):
-        for level in range(max(0, front - rows // 2), min(levels, front + 1)):
-            r = (age + level) * top + 2 * (front - level)
-            left = rows - (1 + age + level) * bottom - r
-            here, there = x + r * stride, w + r * stride
-            if left > 1:
-                below = here + (2 * stride if r + 2 < rows else stride)
-                released_pair(work, here, stride, below, weights, there, blocks)
-                repeat_border(work, here + width, 2, stride)
-            elif left == 1:
-                below = here + (stride if r + 1 < rows else 0)
-                released_row(work, here, below, weights, there, blocks)
-                repeat_border(work, here + width, 1, 0)
+    """``levels`` steps of `released`, two and two; of an odd number the last is taken alone."""
+    blocks, last = (width + LANES - 1) // LANES, (width - 1) % LANES
+    doubles = (levels + 1) // 2
+    lag = 1 + top  # pairs of rows between a double step and the next
+    for front in range((rows + 1) // 2 + 1 + lag * (doubles - 1)):
+        for double in range(doubles):
+            # The rows [r, r + 2) are due for the first step and [r - 1, r + 1) for the second, as far as they
+            # lie in [first, end) and [then, then_end).
+            first = (age + 2 * double) * top
+            end = rows - (1 + age + 2 * double) * bottom
+            then, then_end = first + top, (end - bottom if 2 * double + 1 < levels else 0)
+            r = first + 2 * (front - lag * double)
+            if then < r < then_end and r + 1 < end and blocks > 1:
+                below = x + min(r + 2, rows - 1) * stride
+                released_twice(work, x + r * stride, stride, below, weights, w + r * stride, blocks, last)
+                continue
+            for start, stop in ((max(r, first), min(r + 2, end)), (max(r - 1, then), min(r + 1, then_end))):
+                for y in range(start, stop):
+                    here, below = x + y * stride, x + min(y + 1, rows - 1) * stride
+                    released_row(work, here, below, weights, w + y * stride, blocks, last)
 
 
 @kernel

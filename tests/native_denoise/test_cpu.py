@@ -51,6 +51,22 @@ def test_equals_the_reference_at_every_shape(mode, vectorial, shape, steps, seed
     np.testing.assert_allclose(out, expected(planes, masks, chosen, vectorial), atol=BAR)
 
 
+@hypothesis_settings(max_examples=25, deadline=None)
+@example(height=9, width=LANES, steps=5, seed=0)
+@example(height=10, width=LANES + 1, steps=6, seed=0)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 3 * LANES + 1), steps=st.integers(1, 30),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_steps_of_released_taken_two_at_once_are_those_taken_one_by_one(height, width, steps, seed):
+    planes, masks = batch((1, 1, height, width), seed)
+    one_by_one, at_once = planes.copy(), np.empty_like(planes)
+    for _ in range(steps):  # a single step is taken a row at a time; the iterates never leave [0, 1]
+        solver.solve(one_by_one, masks, settings("released", iterations=1), False, 1, one_by_one)
+    solver.solve(planes, masks, settings("released", iterations=steps), False, 1, at_once)
+    np.testing.assert_array_equal(at_once, one_by_one)
+
+
 @pytest.mark.parametrize(("mode", "vectorial"), CASES)
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_threads_that_share_a_plane_compute_the_same(mode, vectorial, threads, monkeypatch):
