@@ -1,5 +1,5 @@
 # mypy: disable-error-code=no-untyped-def
-"""One step of `descent` on two rows at once, and two of `released`: ``rows`` twice and four times, but cheaper.
+"""One step of `descent` on two rows at once, and two of `released`: ``rows`` two and four times, but cheaper.
 
 What one row and one step need of another is in registers, and several chains of dependent operations keep the
 units busy that one would leave waiting.  Each row takes the operations of its function in ``rows`` in the
