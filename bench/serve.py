@@ -45,6 +45,9 @@ from runtime.head import Head
 from runtime.streaming.rates import family
 
 PHOTOS = 8
+CLIENTS = 4
+"""That ask again as soon as they have heard, for each worker: one is served, and a short queue does not run dry."""
+
 BUSY, HALF = 0.7, 0.5
 """Shares of the capacity: of ``latency``, and of ``crowd``."""
 
@@ -70,7 +73,7 @@ class Case:
 
     def served(self) -> float:
         """Requests a second, now; each client asks again when it has heard."""
-        clients = 2 * self.options.workers
+        clients = CLIENTS * self.options.workers
         return served_per_second(self.server.address, self.packets, clients, self.options.seconds)
 
     def known_capacity(self) -> float:

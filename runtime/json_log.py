@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import queue
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 WAITING = 1024
-"""Most lines that wait for the disk; those that come on top are counted and lost."""
+"""About so many lines wait for the disk at most; those that come on top are counted and lost."""
 
 
 class JsonLog:
@@ -31,23 +30,22 @@ class JsonLog:
         self.lost = 0
         # Unbuffered: what a full disk refused must not come back with the next line.
         self._file = open(target, "ab", buffering=0, closefd=isinstance(target, Path))  # noqa: SIM115
-        self._lines: queue.Queue[str | None] = queue.Queue(WAITING)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
     def __call__(self, event: str, **fields: Any) -> None:
         """Queue one line; what JSON does not know is written as its ``str``."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, default=str)
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() < WAITING:
+            self._lines.put(line)
+        else:
             self.lost += 1
 
     def close(self, seconds: float = 2.0) -> None:
         """Write what waits, for at most so many seconds."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=seconds)
-            self._writer.join(seconds)
+        self._lines.put(None)
+        self._writer.join(seconds)
 
     def _write(self) -> None:
         torn = b""

@@ -38,9 +38,10 @@ _cache: WeakKeyDictionary[Tables, Lookup] = WeakKeyDictionary()
 
 def lookup(tables: Tables) -> Lookup:
     """Buckets for ``tables``, made once for each object."""
-    if tables not in _cache:
-        _cache[tables] = _build(tables)
-    return _cache[tables]
+    known = _cache.get(tables)
+    if known is None:
+        known = _cache[tables] = _build(tables)
+    return known
 
 
 def _build(tables: Tables) -> Lookup:

@@ -19,21 +19,21 @@ class Models:
 
     def __init__(self, bundles: list[Bundle]):
         self.bundles = list({bundle.id: bundle for bundle in bundles}.values())
-        self._by_name = {bundle.manifest.name: bundle for bundle in self.bundles}
-        self._by_id = {bundle.id: bundle for bundle in self.bundles}
-        if len(self._by_name) < len(self.bundles) or ANY_BUNDLE in self._by_name:
+        self._served = {bundle.manifest.name: {bundle.id: bundle} for bundle in self.bundles}
+        if len(self._served) < len(self.bundles) or ANY_BUNDLE in self._served:
             names = ", ".join(bundle.manifest.name for bundle in self.bundles)
             raise ServingError(f"bundles need names of their own, other than {ANY_BUNDLE!r}: {names}")
-        self._max_payload = {bundle.id: max_payload(bundle) for bundle in self.bundles}
-        self.max_packet = max(self._max_payload.values()) + MAX_OVERHEAD
+        self._served[ANY_BUNDLE] = {bundle.id: bundle for bundle in self.bundles}
+        self._max_payload = {name: max(map(max_payload, of.values())) for name, of in self._served.items()}
+        self.max_packet = self._max_payload[ANY_BUNDLE] + MAX_OVERHEAD
 
     def names(self) -> list[str]:
         """Every name that a request may use."""
-        return [*self._by_name, ANY_BUNDLE]
+        return list(self._served)
 
     def classes(self, name: str) -> int:
         """Logits of a model, -1 where bundles differ. Raises UnknownModel."""
-        counts = {bundle.manifest.classes for bundle in self._served(name)}
+        counts = {bundle.manifest.classes for bundle in self._of(name).values()}
         return counts.pop() if len(counts) == 1 else -1
 
     def route(self, name: str, packet: bytes) -> Bundle:
@@ -41,18 +41,14 @@ class Models:
 
         It costs a CRC-32 and no memory, so what is not a packet never takes a worker's time.
         """
-        served = self._served(name)
-        most = max(self._max_payload[bundle.id] for bundle in served)
-        wanted = Packet.from_bytes(packet, most).bundle_id
-        bundle = self._by_id.get(wanted)
-        if bundle is None or bundle not in served:
-            there = ", ".join(f"{bundle.manifest.name} ({bundle.id.hex()})" for bundle in served)
+        served = self._of(name)
+        wanted = Packet.from_bytes(packet, self._max_payload[name]).bundle_id
+        if wanted not in served:
+            there = ", ".join(f"{bundle.manifest.name} ({bundle.id.hex()})" for bundle in served.values())
             raise PacketBundleMismatch(f"packet of bundle {wanted.hex()}; model {name} decodes {there}")
-        return bundle
+        return served[wanted]
 
-    def _served(self, name: str) -> list[Bundle]:
-        if name == ANY_BUNDLE:
-            return self.bundles
-        if name not in self._by_name:
+    def _of(self, name: str) -> dict[bytes, Bundle]:
+        if name not in self._served:
             raise UnknownModel(f"no model {name!r}; there are: {', '.join(self.names())}")
-        return [self._by_name[name]]
+        return self._served[name]

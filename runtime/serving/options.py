@@ -46,7 +46,7 @@ class Options:
     grpc_port: int = 8001
     workers: int = 1
     queue: int = 32
-    batch: int = 1
+    batch: int = 4
     batch_wait: float = 0.0
     timeout: float = 10.0
     drain: float = 30.0

@@ -103,6 +103,8 @@ class HttpFront:
             raise web.HTTPRequestEntityTooLarge(self.most, request.content_length)
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise RequestError("a compressed body is not accepted: packets do not get any smaller")
+        if request.content.is_eof():  # it is all here
+            return await request.read()
         seconds = self._service.options.timeout
         try:
             return await asyncio.wait_for(request.read(), seconds)

@@ -8,10 +8,10 @@ once, and bounds what a request waits for the others: (queue / workers + 1) fram
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -58,7 +58,7 @@ class Pool:
         self.pending = 0
         self.networks = Networks(bundles, batch)
         self._workers, self._most, self._on_run = workers, workers + queue, on_run
-        self._executor = ThreadPoolExecutor(workers, "tail")
+        self._threads: list[threading.Thread] = []
         self._waiting = Waiting(workers, batch, wait)
         self._idle: dict[bytes, SimpleQueue[Reader]] = {bundle.id: SimpleQueue() for bundle in bundles}
         for bundle in bundles:
@@ -85,17 +85,24 @@ class Pool:
         future = asyncio.wrap_future(job.future)
         future.add_done_callback(self._done)
         self._waiting.put(job)
-        self._executor.submit(self._work)  # a call for each frame; those whose frame went along find nothing
+        if (
+            len(self._threads) < self._workers
+        ):  # begun here, not in __init__: what never serves leaves none behind
+            self._threads.append(threading.Thread(target=self._work, name=f"tail_{len(self._threads)}"))
+            self._threads[-1].start()
         return future
 
     def close(self) -> None:
         """Let the threads end with what they are at; what still waits is cancelled."""
         self._waiting.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _work(self) -> None:
+        while (jobs := self._waiting.take()) is not None:
+            self._answer(jobs)
+
+    def _answer(self, jobs: list[Job]) -> None:
         read = []
-        for job in self._waiting.take():
+        for job in jobs:
             begin = time.perf_counter()
             try:
                 received = self._read(job)

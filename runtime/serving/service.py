@@ -69,10 +69,10 @@ class Service:
             self.metrics.repeated()
         else:
             future.add_done_callback(lambda done: self._count(done, request))
-        try:
-            answer = await asyncio.wait_for(asyncio.shield(future), self.options.timeout)
-        except asyncio.TimeoutError as error:
-            raise TooSlow(f"not decoded within {self.options.timeout:g} s") from error
+        await asyncio.wait([future], timeout=self.options.timeout)  # leaves it alone when time is up
+        if not future.done():
+            raise TooSlow(f"not decoded within {self.options.timeout:g} s")
+        answer = future.result()
         self._log(
             "answered", protocol=protocol, id=request.identity, model=request.model, bundle=answer.bundle,
             bytes=len(request.packet), flags=int(answer.flags),

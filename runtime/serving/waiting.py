@@ -51,18 +51,22 @@ class Waiting:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self) -> list[Job]:
-        """The oldest frame and its companions; empty when another worker took the last ones along."""
-        with self._turn, self._changed:  # one worker waits for companions; the next one's turn comes after it
-            if not self._jobs:
-                return []
+    def take(self) -> list[Job] | None:
+        """The oldest frame and its companions, once there is one; None when it was closed."""
+        with self._turn, self._changed:  # one worker waits; the next one's turn comes after it
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
             first = self._jobs[0]
             end = first.submitted + self._seconds
-            while self._share(first) < self._batch and not self._closed:
+            while self._share(first) < self._batch and first.company is not None:
                 left = end - time.perf_counter()
-                if left <= 0 or first.company is None:
+                if left <= 0:
                     break
                 self._changed.wait(left)
+                if self._closed:
+                    return None
             taken = self._alike(first)[: self._share(first)]
             self._jobs = [job for job in self._jobs if job not in taken]
         return [job for job in taken if job.future.set_running_or_notify_cancel()]
@@ -73,6 +77,7 @@ class Waiting:
             self._closed = True
             for job in self._jobs:
                 job.future.cancel()
+            self._jobs = []
             self._changed.notify()
 
     def _alike(self, first: Job) -> list[Job]:

@@ -101,9 +101,9 @@ class Connection:
         self._known = address.tls is None
         host, port, timeout = address.host, address.port, address.timeout
         if address.tls is None:
-            self._http = HTTPConnection(host, port, timeout)
+            self._http: HTTPConnection = _AtOnce(host, port, timeout)
         else:
-            self._http = HTTPSConnection(host, port, timeout=timeout, context=address.tls)
+            self._http = _AtOnceByTls(host, port, timeout=timeout, context=address.tls)
         self._http._create_connection = _connect  # type: ignore[attr-defined]
 
     def infer(self, identity: str, packet: bytes) -> Answer:
@@ -134,6 +134,30 @@ class Connection:
     def close(self) -> None:
         """Close; the next ``infer`` connects anew."""
         self._http.close()
+
+
+class _AtOnce(HTTPConnection):
+    """Sends the head and the body of a request in one piece: two would wake the server twice."""
+
+    _held: bytes | None = None
+
+    def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
+        """End the head, and send it together with the body, which is bytes."""
+        self._held = b""
+        super().endheaders(message_body, encode_chunked=encode_chunked)
+        whole, self._held = self._held, None
+        self.send(whole)
+
+    def send(self, data: Any) -> None:
+        """Send bytes, or hold them until the request is whole."""
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held += data
+
+
+class _AtOnceByTls(_AtOnce, HTTPSConnection):
+    """The same."""
 
 
 def _connect(where: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:

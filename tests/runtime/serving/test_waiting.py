@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,18 @@ def put(waiting: Waiting, bundle: Bundle, companies: str) -> list[Job]:
 
 
 def taken(waiting: Waiting, jobs: list[Job]) -> list[int]:
-    return [jobs.index(job) for job in waiting.take()]
+    return [jobs.index(job) for job in waiting.take() or []]
 
 
 @pytest.mark.parametrize(
     ("workers", "batch", "companies", "expected"),
     [
-        (1, 1, "aaa", [[0], [1], [2], []]),
-        (1, 4, "aaaaaa", [[0, 1, 2, 3], [4, 5], []]),
-        (1, 4, "abab", [[0, 2], [1, 3], []]),
-        (1, 4, "a-a-", [[0, 2], [1], [3], []]),
-        (2, 4, "aaaa", [[0, 1], [2], [3], []]),  # a worker leaves the other one its share
-        (2, 4, "a" * 12, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10], [11], []]),
+        (1, 1, "aaa", [[0], [1], [2]]),
+        (1, 4, "aaaaaa", [[0, 1, 2, 3], [4, 5]]),
+        (1, 4, "abab", [[0, 2], [1, 3]]),
+        (1, 4, "a-a-", [[0, 2], [1], [3]]),
+        (2, 4, "aaaa", [[0, 1], [2], [3]]),  # a worker leaves the other one its share
+        (2, 4, "a" * 12, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10], [11]]),
     ],
 )
 def test_the_oldest_frame_takes_companions_along(
@@ -51,7 +52,7 @@ def test_the_oldest_frame_takes_companions_along(
 def test_a_frame_waits_until_there_are_enough(bundle: Bundle) -> None:
     waiting, found = Waiting(1, 3, 60.0), list[Job]()
     jobs = put(waiting, bundle, "a")
-    worker = threading.Thread(target=lambda: found.extend(waiting.take()))
+    worker = threading.Thread(target=lambda: found.extend(waiting.take() or []))
     worker.start()
     jobs += put(waiting, bundle, "ba")
     worker.join(0.05)
@@ -70,14 +71,17 @@ def test_a_frame_does_not_wait_longer_than_it_may(bundle: Bundle) -> None:
     assert alone.take() == jobs  # it would wait for nobody
 
 
-def test_closing_cancels_what_waits_and_ends_the_wait(bundle: Bundle) -> None:
-    waiting, found = Waiting(1, 8, 60.0), list[Job]()
-    jobs = put(waiting, bundle, "aa")
-    worker = threading.Thread(target=lambda: found.extend(waiting.take()))
-    worker.start()
+@pytest.mark.parametrize("companies", ["", "aa"])
+def test_closing_cancels_what_waits_and_ends_the_wait(bundle: Bundle, companies: str) -> None:
+    waiting, found = Waiting(2, 8, 60.0), list[object]()
+    jobs = put(waiting, bundle, companies)
+    workers = [threading.Thread(target=lambda: found.append(waiting.take())) for _ in range(2)]
+    for worker in workers:
+        worker.start()
     waiting.close()
-    worker.join(10)
-    assert not worker.is_alive() and found == [] and all(job.future.cancelled() for job in jobs)
+    for worker in workers:
+        worker.join(10)
+    assert found == [None, None] and all(job.future.cancelled() for job in jobs) and waiting.take() is None
 
 
 def test_many_workers_take_each_frame_once(bundle: Bundle) -> None:
@@ -85,8 +89,7 @@ def test_many_workers_take_each_frame_once(bundle: Bundle) -> None:
     jobs = [Job(bundle, b"", "ab"[number % 2]) for number in range(400)]
 
     def work() -> None:
-        for _ in range(100):
-            some = waiting.take()
+        while (some := waiting.take()) is not None:
             with lock:
                 found.extend(some)
 
@@ -96,8 +99,10 @@ def test_many_workers_take_each_frame_once(bundle: Bundle) -> None:
         if number == 100:
             for worker in workers:
                 worker.start()
+    deadline = time.monotonic() + 30
+    while len(found) < 400 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    waiting.close()
     for worker in workers:
         worker.join(30)
-    while some := waiting.take():
-        found.extend(some)
     assert len(found) == 400 and {id(job) for job in found} == {id(job) for job in jobs}

@@ -56,6 +56,20 @@ def test_the_servers_own_pause_is_kept() -> None:
     assert 7.0 <= pauses[0] <= 8.4
 
 
+def test_a_request_is_sent_in_one_piece() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        link = Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0))
+        asking = threading.Thread(target=lambda: pytest.raises(OSError, link.infer, "a-1", b"packet" * 400))
+        asking.start()
+        server, _ = listener.accept()
+        with server:
+            first = server.recv(1 << 16)
+        asking.join(10)
+    head, _, body = first.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v2/models/ratehold/infer HTTP/1.1") and body.endswith(b"packet" * 400)
+    assert f"content-length: {len(body)}".encode() in head.lower()
+
+
 def test_a_refused_frame_is_not_repeated() -> None:
     link = Script(Refused("400 no packet"))
     with pytest.raises(Refused):
