@@ -46,7 +46,7 @@ from runtime.streaming.rates import family
 
 PHOTOS = 8
 CLIENTS = 4
-"""That ask again as soon as they have heard, for each worker: one is served, and a short queue does not run dry."""
+"""That ask again as soon as they have heard, for each worker: so there is always a short queue."""
 
 BUSY, HALF = 0.7, 0.5
 """Shares of the capacity: of ``latency``, and of ``crowd``."""

@@ -57,15 +57,20 @@ def test_the_servers_own_pause_is_kept() -> None:
 
 
 def test_a_request_is_sent_in_one_piece() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        link = Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0))
-        asking = threading.Thread(target=lambda: pytest.raises(OSError, link.infer, "a-1", b"packet" * 400))
-        asking.start()
+    pieces: list[bytes] = []
+
+    def hear(listener: socket.socket) -> None:
         server, _ = listener.accept()
         with server:
-            first = server.recv(1 << 16)
-        asking.join(10)
-    head, _, body = first.partition(b"\r\n\r\n")
+            pieces.append(server.recv(1 << 16))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=hear, args=(listener,))
+        server.start()
+        with pytest.raises(OSError):
+            Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0)).infer("a-1", b"packet" * 400)
+        server.join(10)
+    head, _, body = pieces[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v2/models/ratehold/infer HTTP/1.1") and body.endswith(b"packet" * 400)
     assert f"content-length: {len(body)}".encode() in head.lower()
 
