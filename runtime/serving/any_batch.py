@@ -1,8 +1,7 @@
 """A graph of one frame, as a graph of any number of frames: what is static is its first dimension only.
 
 Weights are where nearly all bytes of a graph are, and they do not depend on the batch. So there is no second
-file: the bundle's own graph is rewritten in memory when a server opens it. Only the fields that are touched
-are named here; protobuf keeps all others as they are.
+file: the bundle's own graph is rewritten in memory when a server opens it.
 
 Whether a graph means the same for many frames cannot be seen from here (it may mix them in the middle).
 ``runtime.serving.networks`` compares the rewritten graph with the original before it is used.
@@ -13,42 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
+from runtime.engines.onnx_file import INT64, parse
 from runtime.errors import EngineError
-from runtime.serving.proto import compile_messages
 
 BATCH = "batch"
-INT64 = 7
-"""TensorProto.DataType.INT64."""
-
-ONNX = compile_messages(
-    """
-message Dimension { int64 dim_value = 1; string dim_param = 2; }
-message Shape { repeated Dimension dim = 1; }
-message TensorType { Shape shape = 2; }
-message Type { TensorType tensor_type = 1; }
-message Value { Type type = 2; }
-message Tensor {
-  repeated int64 dims = 1;
-  int32 data_type = 2;
-  repeated int64 int64_data = 7;
-  string name = 8;
-  bytes raw_data = 9;
-}
-message Attribute { string name = 1; }
-message Node { repeated string input = 1; string op_type = 4; repeated Attribute attribute = 5; }
-message Graph {
-  repeated Node node = 1;
-  repeated Tensor initializer = 5;
-  repeated Value input = 11;
-  repeated Value output = 12;
-  repeated Value value_info = 13;
-}
-message Model { Graph graph = 7; }
-""",
-    "onnx_subset",
-)
 
 
 def any_batch(model: bytes) -> bytes:
@@ -57,10 +25,7 @@ def any_batch(model: bytes) -> bytes:
     A Reshape to a constant shape that begins with 1 keeps its input's first dimension instead. Raises
     EngineError for what is no ONNX file, or has an input or output that does not begin with 1.
     """
-    try:
-        parsed = ONNX["Model"].FromString(model)
-    except DecodeError as error:
-        raise EngineError(f"not an ONNX file: {error}") from error
+    parsed = parse(model)
     graph = parsed.graph
     if not graph.input or not graph.output:
         raise EngineError("not an ONNX file: it has no inputs or no outputs")

@@ -16,12 +16,14 @@ _FIELD = re.compile(r"(repeated )?(\w+) (\w+) = (\d+);")
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
-def compile_messages(definition: str, package: str) -> dict[str, Any]:
-    """Message classes by name, from a small part of the proto3 language: plain fields, nothing nested.
+def compile_messages(definition: str, package: str, syntax: str = "proto3") -> dict[str, Any]:
+    """Message classes by name, from a small part of the language: plain fields, nothing nested.
+
+    syntax: ``proto2`` keeps a field that was written although it is zero, ``proto3`` leaves it out.
 
     What arrives in fields that are not named is kept, and written again.
     """
-    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax=syntax)
     for name, body in _MESSAGE.findall(definition):
         message = file.message_type.add(name=name)
         for repeated, kind, field, number in _FIELD.findall(body):
