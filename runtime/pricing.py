@@ -69,3 +69,27 @@ def total(symbols, index, offset, start, last, bits, totals):
             i += np.uint64(1)
         totals[n] = sum_of_run
     return True
+
+
+@_kernel
+def cheapest(weight, values, index, offset, start, last, bits, symbols):
+    """Write the symbol of each value that costs least in squared error and ``weight`` times bits, of those
+    that ``runtime.rate_control`` names; of equal ones the nearest. False as above.
+    """
+    for i in range(np.uint64(symbols.size)):
+        value = values[i]
+        rounded = np.int64(np.rint(value))
+        symbols[i] = rounded
+        if rounded == 0:
+            continue
+        least = np.float32(np.inf)
+        for symbol in (rounded, rounded - (1 if rounded > 0 else -1), np.int64(0)):
+            price = _price(symbol, index[i], offset, start, last, bits)
+            if price < 0:
+                return False
+            error = value - np.float32(symbol)
+            cost = error * error + weight * price
+            if cost < least:
+                least = cost
+                symbols[i] = symbol
+    return True

@@ -37,7 +37,7 @@ def control_rate(
         index, tables: int32[n], the table that codes each of them.
         weight: lambda >= 0, in squared steps a bit: larger sends fewer bits; 0 rounds.
     """
-    return RateControl(values, index, tables).symbols(weight)
+    return tables.cheapest(values, index, weight)
 
 
 class RateControl:

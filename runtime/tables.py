@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -151,8 +151,17 @@ class Tables:
         self._run(pricing.total, symbols, index, totals)
         return totals
 
+    def cheapest(self, values: NDArray[np.float32], index: NDArray[Any], weight: float) -> NDArray[np.int32]:
+        """The symbols that cost least in squared error and bits, as ``runtime.rate_control`` has it."""
+        from runtime import pricing
+
+        symbols = np.empty(values.shape, dtype=np.int32)
+
+        self._run(partial(pricing.cheapest, np.float32(weight)), values, index, symbols.reshape(-1))
+        return symbols
+
     def _run(
-        self, loop: Callable[..., bool], symbols: NDArray[Any], index: NDArray[Any], out: NDArray[np.float32]
+        self, loop: Callable[..., bool], symbols: NDArray[Any], index: NDArray[Any], out: NDArray[Any]
     ) -> None:
         if symbols.shape != index.shape:
             raise CoderError(f"symbols {symbols.shape} and table indices {index.shape} differ in shape")

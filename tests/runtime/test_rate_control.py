@@ -59,6 +59,16 @@ def test_every_symbol_is_the_cheapest_of_its_candidates(
         assert cost(value, symbol, table, tables, weight) <= least * (1 + 1e-6)  # it computes in float32
 
 
+@given(residuals(), WEIGHTS)
+@settings(max_examples=300, deadline=None)
+def test_one_weight_and_any_weight_choose_alike(
+    residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables], weight: float
+) -> None:
+    values, index, tables = residual
+    once = control_rate(values, index, tables, weight)
+    np.testing.assert_array_equal(once, RateControl(values, index, tables).symbols(weight))
+
+
 @given(residuals())
 @settings(max_examples=100, deadline=None)
 def test_without_weight_it_rounds(residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables]) -> None:
