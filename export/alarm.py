@@ -44,9 +44,9 @@ CORRUPTED = 600  # frames of each kind
 MOST_TRIM = 12
 """Largest coarseness of a kind, for three tenths of the bytes: more costs answers."""
 
-DEVIATIONS = 5.0
+DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
-Gaussian, and photographs of another origin than those of the fit sit higher: one in 200 is suspected."""
+Gaussian, and photographs of another origin than those of the fit sit higher: one in 250 is suspected."""
 SURE = 0.05
 """Share of a kind's frames below the least of the sure ones. Where these are above all clean frames, the
 threshold is half-way between: it costs nothing and spares clean frames of another origin a false alarm."""
