@@ -10,7 +10,8 @@ efficiency  requests a second to closed-loop clients, and what bare tails in as 
 batching    restore and tail of 1, 2, 4 and 8 frames at a time, bare; and servers with that ``--batch``
             (``bench.serve_batching``)
 latency     open loop at 70 % of that, evenly spaced as cameras are: p99 from the moment a request was due,
-            over the p50 of single requests; and the same for Poisson arrivals, where queues are longer
+            over the p50 of single requests; the same for Poisson arrivals, where queues are longer; and of
+            bare tails at the same pace, over the p50 of one at a time: what the machine itself does to it
 crowd       open loop at 50 %, without and with 500 idle connections and 50 slow readers, in turns
 memory      resident bytes over 100,000 requests, 15 of 20 hostile (``bench.serve_memory``)
 outage      clients at 5 frames a second, server away for a minute (``bench.serve_kills``)
@@ -37,7 +38,7 @@ from rich.console import Console
 from bench import report, serve_batching, serve_kills, serve_memory
 from bench.photos import photos
 from bench.serve_load import crowd, latencies, one_by_one, poisson, spaced
-from bench.served import ServerProcess, bare_per_second, served_per_second, serving
+from bench.served import ServerProcess, bare_latencies, bare_per_second, served_per_second, serving
 from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
@@ -54,6 +55,9 @@ BUSY, HALF = 0.7, 0.5
 IDLE, SLOW = 500, 50
 SINGLE = 200
 """Requests whose median is the latency without load."""
+
+SELDOM = 40.0
+"""Frames a second that a bare tail is given one at a time."""
 
 Row = dict[str, Any]
 progress = Console(stderr=True)
@@ -110,8 +114,9 @@ def batching(case: Case) -> list[Row]:
 
 
 def latency(case: Case) -> list[Row]:
-    """Rounds of single requests, evenly spaced ones, and Poisson ones."""
+    """Rounds of single requests, evenly spaced ones, Poisson ones, and of bare tails."""
     rows, address, rate = [], case.server.address, BUSY * case.known_capacity()
+    seldom = spaced(SELDOM, SINGLE / SELDOM)
     for number in range(case.options.rounds):
         single = one_by_one(address, case.packets, SINGLE)
         row = {"section": "latency", "round": number, "per_s": rate, "unloaded_p50_ms": _ms(single, 50)}
@@ -121,6 +126,9 @@ def latency(case: Case) -> list[Row]:
         ):
             seconds = latencies(address, case.packets, due)
             row |= {f"{name}_p50_ms": _ms(seconds, 50), f"{name}_p99_ms": _ms(seconds, 99)}
+        for name, due in (("single", seldom), ("spaced", spaced(rate, case.options.seconds))):
+            seconds = bare_latencies(case.bundle, case.packets, case.options.workers, due)
+            row |= {f"bare_{name}_p50_ms": _ms(seconds, 50), f"bare_{name}_p99_ms": _ms(seconds, 99)}
         rows.append(row)
     return rows
 
@@ -185,6 +193,7 @@ def summarise(rows: list[Row]) -> dict[str, float]:
         found |= serve_batching.gains(of("batching"), serve_batching.COMPARED)
     if of("latency"):
         found["p99_at_70_over_p50"] = median("latency", "spaced_p99_ms", "unloaded_p50_ms")
+        found["bare_p99_over_p50"] = median("latency", "bare_spaced_p99_ms", "bare_single_p50_ms")
         found["p99_at_70_poisson_over_p50"] = median("latency", "poisson_p99_ms", "unloaded_p50_ms")
     if of("crowd"):
         found["p99_with_idlers_over_without"] = median("crowd", "with_p99_ms", "without_p99_ms")

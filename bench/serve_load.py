@@ -47,19 +47,26 @@ def poisson(rate: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
 
 def latencies(address: Address, packets: list[bytes], due: NDArray[np.float64]) -> NDArray[np.float64]:
     """Seconds from the moment each request was due to its answer: open loop, so that a queue shows."""
-    seconds, links = np.zeros(len(due)), [Connection(address) for _ in range(CONNECTIONS)]
-    begin = time.perf_counter() + 0.1
-
-    def ask(link: Connection, number: int) -> None:
-        time.sleep(max(0.0, begin + due[number] - time.perf_counter()))
-        link.infer("", packets[number % len(packets)])
-        seconds[number] = time.perf_counter() - begin - due[number]
-
+    links = [Connection(address) for _ in range(CONNECTIONS)]
     try:
-        together(links, len(due), ask)
+        return paced(links, due, lambda link, number: link.infer("", packets[number % len(packets)]))
     finally:
         for link in links:
             link.close()
+
+
+def paced(
+    workers: Sequence[Worker], due: NDArray[np.float64], call: Callable[[Worker, int], object]
+) -> NDArray[np.float64]:
+    """Seconds from the moment each call was due to its end, by whichever worker is free."""
+    seconds, begin = np.zeros(len(due)), time.perf_counter() + 0.1
+
+    def work(worker: Worker, number: int) -> None:
+        time.sleep(max(0.0, begin + due[number] - time.perf_counter()))
+        call(worker, number)
+        seconds[number] = time.perf_counter() - begin - due[number]
+
+    together(workers, len(due), work)
     return seconds
 
 

@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.errors import BenchError
+from bench.serve_load import paced
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.streaming.connection import Address, Connection
@@ -93,6 +97,16 @@ def bare_per_second(bundle: Bundle, packets: list[bytes], workers: int, seconds:
     for tail in tails:
         tail.decode(packets[0])
     return _rate([tail.decode for tail in tails], packets, seconds)
+
+
+def bare_latencies(
+    bundle: Bundle, packets: list[bytes], workers: int, due: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Seconds from the moment each packet was due until such a tail had decoded it."""
+    tails = [Tail(bundle, EngineOptions(threads=1)) for _ in range(workers)]
+    for tail in tails:
+        tail.decode(packets[0])
+    return paced(tails, due, lambda tail, number: tail.decode(packets[number % len(packets)]))
 
 
 def _rate(calls: list[Callable[[bytes], object]], packets: list[bytes], seconds: float) -> float:
