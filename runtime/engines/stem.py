@@ -60,24 +60,10 @@ def find_stem(model: bytes) -> Stem | None:
     parsed = parse(model)
     graph = parsed.graph
     nodes, tensors = list(graph.node[:5]), {tensor.name: tensor for tensor in graph.initializer}
-    if tuple(node.op_type for node in nodes) != OPERATIONS or len(graph.input) != 1:
+    if tuple(node.op_type for node in nodes) != OPERATIONS or not _are_a_stem(graph, *nodes):
         return None
-    subtract, convolve, magnitude, norm, divide = nodes
-    x, shape = convolve.output[0], shape_of(graph.input[0])
-    chain = [
-        list(subtract.input[:1]) == [graph.input[0].name]
-        and len(convolve.input) == 2
-        and len(norm.input) == 3,
-        convolve.input[0] == subtract.output[0] and list(magnitude.input) == [x],
-        norm.input[0] == magnitude.output[0] and list(divide.input) == [x, norm.output[0]],
-        _is_convolution(convolve, STRIDE, PADDING) and _is_convolution(norm, 1, 0),
-    ]
-    inside = {name for node in nodes[:4] for name in node.output}
-    outside = {name for node in graph.node[5:] for name in node.input} | {
-        value.name for value in graph.output
-    }
-    if not all(chain) or inside & outside:
-        return None
+    subtract, convolve, _, norm, divide = nodes
+    shape = shape_of(graph.input[0])
     names = (subtract.input[1], convolve.input[1], norm.input[1], norm.input[2])
     found = [floats(tensors[name]) if name in tensors else None for name in names]
     if any(values is None for values in found):
@@ -152,6 +138,27 @@ class Stemmed:
             self._planes.reshape(-1), self._offsets, step, self._weights, self._gamma, self._beta,
             self._scratch[thread], self._out.reshape(-1), self._half, first, last,
         )  # fmt: skip
+
+
+def _are_a_stem(graph: Any, subtract: Any, convolve: Any, magnitude: Any, norm: Any, divide: Any) -> bool:
+    """Whether these nodes take the graph's one input and each other's results, which nobody else wants."""
+    if len(graph.input) != 1 or [len(n.input) for n in (subtract, convolve, norm)] != [2, 2, 3]:
+        return False
+    x = convolve.output[0]
+    shown = {value.name for value in graph.output}
+    used = {name for node in graph.node[5:] for name in node.input}
+    inside = {name for node in (subtract, convolve, magnitude, norm) for name in node.output}
+    return (
+        subtract.input[0] == graph.input[0].name
+        and convolve.input[0] == subtract.output[0]
+        and list(magnitude.input) == [x]
+        and norm.input[0] == magnitude.output[0]
+        and list(divide.input) == [x, norm.output[0]]
+        and not inside & used
+        and not (inside | set(divide.output)) & shown
+        and _is_convolution(convolve, STRIDE, PADDING)
+        and _is_convolution(norm, 1, 0)
+    )
 
 
 def _is_convolution(node: Any, stride: int, padding: int) -> bool:

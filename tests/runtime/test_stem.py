@@ -133,7 +133,8 @@ def _open_side(model: onnx.ModelProto) -> None:
     [
         _attribute(1, "pads", [2, 2, 1, 1]), _attribute(1, "strides", [2, 1]),
         _attribute(1, "dilations", [2, 2]), _attribute(3, "strides", [2, 2]),
-        _attribute(3, "auto_pad", "VALID"), _shown("x"), _shown("norm"), _used, _swapped, _open_side,
+        _attribute(3, "auto_pad", "VALID"), _shown("x"), _shown("norm"), _shown("quotient"), _used, _swapped,
+        _open_side,
     ],
 )  # fmt: skip
 def test_another_graph_is_left_as_it_is(change: Callable[[onnx.ModelProto], None]) -> None:
