@@ -57,6 +57,13 @@ def _lanes(numbers: Iterable[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(chosen)), chosen)
 
 
+def everywhere(builder: Any, scalar: Any) -> Any:
+    """Code for a vector with the same number in every lane."""
+    kind = ir.VectorType(scalar.type, LANES)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), _lanes([0] * LANES))
+
+
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     data = context.make_array(array_type)(context, builder, value=array).data
     return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
@@ -90,10 +97,7 @@ def splat(typing_context: Any, value: Any) -> Any:
     """The same float32 in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        one = builder.insert_element(
-            ir.Constant(_VECTOR, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0)
-        )
-        return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), _lanes([0] * LANES))
+        return everywhere(builder, args[0])
 
     return vector(types.float32), generate
 
@@ -201,11 +205,8 @@ def border(typing_context: Any, right: Any, here: Any, lane: Any) -> Any:
     """``right``, but one lane is that of ``here``: the last pixel of a row is its own neighbour."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(ir.IntType(32), LANES)
-        number = builder.trunc(args[2], ir.IntType(32))
-        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-        all_ = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), _lanes([0] * LANES))
-        return builder.select(builder.icmp_unsigned("==", all_, _lanes(range(LANES))), args[1], args[0])
+        number = everywhere(builder, builder.trunc(args[2], ir.IntType(32)))
+        return builder.select(builder.icmp_unsigned("==", number, _lanes(range(LANES))), args[1], args[0])
 
     return vector(vector, vector, types.intp), generate
 

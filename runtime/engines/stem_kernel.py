@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from native_denoise.cpu.jit import kernel
-from native_denoise.cpu.simd import LANES, load, vector
+from native_denoise.cpu.simd import LANES, everywhere, load, vector
 
 ROWS = 2
 BLOCK = 12 if LANES == 16 else 6
@@ -77,7 +77,7 @@ def spread(typing_context: Any, values: Any, at: Any) -> Any:
             ir.Constant(ir.ArrayType(_VECTOR, ROWS * BLOCK), ir.Undefined),
         )
         for number in range(ROWS * BLOCK):
-            value = _everywhere(builder, _behind(builder, base, number // ROWS))
+            value = everywhere(builder, builder.load(_behind(builder, base, number // ROWS)))
             sums = builder.insert_value(sums, value, number)
         return sums
 
@@ -93,7 +93,7 @@ def add_products(typing_context: Any, sums: Any, weights: Any, at: Any, upper: A
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
         add_product = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
         for channel in range(BLOCK):
-            weight = _everywhere(builder, _behind(builder, base, channel))
+            weight = everywhere(builder, builder.load(_behind(builder, base, channel)))
             for number, pixels in enumerate(args[3:], channel * ROWS):
                 sum_ = builder.call(add_product, [weight, pixels, builder.extract_value(sums, number)])
                 sums = builder.insert_value(sums, sum_, number)
@@ -154,15 +154,6 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any, array: int, 
 
 def _behind(builder: Any, pointer: Any, count: int) -> Any:
     return builder.gep(pointer, [_NUMBER(count)])
-
-
-def _everywhere(builder: Any, pointer: Any) -> Any:
-    """The float32 at an address in every lane."""
-    one = builder.insert_element(
-        ir.Constant(_VECTOR, ir.Undefined), builder.load(pointer), ir.Constant(ir.IntType(32), 0)
-    )
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), lanes)
 
 
 def _store(builder: Any, value: Any, pointer: Any) -> None:
