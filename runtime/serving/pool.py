@@ -85,9 +85,7 @@ class Pool:
         future = asyncio.wrap_future(job.future)
         future.add_done_callback(self._done)
         self._waiting.put(job)
-        if (
-            len(self._threads) < self._workers
-        ):  # begun here, not in __init__: what never serves leaves none behind
+        if len(self._threads) < self._workers:  # not in __init__: what never serves leaves none behind
             self._threads.append(threading.Thread(target=self._work, name=f"tail_{len(self._threads)}"))
             self._threads[-1].start()
         return future
