@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -12,28 +10,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from runtime.bundle import Bundle
-from runtime.engines import DEFAULT, ENGINES, EngineOptions, Optimisation, missing
-from runtime.exact import LEAK, IntegerNetwork, Layer
-from runtime.prior import ExactSynthesis, Hyperprior, Prior, open_prior
+from runtime.engines import DEFAULT, ENGINES, EngineOptions, Optimisation, missing, open_engine
+from runtime.engines.integers import CompiledNetwork, can_run
+from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
+from runtime.prior import Hyperprior, Prior, open_prior
+from runtime.synthesis import GraphSynthesis, Synthesis
 from runtime.tables import Tables
-
-
-@dataclass
-class OnHost:
-    """An engine whose one graph is a function of z, float32 (1, C, H, W)."""
-
-    call: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    outputs: tuple[str, ...] = ("parameters",)
-    device: str = "CPU"
-    precision: str = "float32"
-
-    def run(self, *inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """See ``Engine.run``."""
-        return [self.call(*inputs)]
-
-    def warm_up(self) -> None:
-        """Nothing is allocated."""
 
 
 def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
@@ -44,12 +26,12 @@ def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
     if "h_s" not in bundle.manifest.files:
         return {"tables alone": open_prior(bundle, EngineOptions())}, {}
     network = IntegerNetwork.from_arrays(bundle.arrays("prior"))
-    found: dict[str, Prior] = {
-        "NumPy, the definition": _with(
-            bundle, lambda z: network(z[0].astype(np.int32))[None].astype(np.float32)
-        ),
-        "torch": _with(bundle, lambda z: torch_network(network, torch.from_numpy(z)).numpy()),
-    }
+    found: dict[str, Synthesis] = {"NumPy, the definition": lambda z: network(z).ravel().astype(np.float32)}
+    found["torch"] = lambda z: _by_torch(network, z)
+    assert bundle.manifest.hyper is not None
+    if can_run(network):
+        for threads in (1, 2):
+            found[f"compiled, {_threads(threads)}"] = CompiledNetwork(network, bundle.manifest.hyper, threads)
     skipped = {}
     for engine in ENGINES:
         reason = missing(engine)
@@ -58,20 +40,33 @@ def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
         elif engine == DEFAULT:
             for threads in (1, 2):
                 for level in get_args(Optimisation):
-                    name = f"{engine}, {threads} thread{'s'[: threads - 1]}, {level}"
-                    found[name] = open_prior(bundle, EngineOptions(engine, threads, level))
+                    options = EngineOptions(engine, threads, level)
+                    found[f"{engine}, {_threads(threads)}, {level}"] = _on(bundle, options)
         else:
-            found[engine] = open_prior(bundle, EngineOptions(engine))
-    return found, skipped
+            found[engine] = _on(bundle, EngineOptions(engine))
+    return {name: _with(bundle, h_s) for name, h_s in found.items()}, skipped
 
 
-def _with(bundle: Bundle, call: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Prior:
+def _by_torch(network: IntegerNetwork, z: NDArray[np.int32]) -> NDArray[np.float32]:
+    clamped = torch.from_numpy(z.clip(-MAGNITUDE, MAGNITUDE)[None]).float()
+    out: NDArray[np.float32] = torch_network(network, clamped).numpy()
+    return out.ravel()
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _on(bundle: Bundle, options: EngineOptions) -> Synthesis:
+    return GraphSynthesis(open_engine(bundle.path("h_s"), options))
+
+
+def _with(bundle: Bundle, h_s: Synthesis) -> Prior:
     """The bundle's hyperprior with another h_s."""
-    manifest, arrays = bundle.manifest, bundle.arrays("prior")
+    manifest = bundle.manifest
     assert manifest.hyper is not None
-    h_s = ExactSynthesis(OnHost(call, (("z", (1, *manifest.hyper)),)), IntegerNetwork.from_arrays(arrays))
-    scales = Tables.from_arrays(bundle.arrays("scales"))
-    return Hyperprior(Tables.from_arrays(arrays), scales, h_s, manifest.latent, manifest.hyper)
+    tables, scales = (Tables.from_arrays(bundle.arrays(role)) for role in ("prior", "scales"))
+    return Hyperprior(tables, scales, h_s, manifest.latent, manifest.hyper)
 
 
 @torch.no_grad()

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.coarseness import factor, rebinned, rungs
 from runtime.coder import Decoder, Encoder
-from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.engines import EngineOptions
 from runtime.errors import BundleError, CoderError, EngineError, PacketSyncError
-from runtime.exact import MAGNITUDE, IntegerNetwork
+from runtime.synthesis import Synthesis, open_synthesis
 from runtime.tables import Tables
 
 MEAN_STEPS = 16
@@ -102,8 +102,7 @@ def open_prior(bundle: Bundle, options: EngineOptions) -> Prior:
         if manifest.prior == "fp":
             return FactorizedPrior(tables, manifest.latent)
         if manifest.prior == "mshp" and manifest.hyper is not None:
-            scales = Tables.from_arrays(bundle.arrays("scales"))
-            h_s = ExactSynthesis(open_engine(bundle.path("h_s"), options), IntegerNetwork.from_arrays(arrays))
+            scales, h_s = Tables.from_arrays(bundle.arrays("scales")), open_synthesis(bundle, options)
             return Hyperprior(tables, scales, h_s, manifest.latent, manifest.hyper)
     except CoderError as error:
         raise BundleError(f"bundle {manifest.name}: {error}") from error
@@ -137,23 +136,10 @@ class FactorizedPrior:
         return (Stream("y", symbols, self._index, tables, coarseness=coarseness),), y_hat
 
 
-class ExactSynthesis:
-    """h_s on an engine, with the NumPy network that defines it at hand as the reference."""
-
-    def __init__(self, engine: Engine, definition: IntegerNetwork):
-        self._engine, self.definition = engine, definition
-
-    def __call__(self, z: NDArray[np.int32]) -> NDArray[np.float32]:
-        """int32 (C, H, W) -> float32[2 n], whole numbers: n tables, then n means in sixteenths."""
-        clamped = np.clip(z, -MAGNITUDE, MAGNITUDE)
-        (out,) = self._engine.run(clamped[None].astype(np.float32))
-        return out.ravel()
-
-
 class Hyperprior:
     """Mean-scale hyperprior with an exact h_s."""
 
-    def __init__(self, z_tables: Tables, scales: Tables, h_s: ExactSynthesis, latent: Shape, hyper: Shape):
+    def __init__(self, z_tables: Tables, scales: Tables, h_s: Synthesis, latent: Shape, hyper: Shape):
         _check_tables(z_tables, hyper[0])
         self._z_tables, self._scales, self._h_s = z_tables, scales, h_s
         self._latent, self._hyper = latent, hyper

@@ -1,4 +1,4 @@
-"""A vector of float32 lanes as a Numba type, so that a kernel says which instructions it needs.
+"""A vector of float32 or int32 lanes as a Numba type, so that a kernel says which instructions it needs.
 
 LLVM's loop vectoriser gives up on the sweeps of this package: it would have to prove at run time, row by
 row, that seven arrays do not overlap, and it cannot carry a flux from one vector to the next cheaply.  With
@@ -24,7 +24,7 @@ from numba.extending import intrinsic, models, overload, register_model
 llvm.initialize_native_asmparser()  # for the one instruction that is written as assembly
 
 LANES = 16 if llvm.get_host_cpu_features().get("avx512f", False) else 8
-"""float32 lanes in a vector: 16 where AVX-512 is there, else 8."""
+"""Lanes in a vector: 16 where AVX-512 is there, else 8."""
 
 NEON = llvm.get_process_triple().startswith(("aarch64", "arm64"))
 
@@ -33,19 +33,22 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 
 
 class VectorType(types.Type):
-    """Numba's type of ``LANES`` float32 values."""
+    """Numba's type of ``LANES`` values of a type; ``llvm`` is LLVM's."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"float32x{LANES}")
+    def __init__(self, dtype: Any, element: Any) -> None:
+        super().__init__(name=f"{dtype}x{LANES}")
+        self.llvm = ir.VectorType(element, LANES)
 
 
-vector = VectorType()
+vector, words = VectorType(types.float32, _FLOAT), VectorType(types.int32, ir.IntType(32))
+
+_VECTORS = {types.float32: vector, types.int32: words}
 
 
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: VectorType) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, kind.llvm)
 
 
 def _constant(value: float) -> ir.Constant:
@@ -66,30 +69,31 @@ def everywhere(builder: Any, scalar: Any) -> Any:
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     data = context.make_array(array_type)(context, builder, value=array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), _VECTORS[array_type.dtype].llvm.as_pointer())
 
 
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """``array[index : index + LANES]`` of a contiguous 1-D float32 array; no bounds check."""
+    """``array[index : index + LANES]`` of a contiguous 1-D float32 or int32 array; no bounds check."""
+    kind = _VECTORS[array.dtype]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address = _address(context, builder, signature.args[0], args[0], args[1])
-        return builder.load(address, align=4, typ=_VECTOR)
+        return builder.load(address, align=4, typ=kind.llvm)
 
-    return vector(array, types.intp), generate
+    return kind(array, types.intp), generate
 
 
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """``array[index : index + LANES] = value``; no bounds check."""
+    """``array[index : index + LANES] = value``, of the array's type; no bounds check."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address = _address(context, builder, signature.args[0], args[0], args[1])
         builder.store(args[2], address, align=4)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, vector), generate
+    return types.none(array, types.intp, _VECTORS[array.dtype]), generate
 
 
 @intrinsic
@@ -241,7 +245,7 @@ def _define(symbol: Any, instruction: str) -> None:
 
     @overload(symbol)
     def operator_of_vectors(a: Any, b: Any) -> Any:
-        if isinstance(a, VectorType) and isinstance(b, VectorType):
+        if a == vector and b == vector:
             # Numba wants the same annotations here as above.
             def implementation(a: Any, b: Any) -> Any:
                 return operate(a, b)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from bench import engines
 from bench.engine_frames import KINDS, frames, varied
-from bench.exact_engines import OnHost, torch_network
+from bench.exact_engines import torch_network
 from runtime.bundle import Bundle, load
-from runtime.engines import EngineOptions
+from runtime.engines import EngineOptions, dot
 from runtime.exact import IntegerNetwork, Layer
 from runtime.prior import open_prior
 from tests.tiny_bundle import tiny_images
@@ -73,14 +73,14 @@ def test_variants_differ_and_stay_images() -> None:
 def read_with(bundle: Bundle, change: int) -> int:
     """Mismatches in 8 frames where h_s is off by ``change`` at one place."""
     reader = engines.open_readers(bundle)[0][0]
-    definition = reader.prior._h_s.definition  # type: ignore[attr-defined]
+    definition = reader.prior._h_s  # type: ignore[attr-defined]
 
-    def call(z: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = definition(z[0].astype(np.int32))[None].astype(np.float32)
-        out[0, 0, 0, 0] += change
+    def call(z: NDArray[np.int32]) -> NDArray[np.float32]:
+        out: NDArray[np.float32] = definition(z)
+        out[0] += change
         return out
 
-    reader.prior._h_s._engine = OnHost(call, (("z", (1, 2, 2, 2)),))  # type: ignore[attr-defined]
+    reader.prior._h_s = call  # type: ignore[attr-defined]
     prior = open_prior(bundle, EngineOptions(threads=1))
     for _, latents in islice(frames(bundle, tiny_images(1), seed=1), 8):
         streams = prior.code(*latents)
@@ -106,6 +106,7 @@ def test_everything_reads_the_same(
     assert report["summary"]["mismatches"] == 0 and report["summary"]["frames"] == 18
     read_by = {row["read_by"] for row in report["rows"] if "mshp" in row["bundle"]}
     assert {"torch", "onnxruntime-cpu, 1 thread, disabled", "onnxruntime-cpu, 2 threads, all"} <= read_by
+    assert ("compiled, 1 thread" in read_by) == dot.available()
     assert report["summary"]["decoded"] == sum(row["frames"] for row in report["rows"])
 
 
