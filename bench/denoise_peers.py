@@ -37,8 +37,11 @@ class Peer:
     """It minimises our objective E, so the two are compared at an equal one."""
 
 
-def rested_turns(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """Time several calls in turns, the same way for each: rest, untimed calls for ``WARM``, one call timed.
+def rested_turns(
+    calls: dict[str, Callable[[], object]], runs: int, seconds: float = 0.0
+) -> dict[str, Timing]:
+    """Time several calls in turns, the same way for each: rest, untimed calls for ``WARM``, then timed calls
+    for ``seconds``, at least one.
 
     Turns, so that a noisy machine disturbs all alike.  The rest, because the threads of one contender may
     spin for milliseconds after their work and hold a core that the next one needs.  After a rest the first
@@ -50,19 +53,21 @@ def rested_turns(calls: dict[str, Callable[[], object]], runs: int) -> dict[str,
     for _ in range(runs):
         for name, call in calls.items():
             time.sleep(PAUSE)
-            _warm_up(call)
-            start = time.perf_counter()
-            call()
-            samples[name].append(time.perf_counter() - start)
+            _call_for(WARM, call)
+            samples[name] += _call_for(seconds, call)
     return {name: Timing.of_seconds(values) for name, values in samples.items()}
 
 
-def _warm_up(call: Callable[[], object]) -> None:
-    """Call until ``WARM`` has passed, at least once."""
-    end = time.perf_counter() + WARM
-    call()
-    while time.perf_counter() < end:
+def _call_for(seconds: float, call: Callable[[], object]) -> list[float]:
+    """Call until so long has passed, at least once: the times."""
+    begin = start = time.perf_counter()
+    samples = []
+    while not samples or start < begin + seconds:
         call()
+        end = time.perf_counter()
+        samples.append(end - start)
+        start = end
+    return samples
 
 
 def peers(

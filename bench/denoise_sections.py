@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from bench.denoise_images import SIDE, Image, disturbed, energy, photograph, psnr, smooth_mask
-from bench.denoise_peers import Peer, chambolle, rested_turns
+from bench.denoise_peers import WARM, Peer, chambolle, rested_turns
 from bench.roofline import measure_roofs
 from bench.timing import measure
 from native_denoise import Settings, denoise, denoise_planar, reference, settings
@@ -121,31 +122,36 @@ def default_setting(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
 
 
 def growth(sizes: list[int], threads: int, runs: int) -> Rows:
-    """Time against pixels and against the number of frames, fixed steps."""
+    """Time against pixels and against the number of frames, fixed steps; all sizes in turns."""
     rows: Rows = []
-    cases = [(1, side) for side in sizes] + [(frames, SIDE) for frames in BATCHES]
-    for index, (frames, side) in enumerate(cases):
-        image = disturbed(np.resize(photograph(), (side, side, 3)))
-        planes = np.repeat(np.ascontiguousarray(image.transpose(2, 0, 1))[None], frames, axis=0)
-        masks = np.repeat(smooth_mask(side, side)[None], frames, axis=0)
-        out = np.empty_like(planes)
-        for mode in ("released", "descent", "rof"):
+    for mode in ("released", "descent", "rof"):
+        chosen = settings(mode, iterations=STEPS if mode == "rof" else 100)
+        for section, cases in (
+            ("pixels", {f"{side}": (1, side) for side in sizes}),
+            ("frames", {f"{frames}": (frames, SIDE) for frames in BATCHES}),
+        ):
             for count in sorted({1, threads}):
-                chosen = settings(mode, iterations=STEPS if mode == "rof" else 100)
-                timing = measure(
-                    partial(denoise_planar, planes, masks, chosen, out, threads=count),
-                    max(5, min(runs, 40_000_000 // planes.size)),
-                    warm_up=2,
-                )
-                rows.append(
-                    {
-                        "section": "pixels" if index < len(sizes) else "frames", "mode": mode, "side": side,
-                        "frames": frames, "threads": count, "steps": chosen.iterations, **timing.as_row(),
-                        "ns_per_pixel_and_step": timing.p50 * 1e6 / planes.size / chosen.iterations,
-                    }
-                )  # fmt: skip
-        progress.print(f"growth: {frames} x {side}^2")
+                calls = {name: _batch(*case, chosen, count) for name, case in cases.items()}
+                for name, timing in rested_turns(calls, max(5, runs // 4), WARM).items():
+                    frames, side = cases[name]
+                    each = timing.p50 * 1e6 / (3 * frames * side * side) / chosen.iterations
+                    rows.append(
+                        {
+                            "section": section, "mode": mode, "side": side, "frames": frames,
+                            "threads": count, "steps": chosen.iterations, **timing.as_row(),
+                            "ns_per_pixel_and_step": each,
+                        }
+                    )  # fmt: skip
+        progress.print(f"growth: {mode}")
     return rows
+
+
+def _batch(frames: int, side: int, chosen: Settings, threads: int) -> Callable[[], object]:
+    """A call that denoises some frames of this size."""
+    image = disturbed(np.resize(photograph(), (side, side, 3)))
+    planes = np.repeat(np.ascontiguousarray(image.transpose(2, 0, 1))[None], frames, axis=0)
+    masks = np.repeat(smooth_mask(side, side)[None], frames, axis=0)
+    return partial(denoise_planar, planes, masks, chosen, np.empty_like(planes), threads=threads)
 
 
 def convergence(noisy: Image, threads: int, runs: int) -> Rows:

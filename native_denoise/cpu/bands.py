@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .rows import plane_size
 from .simd import LANES
 from .sweeps import BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, STACK, TOP
 from .waves import LEVELS
@@ -61,7 +62,7 @@ def plan(
             band[TOP], band[BOTTOM] = top, bottom
             band[FIRST], band[LAST] = max(0, top - halo), min(height, bottom + halo)
             band[BASE] = offset
-            offset = _aligned(offset + planes * depth * (band[LAST] - band[FIRST] + 1) * stride)
+            offset = _aligned(offset + planes * depth * plane_size(band[LAST] - band[FIRST], stride))
             bands.append(band)
             begin += bottom - top
         chunks.append((first, len(bands), offset))

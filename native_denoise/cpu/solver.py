@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..modes import Settings, schedule
 from . import sweeps
 from .bands import Plan, aligned_zeros, plan, turns
+from .rows import PAGE
 from .threads import available, share
 
 _MODES = {"released": sweeps.RELEASED, "descent": sweeps.DESCENT, "rof": sweeps.ROF}
@@ -95,7 +96,9 @@ class _Run:
         self.depth, self.block = depth, block
         frames, channels, self.height, self.width = images.shape
         self.work = _buffer("work", layout.size)
-        self.weights = _buffer("weights", (frames * self.height + 1) * layout.stride)
+        # Half a page further, for the reason of ``rows.plane_size``: a row of weights is one off a row of X.
+        size = (frames * self.height + 1) * layout.stride
+        self.weights = _buffer("weights", PAGE // 2 + size)[PAGE // 2 :]
         sweeps.fill_weights(
             _ones(self.width) if masks is None else masks, _factor(settings),
             self.height, self.width, layout.stride, self.weights,
@@ -110,6 +113,16 @@ class _Run:
 
     def go_in_turns(self, out: NDArray[Any]) -> None:
         """All steps of each stack at once, or by two threads one after the other."""
+        iterations, threads = self.settings.iterations, len(self.layout.chunks)
+        if threads == 1:
+            self.advance((0, len(self.bands)), (0, iterations), True, out, 0)
+        else:
+            self.share_in_turns(out)
+        self.taken[:] = iterations
+        self.gaps = self.band_gaps.reshape(self.taken.shape)
+
+    def share_in_turns(self, out: NDArray[Any]) -> None:
+        """See ``bands.turns``; an event a thread says that its first part is done."""
         iterations, threads = self.settings.iterations, len(self.layout.chunks)
         parts = _turns(len(self.bands), iterations, threads)
         begun = [threading.Event() for _ in parts]
@@ -126,8 +139,6 @@ class _Run:
                 begun[thread].set()
 
         share(job, threads)
-        self.taken[:] = iterations
-        self.gaps = self.band_gaps.reshape(self.taken.shape)
 
     def go(self, out: NDArray[Any]) -> None:
         """Load, blocks of steps until the last one or until every stack is close enough, store."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .rows import AHEAD, DUAL_X, F, gap_row
+from .rows import AHEAD, DUAL_X, F, gap_row, plane_size
 from .simd import LANES, larger, load, smaller, splat, store
 from .waves import descent_wave, levels_of, released_wave, rof_wave
 
@@ -37,7 +37,7 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
     planes = planes_of(mode)
     for b in range(start, stop):
         rows = bands[b, LAST] - bands[b, FIRST]
-        size = (rows + 1) * stride
+        size = plane_size(rows, stride)
         clear(work, bands[b, BASE] + DUAL_X * depth * size, (planes - DUAL_X) * depth * size)
         for channel in range(depth):
             plane = bands[b, BASE] + channel * size
@@ -83,7 +83,7 @@ def undo_units(images, scale, unit, work, bands, start, stop, depth, stride):
     """
     width = images.shape[3]
     for b in range(start, stop):
-        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
         for channel in range(depth):
             frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
             for y in range(bands[b, TOP], bands[b, BOTTOM]):
@@ -101,7 +101,7 @@ def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
     """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out``."""
     width = out.shape[3]
     for b in range(start, stop):
-        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
         for channel in range(depth):
             frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
             for y in range(bands[b, TOP], bands[b, BOTTOM]):
@@ -159,7 +159,7 @@ def gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride
     for b in range(start, stop):
         if not bands[b, ACTIVE]:
             continue
-        size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
         gaps[b] = 0.0
         for y in range(bands[b, TOP], bands[b, BOTTOM]):
             x = bands[b, BASE] + (y - bands[b, FIRST] + 1) * stride
@@ -174,8 +174,8 @@ def exchange_halos(work, bands, planes, depth, stride):
     for b in range(1, bands.shape[0]):
         if bands[b, TOP] == 0 or not bands[b, ACTIVE]:
             continue
-        upper_size = (bands[b - 1, LAST] - bands[b - 1, FIRST] + 1) * stride
-        lower_size = (bands[b, LAST] - bands[b, FIRST] + 1) * stride
+        upper_size = plane_size(bands[b - 1, LAST] - bands[b - 1, FIRST], stride)
+        lower_size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
         for plane in range(planes * depth):
             upper = bands[b - 1, BASE] + plane * upper_size - (bands[b - 1, FIRST] - 1) * stride
             lower = bands[b, BASE] + plane * lower_size - (bands[b, FIRST] - 1) * stride

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from .jit import kernel, opaque, row
 from .pairs import descent_pair, released_twice
-from .rows import AHEAD, F, descent_row, released_row, rof_row
+from .rows import AHEAD, F, descent_row, plane_size, released_row, rof_row
 from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
 
@@ -68,7 +68,7 @@ def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bo
 def descent_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, epsilon):
     """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first."""
     blocks = (width + LANES - 1) // LANES
-    size = (rows + 1) * stride
+    size = plane_size(rows, stride)
     floor = splat(epsilon * epsilon)
     for front in range((rows + 1) // 2 + levels - 1):
         for level in range(max(0, front - rows // 2), min(levels, front + 1)):
@@ -97,7 +97,7 @@ def descent_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, 
 def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done):
     """Steps ``done`` to ``done + levels`` of `rof`; ``rates`` as in ``sweeps.advance_bands``."""
     blocks = (width + LANES - 1) // LANES
-    size = (rows + 1) * stride
+    size = plane_size(rows, stride)
     for front in range(rows + levels - 1):
         for level in range(levels):
             r = opaque(front - level)
