@@ -61,7 +61,7 @@ def rested_turns(
 def _call_for(seconds: float, call: Callable[[], object]) -> list[float]:
     """Call until so long has passed, at least once: the times."""
     begin = start = time.perf_counter()
-    samples = []
+    samples: list[float] = []
     while not samples or start < begin + seconds:
         call()
         end = time.perf_counter()
