@@ -22,7 +22,8 @@ from native_denoise.cpu.simd import LANES
 from native_denoise.cpu.threads import available, share
 from runtime.engines import Engine
 from runtime.engines.onnx_file import FLOAT, attributes, floats, parse, shape_of
-from runtime.engines.stem_kernel import BLOCK, ROWS, stem
+from runtime.engines.stem_kernel import BLOCK, lay_out, stem
+from runtime.engines.tile import ROWS
 from runtime.errors import EngineError
 
 OPERATIONS = ("Sub", "Conv", "Abs", "Conv", "Div")
@@ -95,7 +96,7 @@ class Stemmed:
             (stem.name, (1, len(stem.mean), stem.side, stem.side)),
         )
         self.outputs = rest.outputs
-        self._rest, self._half, self._mean = rest, half, stem.mean.reshape(-1, 1, 1)
+        self._rest, self._half, self._mean = rest, half, stem.mean
         self._threads = min(threads or available(), half // ROWS)
         # The padded image, its columns of even and of odd number apart: a stride of 2 becomes one of 1.
         shape = (len(stem.mean), stem.side + 2 * PADDING, STRIDE, half + LANES)
@@ -120,9 +121,7 @@ class Stemmed:
         shapes = [array.shape for array in inputs]
         if shapes != [shape for _, shape in self.inputs]:
             raise EngineError(f"the graph takes {self.inputs}, not arrays of {shapes}")
-        for parity in range(STRIDE):
-            inner = self._planes[:, PADDING:-PADDING, parity, PADDING // STRIDE :][..., : self._half]
-            np.subtract(inputs[0][0, :, :, parity::STRIDE], self._mean, out=inner)
+        lay_out(inputs[0][0], self._mean, self._planes, PADDING)
         share(self._rows, self._threads)
         return self._rest.run(self._out)
 

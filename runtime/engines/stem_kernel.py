@@ -35,6 +35,19 @@ add_products = products_of(vector, BLOCK, _add_product)
 
 
 @kernel
+def lay_out(image, mean, planes, padding):
+    """image, float32 (c, side, side), less the mean of each channel, (c,), to ``planes`` (c, rows, 2, columns): its
+    columns of even and of odd number apart, behind ``padding`` rows and half as many columns.
+    """
+    for c in range(image.shape[0]):
+        for y in range(image.shape[1]):
+            line = image[c, y]
+            even, odd = planes[c, y + padding, 0, padding // 2 :], planes[c, y + padding, 1, padding // 2 :]
+            for x in range(line.size // 2):
+                even[x], odd[x] = line[2 * x] - mean[c], line[2 * x + 1] - mean[c]
+
+
+@kernel
 def stem(planes, offsets, step, weights, gamma, beta, scratch, out, side, first, last):
     """Rows [first, last), an even number, of x / (beta + gamma |x|), x being the convolution of ``planes``.
 
