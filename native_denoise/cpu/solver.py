@@ -24,8 +24,11 @@ BLOCK = 50
 CHECK = 10
 """Steps of `rof` between two evaluations of the duality gap, which cost about one step each."""
 
-WORTH_SHARING = 400_000
-"""Pixels times steps below which (about 0.1 ms) a second thread costs more than it saves."""
+WORTH_SHARING = 500_000
+"""Nanoseconds of work below which a second thread, which has to wake up, costs more than it saves."""
+
+COST = {"released": 0.1, "descent": 0.33, "rof": 0.6}
+"""Nanoseconds of a pixel and step, about."""
 
 _plan = functools.lru_cache(maxsize=32)(plan)
 _turns = functools.lru_cache(maxsize=32)(turns)
@@ -50,7 +53,8 @@ def solve(
     depth = channels if vectorial else 1
     stacks = frames * (channels // depth)
     block = _block(settings, stacks * height, threads)
-    count = _threads(images.size * max(settings.iterations, 1), threads, stacks * height, block)
+    work = images.size * max(settings.iterations, 1) * COST[settings.mode]
+    count = _threads(work, threads, stacks * height, block)
     in_turns = settings.tolerance is None and settings.iterations > 0 and count <= stacks
     halo = height if in_turns else block + 1
     layout = _plan(frames, channels // depth, depth, height, width, sweeps.PLANES[mode], count, halo)
@@ -72,7 +76,7 @@ def _block(settings: Settings, rows: int, threads: int | None) -> int:
     return max(1, -(-settings.iterations // max(1, -(-settings.iterations // longest))))
 
 
-def _threads(work: int, wanted: int | None, rows: int, block: int) -> int:
+def _threads(work: float, wanted: int | None, rows: int, block: int) -> int:
     """Threads that are worth having; no more than leave each twice its halo."""
     if work < WORTH_SHARING:
         return 1
