@@ -36,8 +36,8 @@ add_products = products_of(vector, BLOCK, _add_product)
 
 @kernel
 def lay_out(image, mean, planes, padding):
-    """image, float32 (c, side, side), less the mean of each channel, (c,), to ``planes`` (c, rows, 2, columns):
-    its columns of even and of odd number apart, behind ``padding`` rows and half as many columns.
+    """image, float32 (c, side, side), less the mean of each channel to ``planes``, (c, rows, 2, columns): its
+    columns of even and of odd number apart, behind ``padding`` rows and half as many columns.
     """
     for c in range(image.shape[0]):
         for y in range(image.shape[1]):
