@@ -24,7 +24,8 @@ def missing() -> str | None:
 def open_graph(graph: Path, options: EngineOptions) -> Engine:
     """Open an ONNX file with ONNX Runtime's CPU provider; a stem of the paper's heads runs without it."""
     if options.optimisation == "all" and _may_have_stem(graph):
-        from runtime.engines.stem import Stemmed, find_stem
+        from runtime.engines.stem import Stemmed
+        from runtime.engines.stem_graph import find_stem
 
         stem = find_stem(graph.read_bytes())
         if stem is not None:

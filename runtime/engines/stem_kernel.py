@@ -1,37 +1,49 @@
 # mypy: disable-error-code=no-untyped-def
-"""A convolution and its GDN for a few pixels at a time, on the vectors of ``native_denoise.cpu.simd``.
+"""Two convolutions of stride 2 and their GDNs in one pass over the rows of an image.
 
-The sums of a tile are in registers; its x and then its |x| are read from a scratch that stays in the
-first-level cache.
+The first, of an image's few channels, is summed as it stands, and the second, of many, by ``minimal_kernel``, which
+takes the rows of the first as soon as they are there.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+import numpy as np
+from numpy.typing import NDArray
 
-from native_denoise.cpu.jit import kernel
-from native_denoise.cpu.simd import LANES, everywhere, load, vector
-from runtime.engines.tile import ROWS, address_of, behind, keep_of, products_of, put, sums_of, zeros_of
+from native_denoise.cpu.jit import kernel, row
+from native_denoise.cpu.simd import LANES, load
+from runtime.engines.gdn_kernel import (
+    BLOCK,
+    TILE,
+    add_products,
+    keep,
+    normalised,
+    scatter_apart,
+    zeros,
+)
+from runtime.engines.minimal_kernel import INPUTS, OUTPUTS, four_rows
+from runtime.engines.tile import ROWS
 
-BLOCK = 12 if LANES == 16 else 6
-"""Channels whose sums, for both rows, fill three quarters of the registers."""
-
-SUMS = sums_of(vector, BLOCK)
+Array = NDArray[np.float32]
 
 
-def _add_product(builder: Any, weight: Any, pixels: Any, sum_: Any) -> Any:
-    kind = ir.FunctionType(vector.llvm, [vector.llvm] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
-    return builder.call(fma, [weight, pixels, sum_])
+class Direct(NamedTuple):
+    """A convolution and its GDN, for a kernel.
 
+    planes: the image; tap n of pixel (row, column) is at ``offsets[n] + row * step + column``.
+    weights: channels in blocks, and in each of them tap by tap. gamma, beta: as in ``gdn_kernel.normalised``.
+    side: of the output, a multiple of ``LANES``.
+    """
 
-zeros, keep = zeros_of(vector, BLOCK), keep_of(vector, BLOCK)
-add_products = products_of(vector, BLOCK, _add_product)
+    planes: Array
+    offsets: NDArray[np.int64]
+    step: int
+    weights: Array
+    gamma: Array
+    beta: Array
+    side: int
 
 
 @kernel
@@ -48,77 +60,36 @@ def lay_out(image, mean, planes, padding):
 
 
 @kernel
-def stem(planes, offsets, step, weights, gamma, beta, scratch, out, side, first, last):
-    """Rows [first, last), an even number, of x / (beta + gamma |x|), x being the convolution of ``planes``.
+def stem(first, second, rows, tile, work, out, begin, end):
+    """Groups [begin, end) of OUTPUTS rows of what the second level returns, (channels, side, side), flat.
 
-    planes: the image; tap n of pixel (row, column) is at ``offsets[n] + row * step + column``.
-    weights, gamma: channels in blocks, as ``stem._blocks`` lays them out. beta: (channels,).
-    scratch: 2 * channels vectors. out: (channels, side, side), flat; ``side`` is a multiple of LANES.
+    first, second: ``Direct`` and ``Minimal``. rows: what is between them, as ``four_rows`` takes it.
+    tile: one of the first, all channels. work: ``Workspace``.
     """
-    channels, taps = beta.size, offsets.size
-    for row in range(first, last, ROWS):
-        for column in range(0, side, LANES):
-            here = row * step + column
-            for block in range(0, channels, BLOCK):
-                sums = zeros()
-                for tap in range(taps):
-                    upper = offsets[tap] + here
-                    x, y = load(planes, upper), load(planes, upper + step)
-                    sums = add_products(sums, weights, block * taps + tap * BLOCK, x, y)
-                keep(scratch, block * ROWS * LANES, sums)
-            for block in range(0, channels, BLOCK):
-                sums = spread(beta, block)
-                for channel in range(channels):
-                    at = channel * ROWS * LANES
-                    x, y = magnitude(load(scratch, at)), magnitude(load(scratch, at + LANES))
-                    sums = add_products(sums, gamma, block * channels + channel * BLOCK, x, y)
-                where = (block * side + row) * side + column
-                divide(out, where, side, scratch, block * ROWS * LANES, sums)
+    done = max(2 * OUTPUTS * begin - 2, 0)
+    for group in range(begin, end):
+        needed = min(2 * OUTPUTS * group - 2 + INPUTS + 1, first.side)  # an even number
+        for y in range(done, needed, ROWS):
+            _two_rows(first, y, tile, rows, second.stride)
+        done = needed
+        four_rows(second, rows, group, work, out)
 
 
-@intrinsic
-def spread(typing_context: Any, values: Any, at: Any) -> Any:
-    """Sums that begin with a value a channel, those from ``at`` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base, sums = (
-            address_of(context, builder, signature, args, 0, 1),
-            ir.Constant(ir.ArrayType(vector.llvm, ROWS * BLOCK), ir.Undefined),
-        )
-        for number in range(ROWS * BLOCK):
-            value = everywhere(builder, builder.load(behind(builder, base, number // ROWS)))
-            sums = builder.insert_value(sums, value, number)
-        return sums
-
-    return SUMS(values, types.intp), generate
-
-
-@intrinsic
-def divide(typing_context: Any, out: Any, at: Any, side: Any, scratch: Any, kept: Any, sums: Any) -> Any:
-    """Write what was kept over the sums: rows of ``side`` values, a plane of as many rows a channel."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base, side = address_of(context, builder, signature, args, 0, 1), args[2]
-        source = address_of(context, builder, signature, args, 3, 4)
-        for number in range(ROWS * BLOCK):
-            pointer = builder.bitcast(behind(builder, source, number * LANES), vector.llvm.as_pointer())
-            ratio = builder.fdiv(builder.load(pointer, align=4), builder.extract_value(args[5], number))
-            put(builder, ratio, builder.gep(base, [side]) if number % ROWS else base)
-            if number % ROWS:
-                base = builder.gep(base, [builder.mul(side, side)])
-        return context.get_dummy_value()
-
-    return types.void(out, types.intp, types.intp, scratch, types.intp, SUMS), generate
-
-
-@intrinsic
-def magnitude(typing_context: Any, value: Any) -> Any:
-    """|value|."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(vector.llvm, [vector.llvm])
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{LANES}f32"), args
-        )
-
-    return vector(vector), generate
+@row
+def _two_rows(level, y, tile, rows, stride):
+    """Rows ``y`` and ``y`` + 1 of the first level."""
+    channels, taps = level.beta.size, level.offsets.size
+    odd = stride // (2 * channels)
+    for column in range(0, level.side, LANES):
+        here = y * level.step + column
+        for block in range(0, channels, BLOCK):
+            sums = zeros()
+            for tap in range(taps):
+                at = level.offsets[tap] + here
+                upper, lower = load(level.planes, at), load(level.planes, at + level.step)
+                sums = add_products(sums, level.weights, block * taps + tap * BLOCK, upper, lower)
+            keep(tile, block * TILE, sums)
+        for block in range(0, channels, BLOCK):
+            quotients = normalised(tile, 0, level.gamma, level.beta, block)
+            at = (y + 2) * stride + 2 * block * odd + 1 + column // 2
+            scatter_apart(rows, at, odd, stride, 2 * odd, quotients)
