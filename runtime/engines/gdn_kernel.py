@@ -41,8 +41,8 @@ add_products = products_of(vector, BLOCK, _add_product)
 def normalised(x, at, gamma, beta, block):
     """The quotients of BLOCK channels, those from ``block`` on.
 
-    x: all channels of the tile, from ``at`` on, as ``keep`` writes them. gamma: channels in blocks, and in each
-    of them column by column. beta: (channels,).
+    x: all channels of the tile, from ``at`` on, as ``keep`` writes them. gamma: channels in blocks, and in
+    each of them column by column. beta: (channels,).
     """
     channels = beta.size
     sums = _spread(beta, block)

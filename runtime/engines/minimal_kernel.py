@@ -1,15 +1,15 @@
 # mypy: disable-error-code=no-untyped-def
 """A 5 x 5 convolution of stride 2 with 55 % of the multiplications, and its GDN.
 
-Down a column, the outputs of such a convolution, y_j = sum of w_k d_(2j + k), are those of two convolutions of
-stride 1: w0, w2, w4 on the even inputs and w1, w3 on the odd ones. Winograd's minimal algorithms (1980; Lavin
-and Gray 2016) take six products for four outputs of the first, at the points 0, 1, -1, 2, -2 and infinity, and
-five for the second, at 0, 1, -1, 2 and infinity, instead of twelve and eight:
+Down a column, the outputs of such a convolution, y_j = sum of w_k d_(2j + k), are those of two convolutions
+of stride 1: w0, w2, w4 on the even inputs and w1, w3 on the odd ones. Winograd's minimal algorithms (1980;
+Lavin and Gray 2016) take six products for four outputs of the first, at the points 0, 1, -1, 2, -2 and
+infinity, and five for the second, at 0, 1, -1, 2 and infinity, instead of twelve and eight:
 
     y = AFTER [(WEIGHTS w) * (BEFORE d)]
 
-Here w and d are whole rows, and each product a sum over channels and columns. The error is that of the plain
-sums in float32 (1e-6 of the outputs). Along rows as well there would be fewer multiplications still, but so many
+Here w and d are whole rows, and each product a sum over channels and columns. The error is that of plain sums
+in float32, 1e-6 of the outputs. Along rows as well there would be fewer multiplications still, but so many
 sums of single columns that nothing is won.
 """
 
@@ -27,12 +27,15 @@ from runtime.engines.gdn_kernel import BLOCK, TILE, add_products, keep, normalis
 Array = NDArray[np.float32]
 
 KERNEL = 5
-OUTPUTS, INPUTS = 4, 11
-"""Rows that are made together, and rows that they take: from two above to two below, strides of 2."""
+OUTPUTS, RING = 4, 12
+"""Rows that are made together, and rows of the input that are kept: the eleven that they take, and one."""
 
-WEIGHTS = np.zeros((11, KERNEL))
-WEIGHTS[:6, ::2] = np.array([[6, 0, 0], [4, 4, 4], [4, -4, 4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-WEIGHTS[6:, 1::2] = np.array([[3, 0], [3, 3], [1, -1], [1, 2], [0, 6]]) / 6
+EVEN, PRODUCTS = 6, 11
+"""Products of the even rows of the input, and of all."""
+
+WEIGHTS = np.zeros((PRODUCTS, KERNEL))
+WEIGHTS[:EVEN, ::2] = np.array([[6, 0, 0], [4, 4, 4], [4, -4, 4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+WEIGHTS[EVEN:, 1::2] = np.array([[3, 0], [3, 3], [1, -1], [1, 2], [0, 6]]) / 6
 
 AFTER = np.array(
     [
@@ -62,10 +65,18 @@ class Minimal(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of one thread. lines: (11, stride). sums: OUTPUTS rows of the output, in tiles. tile: of a block."""
+    """Memory of one thread, float32.
 
+    rows: a ring of RING rows of the input; row y, from -2 on, begins at ``slot(y)``. In a row, channel by
+        channel, a zero and the even columns, and a zero and the odd ones, with zeros behind both.
+    lines: (EVEN, stride), sums of rows. sums: OUTPUTS rows of the output, in tiles.
+    block: a tile of BLOCK channels. tile: one of the input, all channels.
+    """
+
+    rows: Array
     lines: Array
     sums: Array
+    block: Array
     tile: Array
 
 
@@ -76,25 +87,25 @@ def transformed(weights: Array) -> Array:
 
 
 @row
-def four_rows(level, rows, group, work, out):
-    """Rows 4 ``group`` to 4 ``group`` + 3 of the output (channels, side, side), flat.
+def slot(y, stride):
+    """Where row ``y`` of the input is in its ring."""
+    return (y + RING) % RING * stride
 
-    rows: the input, flat, from two rows above it on. In a row, channel by channel, a zero and the even columns,
-    and a zero and the odd ones, with zeros behind both.
+
+@row
+def four_rows(level, group, work, out):
+    """Rows 4 ``group`` to 4 ``group`` + 3 of the output (channels, side, side), flat, from the eleven rows of
+    the input that they take.
     """
-    channels, side = level.beta.size, level.side
-    tiles = (side + TILE - 1) // TILE
     for i in range(0, work.sums.size, LANES):
         store(work.sums, i, splat(np.float32(0)))
-    _before(rows, 2 * OUTPUTS * group * level.stride, level.stride, work.lines)
-    for product in range(AFTER.shape[1]):
-        for block in range(0, channels, BLOCK):
-            for tile in range(tiles):
-                _products(level, product, block, _column(tile, side), work)
-                for y in range(OUTPUTS):
-                    at = ((tile * OUTPUTS + y) * channels + block) * TILE
-                    _add(AFTER[y, product], work.tile, work.sums, at)
-    for tile in range(tiles):
+    above = 2 * OUTPUTS * group - 2
+    _take_even(work.rows, above, level.stride, work.lines)
+    _add_products(level, 0, EVEN, work)
+    _take_odd(work.rows, above + 1, level.stride, work.lines)
+    _add_products(level, EVEN, PRODUCTS, work)
+    channels, side = level.beta.size, level.side
+    for tile in range(_tiles(side)):
         for y in range(OUTPUTS):
             x = (tile * OUTPUTS + y) * channels * TILE
             for block in range(0, channels, BLOCK):
@@ -104,53 +115,79 @@ def four_rows(level, rows, group, work, out):
 
 
 @row
+def _tiles(side):
+    return (side + TILE - 1) // TILE
+
+
+@row
 def _column(tile, side):
     """Where a tile begins; the last one ends with the row, whatever it has in common with the one before."""
     return min(tile * TILE, side - TILE)
 
 
 @row
-def _products(level, product, block, column, work):
-    """The sums of a product over channels and columns, to ``work.tile``."""
-    taps, begin = level.offsets.size, product * level.stride + column
-    where = (product * level.beta.size + block) * taps
-    sums = zeros()
-    for tap in range(taps):
-        at = level.offsets[tap] + begin
-        pixels, more = load(work.lines, at), load(work.lines, at + LANES)
-        sums = add_products(sums, level.weights, where + tap * BLOCK, pixels, more)
-    keep(work.tile, 0, sums)
+def _add_products(level, first, last, work):
+    """Add up products [first, last), of the sums of rows in ``work.lines``, for each row of the output."""
+    channels = level.beta.size
+    for product in range(first, last):
+        for block in range(0, channels, BLOCK):
+            for tile in range(_tiles(level.side)):
+                line = (product - first) * level.stride + _column(tile, level.side)
+                _multiply(level, product * channels + block, line, work)
+                for y in range(OUTPUTS):
+                    at = ((tile * OUTPUTS + y) * channels + block) * TILE
+                    _add(AFTER[y, product], work.block, work.sums, at)
 
 
 @row
-def _add(factor, tile, sums, at):
+def _multiply(level, block, line, work):
+    """A product's sums over channels and columns, to ``work.block``."""
+    taps, sums = level.offsets.size, zeros()
+    for tap in range(taps):
+        at = level.offsets[tap] + line
+        weight = block * taps + tap * BLOCK
+        sums = add_products(sums, level.weights, weight, load(work.lines, at), load(work.lines, at + LANES))
+    keep(work.block, 0, sums)
+
+
+@row
+def _add(factor, block, sums, at):
     if factor != 0:
         for i in range(0, BLOCK * TILE, LANES):
-            store(sums, at + i, load(sums, at + i) + splat(factor) * load(tile, i))
+            store(sums, at + i, load(sums, at + i) + splat(factor) * load(block, i))
 
 
 @row
-def _before(rows, top, stride, lines):
-    """The 11 sums of rows: BEFORE d."""
-    two, three = splat(np.float32(2)), splat(np.float32(3))
-    four, five = splat(np.float32(4)), splat(np.float32(5))
+def _take_even(rows, y, stride, lines):
+    """BEFORE d of rows ``y``, ``y`` + 2, to ``y`` + 10."""
+    two, four, five = splat(np.float32(2)), splat(np.float32(4)), splat(np.float32(5))
+    i0, i1, i2 = slot(y, stride), slot(y + 2, stride), slot(y + 4, stride)
+    i3, i4, i5 = slot(y + 6, stride), slot(y + 8, stride), slot(y + 10, stride)
     for n in range(0, stride, LANES):
-        i = top + n
-        d0, d1, d2 = load(rows, i), load(rows, i + stride), load(rows, i + 2 * stride)
-        d3, d4, d5 = load(rows, i + 3 * stride), load(rows, i + 4 * stride), load(rows, i + 5 * stride)
-        d6, d7, d8 = load(rows, i + 6 * stride), load(rows, i + 7 * stride), load(rows, i + 8 * stride)
-        d9, d10 = load(rows, i + 9 * stride), load(rows, i + 10 * stride)
-        store(lines, n, four * d0 - five * d4 + d8)
-        a, b = four * d4 - d8, four * d2 - d6
+        d0, d1, d2 = load(rows, i0 + n), load(rows, i1 + n), load(rows, i2 + n)
+        d3, d4, d5 = load(rows, i3 + n), load(rows, i4 + n), load(rows, i5 + n)
+        store(lines, n, four * d0 - five * d2 + d4)
+        a, b = four * d2 - d4, four * d1 - d3
         store(lines, n + stride, a + b)
         store(lines, n + 2 * stride, a - b)
-        a, b = d8 - d4, two * (d6 - d2)
+        a, b = d4 - d2, two * (d3 - d1)
         store(lines, n + 3 * stride, a + b)
         store(lines, n + 4 * stride, a - b)
-        store(lines, n + 5 * stride, four * d2 - five * d6 + d10)
-        a, b = d3 - d7, two * d3
-        store(lines, n + 6 * stride, two * (d1 - d5) - a)
-        store(lines, n + 7 * stride, d5 - d7 + b)
-        store(lines, n + 8 * stride, three * d5 - d7 - b)
-        store(lines, n + 9 * stride, d7 - d3)
-        store(lines, n + 10 * stride, two * a - (d5 - d9))
+        store(lines, n + 5 * stride, four * d1 - five * d3 + d5)
+
+
+@row
+def _take_odd(rows, y, stride, lines):
+    """BEFORE d of rows ``y``, ``y`` + 2, to ``y`` + 8."""
+    two, three = splat(np.float32(2)), splat(np.float32(3))
+    i0, i1, i2 = slot(y, stride), slot(y + 2, stride), slot(y + 4, stride)
+    i3, i4 = slot(y + 6, stride), slot(y + 8, stride)
+    for n in range(0, stride, LANES):
+        d0, d1, d2 = load(rows, i0 + n), load(rows, i1 + n), load(rows, i2 + n)
+        d3, d4 = load(rows, i3 + n), load(rows, i4 + n)
+        a, b = d1 - d3, two * d1
+        store(lines, n, two * (d0 - d2) - a)
+        store(lines, n + stride, d2 - d3 + b)
+        store(lines, n + 2 * stride, three * d2 - d3 - b)
+        store(lines, n + 3 * stride, d3 - d1)
+        store(lines, n + 4 * stride, two * a - (d2 - d4))

@@ -1,6 +1,6 @@
 """The paper's heads on a CPU: their first two convolutions and GDNs in one pass over the rows.
 
-    image - mean -> [convolution, 5 x 5, stride 2 -> x / (beta + gamma |x|)] twice -> the rest, on ONNX Runtime
+    image - mean -> (convolution, 5 x 5, stride 2 -> x / (beta + gamma |x|)) twice -> ONNX Runtime
 
 ONNX Runtime computes in a blocked layout, in which it has no Abs and no Div. So it changes the layout of the
 head's largest tensor, 5 MB, four times here, and walks through it twice more. ``runtime.engines.stem_kernel``
@@ -16,7 +16,7 @@ from native_denoise.cpu.simd import LANES
 from native_denoise.cpu.threads import available, share
 from runtime.engines import Engine
 from runtime.engines.gdn_kernel import BLOCK, TILE
-from runtime.engines.minimal_kernel import OUTPUTS, Minimal, Workspace, transformed
+from runtime.engines.minimal_kernel import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed
 from runtime.engines.stem_graph import KERNEL, PADDING, STRIDE, Array, Level, Stem
 from runtime.engines.stem_kernel import Direct, lay_out, stem
 from runtime.errors import EngineError
@@ -46,20 +46,9 @@ class Stemmed:
         side, channels = self._second.side, len(second.beta)
         self._groups = side // OUTPUTS
         self._threads = min(threads or available(), self._groups)
-        # With two rows above and one below, all zero; aligned: a vector that lies in two cache lines costs as
-        # much to write as to compute.
-        self._rows = aligned_zeros((self._first.side + 3) * self._second.stride)
+        # Aligned: a vector that lies in two cache lines costs as much to write as to compute.
         self._out = aligned_zeros(channels * side * side).reshape(1, channels, side, side)
-        tiles = -(-side // TILE)
-        self._tiles = [aligned_zeros(len(first.beta) * TILE) for _ in range(self._threads)]
-        self._work = [
-            Workspace(
-                aligned_zeros(len(self._second.weights) // (channels * KERNEL * len(first.beta)) * self._second.stride),
-                aligned_zeros(tiles * OUTPUTS * channels * TILE),
-                aligned_zeros(BLOCK * TILE),
-            )
-            for _ in range(self._threads)
-        ]
+        self._work = [self._workspace() for _ in range(self._threads)]
 
     def run(self, *inputs: Array) -> list[Array]:
         """Run once; see ``Engine.run``."""
@@ -75,12 +64,15 @@ class Stemmed:
         self.run(*(np.zeros(shape, dtype=np.float32) for _, shape in self.inputs))
 
     def _run_groups(self, thread: int) -> None:
-        # Rows that two threads need are computed by both, and are the same.
+        # Rows of the first level that two threads need are computed by both.
         begin, end = (self._groups * n // self._threads for n in (thread, thread + 1))
-        stem(
-            self._first, self._second, self._rows, self._tiles[thread], self._work[thread],
-            self._out.reshape(-1), begin, end,
-        )  # fmt: skip
+        stem(self._first, self._second, self._work[thread], self._out.reshape(-1), begin, end)
+
+    def _workspace(self) -> Workspace:
+        first, second = self._first, self._second
+        tiles, channels = -(-second.side // TILE), second.beta.size
+        sizes = RING * second.stride, EVEN * second.stride, tiles * OUTPUTS * channels * TILE
+        return Workspace(*map(aligned_zeros, (*sizes, BLOCK * TILE, first.beta.size * TILE)))
 
 
 def _direct(level: Level, side: int) -> tuple[Array, Direct]:
@@ -106,7 +98,9 @@ def _minimal(level: Level, side: int) -> Minimal:
     inputs, half = level.weights.shape[1], side // STRIDE
     odd = -(-(half + PADDING) // LANES) * LANES
     offsets = [
-        (STRIDE * c + column % STRIDE) * odd + column // STRIDE for c in range(inputs) for column in range(KERNEL)
+        (STRIDE * c + column % STRIDE) * odd + column // STRIDE
+        for c in range(inputs)
+        for column in range(KERNEL)
     ]
     weights = np.concatenate([_blocks(product) for product in transformed(level.weights)])
     gamma = _blocks(level.gamma)

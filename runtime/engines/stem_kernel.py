@@ -1,8 +1,8 @@
 # mypy: disable-error-code=no-untyped-def
 """Two convolutions of stride 2 and their GDNs in one pass over the rows of an image.
 
-The first, of an image's few channels, is summed as it stands, and the second, of many, by ``minimal_kernel``, which
-takes the rows of the first as soon as they are there.
+The first, of an image's few channels, is summed as it stands, and the second, of many, by ``minimal_kernel``,
+which takes the rows of the first as soon as they are there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.cpu.jit import kernel, row
-from native_denoise.cpu.simd import LANES, load
+from native_denoise.cpu.simd import LANES, load, splat, store
 from runtime.engines.gdn_kernel import (
     BLOCK,
     TILE,
@@ -23,7 +23,7 @@ from runtime.engines.gdn_kernel import (
     scatter_apart,
     zeros,
 )
-from runtime.engines.minimal_kernel import INPUTS, OUTPUTS, four_rows
+from runtime.engines.minimal_kernel import OUTPUTS, RING, four_rows, slot
 from runtime.engines.tile import ROWS
 
 Array = NDArray[np.float32]
@@ -60,23 +60,25 @@ def lay_out(image, mean, planes, padding):
 
 
 @kernel
-def stem(first, second, rows, tile, work, out, begin, end):
+def stem(first, second, work, out, begin, end):
     """Groups [begin, end) of OUTPUTS rows of what the second level returns, (channels, side, side), flat.
 
-    first, second: ``Direct`` and ``Minimal``. rows: what is between them, as ``four_rows`` takes it.
-    tile: one of the first, all channels. work: ``Workspace``.
+    first, second: ``Direct`` and ``Minimal``. work: ``Workspace``.
     """
-    done = max(2 * OUTPUTS * begin - 2, 0)
+    done = 2 * OUTPUTS * begin - 2
     for group in range(begin, end):
-        needed = min(2 * OUTPUTS * group - 2 + INPUTS + 1, first.side)  # an even number
-        for y in range(done, needed, ROWS):
-            _two_rows(first, y, tile, rows, second.stride)
-        done = needed
-        four_rows(second, rows, group, work, out)
+        while done < 2 * OUTPUTS * group - 2 + RING:
+            if 0 <= done < first.side:
+                _two_rows(first, done, work, second.stride)
+            else:
+                for i in range(0, ROWS * second.stride, LANES):
+                    store(work.rows, slot(done, second.stride) + i, splat(np.float32(0)))
+            done += ROWS
+        four_rows(second, group, work, out)
 
 
 @row
-def _two_rows(level, y, tile, rows, stride):
+def _two_rows(level, y, work, stride):
     """Rows ``y`` and ``y`` + 1 of the first level."""
     channels, taps = level.beta.size, level.offsets.size
     odd = stride // (2 * channels)
@@ -88,8 +90,8 @@ def _two_rows(level, y, tile, rows, stride):
                 at = level.offsets[tap] + here
                 upper, lower = load(level.planes, at), load(level.planes, at + level.step)
                 sums = add_products(sums, level.weights, block * taps + tap * BLOCK, upper, lower)
-            keep(tile, block * TILE, sums)
+            keep(work.tile, block * TILE, sums)
         for block in range(0, channels, BLOCK):
-            quotients = normalised(tile, 0, level.gamma, level.beta, block)
-            at = (y + 2) * stride + 2 * block * odd + 1 + column // 2
-            scatter_apart(rows, at, odd, stride, 2 * odd, quotients)
+            quotients = normalised(work.tile, 0, level.gamma, level.beta, block)
+            at = slot(y, stride) + 2 * block * odd + 1 + column // 2
+            scatter_apart(work.rows, at, odd, stride, 2 * odd, quotients)

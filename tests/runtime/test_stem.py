@@ -14,36 +14,54 @@ from onnx import TensorProto, helper, numpy_helper
 
 from native_denoise.cpu.simd import LANES
 from runtime.engines import EngineOptions, open_engine
+from runtime.engines.gdn_kernel import BLOCK
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu, open_model
-from runtime.engines.stem import Stemmed, find_stem
-from runtime.engines.stem_kernel import BLOCK
+from runtime.engines.stem import Stemmed
+from runtime.engines.stem_graph import find_stem
 from runtime.errors import EngineError
 
 PLAIN = EngineOptions(threads=1, optimisation="disabled")
 
 
-def head(side: int = 2 * LANES, channels: int = BLOCK, planes: int = 3, seed: int = 0) -> onnx.ModelProto:
+SIDE = 8 * LANES
+"""Of the smallest image that the kernels take."""
+
+
+def level(number: int, given: str, inputs: int, channels: int, rng: np.random.Generator) -> tuple[list, dict]:
+    """Nodes and tensors of a convolution and its GDN."""
+    x, size, norm = (f"{name}{number}" for name in ("x", "size", "norm"))
+    tensors = {
+        f"weights{number}": rng.normal(0, 0.2, (channels, inputs, 5, 5)),
+        f"gamma{number}": rng.random((channels, channels, 1, 1)) / channels,
+        f"beta{number}": rng.random(channels) + 0.5,
+    }
+    weights, *rest = tensors
+    nodes = [
+        helper.make_node("Conv", [given, weights], [x], strides=[2, 2], pads=[2, 2, 2, 2]),
+        helper.make_node("Abs", [x], [size]),
+        helper.make_node("Conv", [size, *rest], [norm], kernel_shape=[1, 1], auto_pad="NOTSET"),
+        helper.make_node("Div", [x, norm], [f"quotient{number}"]),
+    ]
+    return nodes, tensors
+
+
+def head(
+    side: int = SIDE, channels: tuple[int, int] = (BLOCK, BLOCK), planes: int = 3, seed: int = 0
+) -> onnx.ModelProto:
     """Image -> the quotient's first two channels, doubled: a stem as of the paper's heads, and a rest."""
     rng = np.random.default_rng(seed)
-    tensors = {
-        "mean": rng.random((1, planes, 1, 1)),
-        "weights": rng.normal(0, 0.2, (channels, planes, 5, 5)),
-        "gamma": rng.random((channels, channels, 1, 1)) / channels,
-        "beta": rng.random(channels) + 0.5,
-        "double": np.full((2, channels, 1, 1), 2.0) * np.eye(2, channels)[..., None, None],
-    }
+    first, of_first = level(1, "centred", planes, channels[0], rng)
+    second, of_second = level(2, "quotient1", channels[0], channels[1], rng)
+    double = np.full((2, channels[1], 1, 1), 2.0) * np.eye(2, channels[1])[..., None, None]
+    tensors = {"mean": rng.random((1, planes, 1, 1)), "double": double, **of_first, **of_second}
     nodes = [
-        helper.make_node("Sub", ["image", "mean"], ["centred"]),
-        helper.make_node("Conv", ["centred", "weights"], ["x"], strides=[2, 2], pads=[2, 2, 2, 2]),
-        helper.make_node("Abs", ["x"], ["size"]),
-        helper.make_node("Conv", ["size", "gamma", "beta"], ["norm"], kernel_shape=[1, 1], auto_pad="NOTSET"),
-        helper.make_node("Div", ["x", "norm"], ["quotient"]),
-        helper.make_node("Conv", ["quotient", "double"], ["y"]),
-    ]
+        helper.make_node("Sub", ["image", "mean"], ["centred"]), *first, *second,
+        helper.make_node("Conv", ["quotient2", "double"], ["y"]),
+    ]  # fmt: skip
     graph = helper.make_graph(
         nodes, "head",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, planes, side, side))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 2, side // 2, side // 2))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 2, side // 4, side // 4))],
         [numpy_helper.from_array(values.astype(np.float32), name) for name, values in tensors.items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -61,15 +79,15 @@ def opened(model: onnx.ModelProto, folder: Path, threads: int = 1) -> Stemmed | 
 
 
 @given(
-    columns=st.integers(1, 3), blocks=st.integers(1, 3), planes=st.integers(1, 4), threads=st.integers(1, 5),
-    seed=st.integers(0, 99),
+    columns=st.integers(4, 7), blocks=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    planes=st.integers(1, 4), threads=st.integers(1, 5), seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(max_examples=20, deadline=None)
 def test_it_computes_what_onnx_runtime_does(
-    columns: int, blocks: int, planes: int, threads: int, seed: int
+    columns: int, blocks: tuple[int, int], planes: int, threads: int, seed: int
 ) -> None:
     side = 2 * LANES * columns
-    model = head(side, BLOCK * blocks, planes, seed).SerializeToString()
+    model = head(side, (BLOCK * blocks[0], BLOCK * blocks[1]), planes, seed).SerializeToString()
     stem = find_stem(model)
     assert stem is not None
     engine = Stemmed(stem, open_model(stem.rest, "rest", PLAIN), threads)
@@ -86,7 +104,7 @@ def test_the_engine_is_used_and_threads_do_not_change_a_bit(tmp_path: Path, thre
     alone, together = opened(head(), tmp_path), opened(head(), tmp_path, threads)
     assert isinstance(alone, Stemmed) and isinstance(together, Stemmed)
     alone.warm_up()
-    np.testing.assert_array_equal(alone.run(image(2 * LANES))[0], together.run(image(2 * LANES))[0])
+    np.testing.assert_array_equal(alone.run(image(SIDE))[0], together.run(image(SIDE))[0])
 
 
 def test_less_optimisation_leaves_all_to_onnx_runtime(tmp_path: Path) -> None:
@@ -115,13 +133,13 @@ def _shown(name: str) -> Callable[[onnx.ModelProto], None]:
 
 
 def _used(model: onnx.ModelProto) -> None:
-    model.graph.node.append(helper.make_node("Relu", ["x"], ["also"]))
+    model.graph.node.append(helper.make_node("Relu", ["x1"], ["also"]))
     _shown("also")(model)
 
 
 def _swapped(model: onnx.ModelProto) -> None:
     divide = model.graph.node[4]
-    divide.input[:] = ["norm", "x"]
+    divide.input[:] = ["norm1", "x1"]
 
 
 def _open_side(model: onnx.ModelProto) -> None:
@@ -133,8 +151,9 @@ def _open_side(model: onnx.ModelProto) -> None:
     [
         _attribute(1, "pads", [2, 2, 1, 1]), _attribute(1, "strides", [2, 1]),
         _attribute(1, "dilations", [2, 2]), _attribute(3, "strides", [2, 2]),
-        _attribute(3, "auto_pad", "VALID"), _shown("x"), _shown("norm"), _shown("quotient"), _used, _swapped,
-        _open_side,
+        _attribute(3, "auto_pad", "VALID"), _attribute(5, "pads", [2, 2, 1, 1]),
+        _attribute(7, "strides", [2, 2]), _shown("x1"), _shown("norm1"), _shown("quotient1"), _shown("x2"),
+        _shown("quotient2"), _used, _swapped, _open_side,
     ],
 )  # fmt: skip
 def test_another_graph_is_left_as_it_is(change: Callable[[onnx.ModelProto], None]) -> None:
@@ -144,20 +163,27 @@ def test_another_graph_is_left_as_it_is(change: Callable[[onnx.ModelProto], None
 
 
 @pytest.mark.parametrize(
-    "model", [head(side=2 * LANES + 4), head(channels=BLOCK + 1), helper.make_model(onnx.GraphProto())]
+    "model",
+    [
+        head(side=SIDE + 4),
+        head(side=SIDE // 2),
+        head(channels=(BLOCK + 1, BLOCK)),
+        head(channels=(BLOCK, BLOCK + 2)),
+        helper.make_model(onnx.GraphProto()),
+    ],
 )
 def test_sizes_that_the_kernel_does_not_take_are_left(model: onnx.ModelProto, tmp_path: Path) -> None:
     assert find_stem(model.SerializeToString()) is None
 
 
 def test_an_odd_head_runs_all_the_same(tmp_path: Path) -> None:
-    engine = opened(head(side=2 * LANES + 4), tmp_path)
-    assert isinstance(engine, OnnxRuntimeCpu) and engine.run(image(2 * LANES + 4))[0].shape[2] == LANES + 2
+    engine = opened(head(side=SIDE + 4), tmp_path)
+    assert isinstance(engine, OnnxRuntimeCpu) and engine.run(image(SIDE + 4))[0].shape[2] == SIDE // 4 + 1
 
 
 def test_wrong_shapes_and_broken_files(tmp_path: Path) -> None:
     engine = opened(head(), tmp_path)
-    for wrong in ((2, 3, 2 * LANES, 2 * LANES), (1, 3, 2 * LANES, LANES)):
+    for wrong in ((2, 3, SIDE, SIDE), (1, 3, SIDE, LANES)):
         with pytest.raises(EngineError, match="takes"):
             engine.run(np.zeros(wrong, dtype=np.float32))
     with pytest.raises(EngineError, match="not an ONNX file"):
