@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 
-from native_denoise.mask import resize
+from native_denoise.cpu.resize import resize
 from runtime.latent import Latent
 
 Map = NDArray[np.float64]

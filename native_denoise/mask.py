@@ -19,7 +19,6 @@ Variants, for what the plain map lacks:
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -46,12 +45,16 @@ def soft_mask(
     of the positions, constant outside them (the convention of Pillow, OpenCV and torch with
     align_corners=False).
     """
+    from .cpu.resize import resize  # Numba, half a second to import: only for who has a map
+
     small = np.asarray(likelihood, dtype=np.float32)
     if small.ndim != 2 or small.size == 0:
         raise DenoiseError(f"likelihood map must be 2-D and not empty, but its shape is {small.shape}")
     low, high = float(small.min()), float(small.max())
     if not (low >= -1e-5 and high <= 1 + 1e-5):  # true for NaN too
         raise DenoiseError(f"likelihoods must lie in [0, 1], but span [{low:g}, {high:g}]")
+    if min(shape) < 1:
+        raise DenoiseError(f"shape must be at least 1x1, not {shape}")
     if not power > 0:
         raise DenoiseError(f"power must be positive, not {power!r}")
     if stretch and high - low >= MIN_SPAN:
@@ -61,32 +64,6 @@ def soft_mask(
     if threshold is not None:
         small = (small >= threshold).astype(np.float32)
     return resize(np.clip(small, 0.0, 1.0), shape, out)
-
-
-def resize(
-    small: NDArray[np.float32], shape: tuple[int, int], out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Bilinear resizing of a float32 map as one small and one larger matrix product."""
-    height, width = shape
-    if height < 1 or width < 1:
-        raise DenoiseError(f"shape must be at least 1x1, not {shape}")
-    wide = small @ _weights(small.shape[1], width).T
-    return np.matmul(_weights(small.shape[0], height), wide, out=out)
-
-
-@functools.lru_cache(maxsize=32)
-def _weights(old: int, new: int) -> NDArray[np.float32]:
-    """(new, old) matrix of bilinear interpolation along one axis; each row sums to 1."""
-    centre = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0.0, old - 1.0)
-    left = np.minimum(centre.astype(np.intp), max(old - 2, 0))
-    share = centre - left
-    matrix = np.zeros((new, old), dtype=np.float32)
-    rows = np.arange(new)
-    matrix[rows, left] = 1.0 - share
-    if old > 1:
-        matrix[rows, left + 1] += share
-    matrix.setflags(write=False)
-    return matrix
 
 
 class MaskMemory:

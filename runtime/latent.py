@@ -46,12 +46,11 @@ class Latent:
         Large in the background, small on what costs bits: the paper's soft mask before it is resized.
         A coefficient's likelihood counts where its basis function has its energy.
         """
+        from runtime import pricing  # Numba, half a second to import: only for who asks for the map
+
         channels, height, width = self.shape
         patch = self.energy.shape[1]
         likelihood = np.exp2(-self.bits[-1]).reshape(channels, height * width)
-        energy = self.energy.reshape(channels, patch * patch)
-        # einsum and not @: waking the threads of a BLAS costs more than these few products, and up to
-        # 14 ms where another process has the cores.
-        spread = np.einsum("cn,cp->np", likelihood, energy / energy.sum(axis=0))
-        blocks = spread.reshape(height, width, patch, patch).transpose(0, 2, 1, 3)
-        return np.minimum(blocks.reshape(height * patch, width * patch), np.float32(1))
+        spread = np.empty((patch, patch, height, width), dtype=np.float32)
+        pricing.spread(likelihood, self.energy.reshape(channels, -1), spread.reshape(-1, height * width))
+        return spread.transpose(2, 0, 3, 1).reshape(height * patch, width * patch)

@@ -3,8 +3,8 @@
 ``total`` is on the way of every guarded frame. NumPy would walk its 20,000 symbols once for each of six
 operations, and most of the time would go into the memory of what lies between them.
 
-All arrays are 1-D. ``symbols`` and ``index`` are not trusted; ``offset``, ``start``, ``last`` (where the
-escape is) and ``bits`` are as ``Tables`` keeps them.
+Arrays are 1-D but for those of ``spread``. ``symbols`` and ``index`` are not trusted; ``offset``, ``start``,
+``last`` (where the escape is) and ``bits`` are as ``Tables`` keeps them.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -93,3 +93,24 @@ def cheapest(weight, values, index, offset, start, last, bits, symbols):
                 least = cost
                 symbols[i] = symbol
     return True
+
+
+@_kernel
+def spread(likelihood, energy, out):
+    """Write the mean over the channels of ``likelihood``, (C, n), weighted with each column of ``energy``,
+    (C, m), to ``out``, (m, n); at most 1. All float32 and 2-D.
+
+    A matrix product, but so small a one that waking the threads of a BLAS costs more than its sums, and up to
+    14 ms where another process has the cores.
+    """
+    for column in range(energy.shape[1]):
+        line, total = out[column], np.float32(0)
+        line[:] = 0
+        for channel in range(energy.shape[0]):
+            weight = energy[channel, column]
+            total += weight
+            values = likelihood[channel]
+            for i in range(line.size):
+                line[i] += weight * values[i]
+        for i in range(line.size):
+            line[i] = min(line[i] / total, np.float32(1))
