@@ -35,19 +35,20 @@ class Stemmed:
     precision = "float32"
 
     def __init__(self, stem: Stem, rest: Engine, threads: int | None):
-        first, second = stem.levels
+        first, second = map(_padded, stem.levels)
         self.inputs: tuple[tuple[str, tuple[int, ...]], ...] = (
             (stem.name, (1, len(stem.mean), stem.side, stem.side)),
         )
         self.outputs = rest.outputs
         self._rest, self._mean = rest, stem.mean
         self._planes, self._first = _direct(first, stem.side)
-        self._second = _minimal(second, self._first.side)
-        side, channels = self._second.side, len(second.beta)
+        self._second = _minimal(second, len(first.beta), self._first.side)
+        side = self._second.side
         self._groups = side // OUTPUTS
         self._threads = min(threads or available(), self._groups)
         # Aligned: a vector that lies in two cache lines costs as much to write as to compute.
-        self._out = aligned_zeros(channels * side * side).reshape(1, channels, side, side)
+        self._out = aligned_zeros(len(second.beta) * side * side).reshape(1, -1, side, side)
+        self._given = self._out[:, : len(stem.levels[1].beta)]
         self._work = [self._workspace() for _ in range(self._threads)]
 
     def run(self, *inputs: Array) -> list[Array]:
@@ -57,7 +58,7 @@ class Stemmed:
             raise EngineError(f"the graph takes {self.inputs}, not arrays of {shapes}")
         lay_out(inputs[0][0], self._mean, self._planes, PADDING)
         share(self._run_groups, self._threads)
-        return self._rest.run(self._out)
+        return self._rest.run(self._given)
 
     def warm_up(self) -> None:
         """Run once on zeros."""
@@ -93,8 +94,8 @@ def _direct(level: Level, side: int) -> tuple[Array, Direct]:
     return planes, Direct(*taken, weights, gamma, level.beta, half)
 
 
-def _minimal(level: Level, side: int) -> Minimal:
-    """The level that takes rows of so many columns."""
+def _minimal(level: Level, channels: int, side: int) -> Minimal:
+    """The level that takes rows of so many channels, not all of which it looks at, and columns."""
     inputs, half = level.weights.shape[1], side // STRIDE
     odd = -(-(half + PADDING) // LANES) * LANES
     offsets = [
@@ -104,7 +105,14 @@ def _minimal(level: Level, side: int) -> Minimal:
     ]
     weights = np.concatenate([_blocks(product) for product in transformed(level.weights)])
     gamma = _blocks(level.gamma)
-    return Minimal(weights, np.array(offsets), gamma, level.beta, STRIDE * inputs * odd, half)
+    return Minimal(weights, np.array(offsets), gamma, level.beta, STRIDE * channels * odd, half)
+
+
+def _padded(level: Level) -> Level:
+    """The level with channels that are all zero, so that they make whole blocks."""
+    more = -len(level.beta) % BLOCK
+    weights = np.pad(level.weights, ((0, more), (0, 0), (0, 0), (0, 0)))
+    return Level(weights, np.pad(level.gamma, (0, more)), np.pad(level.beta, (0, more), constant_values=1))
 
 
 def _blocks(matrix: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.cpu.simd import LANES
-from runtime.engines.gdn_kernel import BLOCK, TILE
+from runtime.engines.gdn_kernel import TILE
 from runtime.engines.onnx_file import FLOAT, attributes, floats, parse, shape_of
 
 LEVEL = ("Conv", "Abs", "Conv", "Div")
@@ -115,7 +115,7 @@ def _is_convolution(node: Any, stride: int, padding: int) -> bool:
 
 
 def _fits(image: Sequence[int], shapes: list[tuple[int, ...]]) -> bool:
-    """Whether the kernels have rows of whole vectors, a tile at least, and blocks of channels."""
+    """Whether the kernels have rows of whole vectors, a tile at least."""
     if len(image) != 4 or image[0] != 1 or image[2] != image[3]:
         return False
     c, half = image[1], image[2] // STRIDE
@@ -123,7 +123,6 @@ def _fits(image: Sequence[int], shapes: list[tuple[int, ...]]) -> bool:
     (a, *_), (b, *_) = shapes[3], shapes[6]
     return (
         wide
-        and a % BLOCK == b % BLOCK == 0
         and shapes[:1] == [(1, c, 1, 1)]
         and shapes[1:4] == [(a, c, KERNEL, KERNEL), (a, a, 1, 1), (a,)]
         and shapes[4:] == [(b, a, KERNEL, KERNEL), (b, b, 1, 1), (b,)]
