@@ -9,9 +9,10 @@ efficiency  requests a second to closed-loop clients, and what bare tails in as 
             server's loss (``generator_cores``)
 batching    restore and tail of 1, 2, 4 and 8 frames at a time, bare; and servers with that ``--batch``
             (``bench.serve_batching``)
-latency     open loop at 70 % of that, evenly spaced as cameras are: p99 from the moment a request was due,
-            over the p50 of single requests; the same for Poisson arrivals, where queues are longer; and of
-            bare tails at the same pace, over the p50 of one at a time: what the machine itself does to it
+latency     open loop at 70 % of what the server sustains just then, evenly spaced as cameras are: p99 since a
+            request was due, over the p50 of single requests; the same for Poisson arrivals, where
+            queues are longer; and of bare tails at 70 % of what they sustain, over the p50 of one at a time:
+            the control, what this machine leaves of any p99
 crowd       open loop at 50 %, without and with 500 idle connections and 50 slow readers, in turns
 memory      resident bytes over 100,000 requests, 15 of 20 hostile (``bench.serve_memory``)
 outage      clients at 5 frames a second, server away for a minute (``bench.serve_kills``)
@@ -80,6 +81,10 @@ class Case:
         clients = CLIENTS * self.options.workers
         return served_per_second(self.server.address, self.packets, clients, self.options.seconds)
 
+    def bare(self) -> float:
+        """What bare tails in as many threads decode a second, now."""
+        return bare_per_second(self.bundle, self.packets, self.options.workers, self.options.seconds)
+
     def known_capacity(self) -> float:
         """The capacity, measured where no section has."""
         self.capacity = self.capacity or self.served()
@@ -98,7 +103,7 @@ def efficiency(case: Case) -> list[Row]:
             "generator_cores": (time.process_time() - ours) / wall,
             "server_cores": (sum(server.cpu_times()[:2]) - theirs) / wall,
         }
-        bare = bare_per_second(case.bundle, case.packets, case.options.workers, case.options.seconds)
+        bare = case.bare()
         rows.append(
             {"section": "efficiency", "round": number, "served_per_s": served, "bare_per_s": bare} | cores
         )
@@ -115,18 +120,19 @@ def batching(case: Case) -> list[Row]:
 
 def latency(case: Case) -> list[Row]:
     """Rounds of single requests, evenly spaced ones, Poisson ones, and of bare tails."""
-    rows, address, rate = [], case.server.address, BUSY * case.known_capacity()
-    seldom = spaced(SELDOM, SINGLE / SELDOM)
+    rows, address, seldom = [], case.server.address, spaced(SELDOM, SINGLE / SELDOM)
     for number in range(case.options.rounds):
+        rate, bare_rate = BUSY * case.served(), BUSY * case.bare()
         single = one_by_one(address, case.packets, SINGLE)
-        row = {"section": "latency", "round": number, "per_s": rate, "unloaded_p50_ms": _ms(single, 50)}
+        row = {"section": "latency", "round": number, "per_s": rate, "bare_per_s": bare_rate}
+        row["unloaded_p50_ms"] = _ms(single, 50)
         for name, due in (
             ("spaced", spaced(rate, case.options.seconds)),
             ("poisson", poisson(rate, case.options.seconds, number)),
         ):
             seconds = latencies(address, case.packets, due)
             row |= {f"{name}_p50_ms": _ms(seconds, 50), f"{name}_p99_ms": _ms(seconds, 99)}
-        for name, due in (("single", seldom), ("spaced", spaced(rate, case.options.seconds))):
+        for name, due in (("single", seldom), ("spaced", spaced(bare_rate, case.options.seconds))):
             seconds = bare_latencies(case.bundle, case.packets, case.options.workers, due)
             row |= {f"bare_{name}_p50_ms": _ms(seconds, 50), f"bare_{name}_p99_ms": _ms(seconds, 99)}
         rows.append(row)
