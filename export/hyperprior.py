@@ -18,7 +18,7 @@ from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
 from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import SCALES
 
 UNIT = 8  # hidden activations count eighths

@@ -22,14 +22,9 @@ from runtime.coarseness import factor, rebinned, rungs
 from runtime.coder import Decoder, Encoder
 from runtime.engines import EngineOptions
 from runtime.errors import BundleError, CoderError, EngineError, PacketSyncError
+from runtime.steps import LATENT_LIMIT
 from runtime.synthesis import Synthesis, open_synthesis
 from runtime.tables import Tables
-
-MEAN_STEPS = 16
-"""Means count sixteenths of a symbol."""
-
-LATENT_LIMIT = float(1 << 16)
-"""Latents are clipped here: no uint8 image comes near, and the coder takes symbols up to 2**20."""
 
 _NAN = "the head returned NaN: the graph or its input is damaged"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from runtime.prior import LATENT_LIMIT, MEAN_STEPS
+from runtime.steps import LATENT_LIMIT, MEAN_STEPS
 
 _LIMIT = np.float32(LATENT_LIMIT)
 _STEP = np.float32(1 / MEAN_STEPS)

@@ -21,7 +21,7 @@ from export.table_bits import TableBits
 from runtime.bundle import Bundle
 from runtime.coarseness import factor, rebinned, rungs
 from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
-from runtime.prior import LATENT_LIMIT, MEAN_STEPS
+from runtime.steps import LATENT_LIMIT, MEAN_STEPS
 from runtime.tables import Tables
 
 NOISE_SAMPLES = 16

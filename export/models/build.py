@@ -29,7 +29,7 @@ from runtime.bundle import SCHEMA, FileEntry, Manifest
 from runtime.errors import ImageError
 from runtime.exact import MAGNITUDE, IntegerNetwork
 from runtime.preprocess import Preprocess
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import Tables, gaussian_tables, scale_index
 
 PHOTOGRAPHS = 100

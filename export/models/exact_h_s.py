@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE, IntegerNetwork, Layer
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import SCALES, scale_index
 
 SCALE_STEPS = 64

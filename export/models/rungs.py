@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from runtime.exact import IntegerNetwork
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import SCALES, gaussian_tables
 
 FINE = 64  # scales below so many steps are fitted one by one, larger ones by table

@@ -14,7 +14,7 @@ from export.hyperprior import Hyperprior, Synthesis, TrainingPlan, gaussian_bits
 from export.integer_graph import write_integer_network
 from export.mshp import fit_hyperprior
 from runtime.engines import EngineOptions, open_engine
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import SCALES, gaussian_tables
 
 

@@ -17,7 +17,7 @@ from export.models.networks import SplitNetwork
 from export.models.seeded import seeded_network
 from export.models.tables import density_tables
 from runtime.coder import open_coder
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import Tables, gaussian_tables
 from tests.export.paper_networks import as_images, normalise, sc2bench_twin, squares
 

@@ -15,7 +15,8 @@ from runtime.errors import EngineError, PacketBundleMismatch, PacketError
 from runtime.exact import IntegerNetwork
 from runtime.head import Head
 from runtime.packet import MAX_OVERHEAD, Packet
-from runtime.prior import MEAN_STEPS, FactorizedPrior, Hyperprior, open_prior
+from runtime.prior import FactorizedPrior, Hyperprior, open_prior
+from runtime.steps import MEAN_STEPS
 from runtime.tail import Tail, max_payload
 from tests.tiny_bundle import tiny_images
 

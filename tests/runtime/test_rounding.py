@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from runtime import rounding
 from runtime.coarseness import COARSEST, factor
-from runtime.prior import LATENT_LIMIT, MEAN_STEPS
+from runtime.steps import LATENT_LIMIT, MEAN_STEPS
 
 TABLES = 64
 Y = st.one_of(

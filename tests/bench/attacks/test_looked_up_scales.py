@@ -8,7 +8,7 @@ import torch
 from bench.attacks.prior import Hyperprior
 from export.table_bits import TableBits
 from runtime.exact import IntegerNetwork, Layer
-from runtime.prior import MEAN_STEPS
+from runtime.steps import MEAN_STEPS
 from runtime.tables import SCALES, gaussian_tables, scale_index
 
 STEPS = 64

@@ -15,8 +15,8 @@ from runtime.defence import Defence
 from runtime.exact import IntegerNetwork
 from runtime.guard import Discriminant, Excess, Guard, open_score
 from runtime.head import Head
-from runtime.prior import MEAN_STEPS
 from runtime.rate_control import control_rate
+from runtime.steps import MEAN_STEPS
 from runtime.tables import Tables
 from runtime.tail import Tail
 
