@@ -101,9 +101,9 @@ def four_rows(level, group, work, out):
         store(work.sums, i, splat(np.float32(0)))
     above = 2 * OUTPUTS * group - 2
     _take_even(work.rows, above, level.stride, work.lines)
-    _add_products(level, 0, EVEN, work)
+    _sum_up(level, 0, EVEN, work)
     _take_odd(work.rows, above + 1, level.stride, work.lines)
-    _add_products(level, EVEN, PRODUCTS, work)
+    _sum_up(level, EVEN, PRODUCTS, work)
     channels, side = level.beta.size, level.side
     for tile in range(_tiles(side)):
         for y in range(OUTPUTS):
@@ -126,7 +126,7 @@ def _column(tile, side):
 
 
 @row
-def _add_products(level, first, last, work):
+def _sum_up(level, first, last, work):
     """Add up products [first, last), of the sums of rows in ``work.lines``, for each row of the output."""
     channels = level.beta.size
     for product in range(first, last):
