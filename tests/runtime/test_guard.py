@@ -331,11 +331,9 @@ def test_what_looks_corrupted_is_sent_in_coarser_steps_and_not_defended(copy: Pa
     assert auto.counters.rate_controlled == 5 and auto.counters.defended == auto.counters.suspicious == 0
 
 
-@pytest.mark.parametrize(("steps", "trim"), [(0.4, 0), (0.6, 1), (99, MOST_TRIM), (-99, 0), (np.nan, 0)])
+@pytest.mark.parametrize(("steps", "trim"), [(0.4, 0), (0.6, 1), (3e38, MOST_TRIM), (-3e38, 0)])
 def test_a_frame_is_trimmed_by_what_it_is_too_dear(copy: Path, steps: float, trim: int) -> None:
     auto = Head(alarming(copy, -1, 0.5, steps), ONE, guard=Guard())
-    if np.isnan(steps):  # finite weights may still have no finite product
-        auto._score = replace(auto._score, bias=np.array([-1, -9, 0.5, np.nan], np.float32))  # type: ignore
     plain, image = Head(auto.bundle, ONE), calm(1)[0]
     decision = decided(auto, image)
     assert (decision.rung, decision.coarseness) == ("trimmed" if trim else "plain", trim)
