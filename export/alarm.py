@@ -43,8 +43,8 @@ CORRUPTED = 100  # frames of each corruption and severity
 ALLOWED = 0.03
 """Bytes that a corruption may add; frames are trimmed for what it adds beyond."""
 ALLOWED_KIND = 0.01
-"""The same on the mean of a kind, found or not. Less than ``ALLOWED``, because some severities are dearer than
-others, and photographs of another origin dearer than those of the fit: none should add more than 0.05."""
+"""The same on the mean of a kind, found or not. Less than ``ALLOWED``: some severities are dearer, and so are
+photographs of another origin than those of the fit, while none should add more than 0.05."""
 GAINS = np.arange(1, 8.25, 0.25)
 
 DEVIATIONS = 5.5
@@ -232,8 +232,8 @@ def dear_steps(cells: Sequence[Cell]) -> tuple[NDArray[np.float32], np.float32]:
 
 
 def gain(cells: Sequence[Cell], steps: Sequence[NDArray[np.float32]]) -> float:
-    """The least of ``GAINS`` with which those of a kind's frames that are found give back what all of them add
-    beyond ``ALLOWED_KIND``, or the largest.
+    """The least of ``GAINS`` with which those of a kind's frames that are found give back what all add beyond
+    ``ALLOWED_KIND``, or the largest.
 
     steps: (n,) of each cell, what its frames are too dear by; 0 where the alarm does not ring.
     """
