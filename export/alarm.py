@@ -7,27 +7,25 @@ measures; a kind that is not among them is hardly seen (docs/results.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.corruptions import corrupt
+from export.corruptions import SEVERITIES, corrupt
 from export.disturb import Perturbation
 from export.progress import bar
-from export.suspicion import discriminant
+from export.suspicion import discriminant, regression
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
-from runtime.guard import features
+from runtime.guard import MOST_TRIM, features
 from runtime.head import Head
-from runtime.latent import Latent
-from runtime.prior import Prior, Stream, open_prior
+from runtime.prior import open_prior
 from runtime.tables import Tables
 
-ATTACK = "attack"
 ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side
 
@@ -40,9 +38,14 @@ KINDS = {
     "saturation": (("saturate",), (3, 4, 5)),
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
-CORRUPTED = 600  # frames of each kind
-MOST_TRIM = 12
-"""Largest coarseness of a kind, for three tenths of the bytes: more costs answers."""
+CORRUPTED = 100  # frames of each corruption and severity
+
+ALLOWED = 0.03
+"""Bytes that a corruption may add; frames are trimmed for what it adds beyond."""
+ALLOWED_KIND = 0.01
+"""The same on the mean of a kind, found or not. Less than ``ALLOWED``: some severities are dearer, and so are
+photographs of another origin than those of the fit, while none should add more than 0.05."""
+GAINS = np.arange(1, 8.25, 0.25)
 
 DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
@@ -54,14 +57,54 @@ threshold is half-way between: it costs nothing and spares clean frames of anoth
 Frames = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Corrupted:
+    """Frames uint8 (n, S, S, 3) after one corruption, and the numbers (n,) of the clean ones they were."""
+
+    name: str
+    severity: int
+    frames: Frames
+    origin: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AlarmFrames:
+    """Frames to fit the alarm, uint8 (N, S, S, 3): clean, attacked, and corrupted ones of all severities."""
+
+    clean: Frames
+    attacked: Frames
+    corrupted: Sequence[Corrupted]
+
+    def __len__(self) -> int:
+        return len(self.clean) + len(self.attacked) + sum(len(one.frames) for one in self.corrupted)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one corruption of one severity makes of n frames.
+
+    features: float32 (n, C), as ``runtime.guard`` computes them.
+    bits: of y at each coarseness up to ``MOST_TRIM``, float64 (n, 1 + MOST_TRIM).
+    clean_bits: of y of the same frames clean, all together.
+    """
+
+    features: NDArray[np.float32]
+    bits: NDArray[np.float64]
+    clean_bits: float
+
+    def excess(self, trim: NDArray[np.int64] | int = 0) -> float:
+        """What is added to the bits of the clean frames where each frame is trimmed so much."""
+        return float(self.bits[np.arange(len(self.bits)), trim].sum()) / self.clean_bits - 1
+
+
 def alarm_frames(
     bundle: Bundle,
     squares: Sequence[Frames],
     attacked: int = ATTACKED,
     corrupted: int = CORRUPTED,
     seed: int = 0,
-) -> dict[str, Frames]:
-    """Frames to fit the alarm, uint8 (N, S, S, 3) by kind: ``clean``, ``attack`` and each of ``KINDS``.
+) -> AlarmFrames:
+    """Frames to fit the alarm.
 
     bundle: factorized; PGD-E at random eps attacks its head. squares: uint8 (S, S, 3), in any order.
     """
@@ -69,70 +112,137 @@ def alarm_frames(
     chosen = np.stack([squares[i] for i in rng.permutation(len(squares))[:attacked]])
     images = torch.from_numpy(chosen.transpose(0, 3, 1, 2).copy()).float() / 255
     perturbed = torch.cat(list(_attacked(bundle, images, rng))).mul(255).round().byte()
-    frames = {
-        "clean": np.stack(squares),
-        ATTACK: np.ascontiguousarray(perturbed.permute(0, 2, 3, 1).numpy()),
-    }
-    with bar(len(KINDS) * min(corrupted, len(squares)), "corruptions for the alarm", "frame") as progress:
-        for kind in KINDS:
-            some = rng.permutation(len(squares))[:corrupted]
-            frames[kind] = np.stack([_corrupted(squares[i], kind, rng) for i in some])
-            progress.update(len(some))
-    return frames
+    return AlarmFrames(
+        clean=np.stack(squares),
+        attacked=np.ascontiguousarray(perturbed.permute(0, 2, 3, 1).numpy()),
+        corrupted=corrupted_frames(squares, corrupted, rng),
+    )
 
 
-def fit_alarm(bundle: Bundle, frames: Mapping[str, Frames]) -> dict[str, NDArray[Any]]:
+def corrupted_frames(squares: Sequence[Frames], count: int, rng: np.random.Generator) -> list[Corrupted]:
+    """Each corruption of ``KINDS`` at each severity, of ``count`` squares each."""
+    names = dict.fromkeys(name for names, _ in KINDS.values() for name in names)
+    cells = []
+    with bar(len(names) * len(SEVERITIES), "corruptions for the alarm", "severity") as progress:
+        for name in names:
+            for severity in SEVERITIES:
+                origin = rng.permutation(len(squares))[:count]
+                seeds = rng.integers(2**32, size=len(origin))
+                frames = [
+                    corrupt(squares[i], name, severity, int(seed))
+                    for i, seed in zip(origin, seeds, strict=True)
+                ]
+                cells.append(Corrupted(name, severity, np.stack(frames), origin))
+                progress.update(1)
+    return cells
+
+
+def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float32]]:
     """The arrays of guard.npz. A third of the clean frames is kept for the thresholds."""
+    head = Head(bundle)
+    with bar(len(frames), f"{bundle.manifest.name}: alarm", "frame") as progress:
+
+        def look(some: Frames) -> NDArray[np.float32]:
+            progress.update(len(some))
+            return np.stack([features(head.analyse(frame)) for frame in some])
+
+        clean, attacked = look(frames.clean), look(frames.attacked)
+        cells = cells_of(bundle, frames.corrupted, clean)
+        progress.update(sum(len(one.frames) for one in frames.corrupted))
+    kept = np.arange(len(clean)) % 3 == 0
+    fit, held_out = clean[~kept], clean[kept]
+    weights = [discriminant(fit, attacked, held_out, pooled=False)]
+    thresholds = [(held_out @ weights[0]).mean() + DEVIATIONS]
+    for of_kind in by_kind(cells):
+        corrupted = np.concatenate([cell.features for cell in of_kind])
+        weights.append(discriminant(fit, corrupted, held_out, pooled=True))
+        scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
+        thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
+    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), cells)
+
+
+def cells_of(
+    bundle: Bundle, corrupted: Sequence[Corrupted], clean: NDArray[np.float32]
+) -> dict[tuple[str, int], Cell]:
+    """What a bundle makes of corrupted frames, by corruption and severity.
+
+    clean: float32 (N, C), features of the clean frames that they were.
+    """
     head, prior = Head(bundle), open_prior(bundle, EngineOptions())
-    with bar(sum(map(len, frames.values())), f"{bundle.manifest.name}: alarm", "frame") as progress:
-
-        def look(frame: Frames) -> Latent:
-            progress.update(1)
-            return head.analyse(frame)
-
-        clean, attacked = (
-            np.stack([features(look(frame)) for frame in frames[kind]]) for kind in ("clean", ATTACK)
+    cells = {}
+    for one in corrupted:
+        latents = [head.analyse(frame) for frame in one.frames]
+        bits = [
+            [prior.coarser(latent.streams[-1], trim).total_bits()[0] for trim in range(MOST_TRIM + 1)]
+            for latent in latents
+        ]
+        cells[one.name, one.severity] = Cell(
+            features=np.stack([features(latent) for latent in latents]),
+            bits=np.array(bits, dtype=np.float64),
+            clean_bits=float(clean[one.origin].sum(dtype=np.float64)),
         )
-        kept = np.arange(len(clean)) % 3 == 0
-        fit, held_out = clean[~kept], clean[kept]
-        clean_bits = float(clean.sum(1).mean())
-        weights = [discriminant(fit, attacked, held_out, pooled=False)]
-        thresholds, trims = [(held_out @ weights[0]).mean() + DEVIATIONS], [0]
-        for kind in frames:
-            if kind in ("clean", ATTACK):
-                continue
-            looks = [look(frame) for frame in frames[kind]]
-            corrupted = np.stack([features(latent) for latent in looks])
-            weights.append(discriminant(fit, corrupted, held_out, pooled=True))
-            scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
-            thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
-            found = float(np.mean(scores > thresholds[-1]))
-            trims.append(trim(prior, [latent.streams[-1] for latent in looks], clean_bits, found))
+    return cells
+
+
+def by_kind(cells: Mapping[tuple[str, int], Cell]) -> list[list[Cell]]:
+    """The cells of each of ``KINDS``."""
+    return [
+        [cells[name, severity] for name in names for severity in severities]
+        for names, severities in KINDS.values()
+    ]
+
+
+def with_trims(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], cells: Mapping[tuple[str, int], Cell]
+) -> dict[str, NDArray[np.float32]]:
+    """The arrays of guard.npz where the discriminants of attacks and of each of ``KINDS`` are given.
+
+    weights, bias: float32 (K + 1, C) and (K + 1,). cells: of all ``KINDS``, at all severities.
+    """
+    steps, steps_bias = dear_steps(list(cells.values()))
+
+    def asked(y: NDArray[np.float32], kind: int) -> NDArray[np.float32]:
+        return np.where(y @ weights[kind] + bias[kind] > 0, y @ steps + steps_bias, 0)
+
+    gains = [
+        gain(of_kind, [asked(cell.features, number) for cell in of_kind])
+        for number, of_kind in enumerate(by_kind(cells), 1)
+    ]
     return {
-        "weights": np.stack(weights),
-        "bias": -np.array(thresholds, dtype=np.float32),
-        "trim": np.array(trims, dtype=np.int32),
+        "weights": np.vstack([weights, steps]),
+        "bias": np.append(bias, steps_bias),
+        "gain": np.array(gains, dtype=np.float32),
     }
 
 
-def trim(prior: Prior, of_y: Sequence[Stream], clean_bits: float, found: float) -> int:
-    """The coarseness at which the share ``found`` of the corrupted frames saves what all of them add.
+def dear_steps(cells: Sequence[Cell]) -> tuple[NDArray[np.float32], np.float32]:
+    """Weights (C,) and bias of the steps of coarseness that take back what a frame's corruption adds beyond
+    ``ALLOWED``.
 
-    of_y: of corrupted frames. clean_bits: mean of clean ones. At most ``MOST_TRIM``, and 0 where the frames
-    are no dearer.
+    Fitted to what a corruption adds on the mean: what it adds to a frame has more to do with the frame, and
+    would be taken from many that are not too dear together.
     """
+    bits = np.sum([cell.bits.sum(0) for cell in cells], axis=0)
+    step = np.log(bits[0] / bits[-1]) / MOST_TRIM
+    beyond = [np.full(len(cell.bits), np.log((1 + cell.excess()) / (1 + ALLOWED))) for cell in cells]
+    weights, bias = regression(
+        np.concatenate([cell.features for cell in cells]), np.concatenate(beyond) / step
+    )
+    return weights.astype(np.float32), np.float32(bias)
 
-    def bits(coarseness: int) -> float:
-        return float(np.mean([prior.coarser(y, coarseness).total_bits()[0] for y in of_y]))
 
-    dear = bits(0)
-    wanted = dear - (dear - clean_bits) / max(found, 1e-9)
-    return next((c for c in range(MOST_TRIM) if bits(c) <= wanted), MOST_TRIM)
+def gain(cells: Sequence[Cell], steps: Sequence[NDArray[np.float32]]) -> float:
+    """The least of ``GAINS`` with which those of a kind's frames that are found give back what all add beyond
+    ``ALLOWED_KIND``, or the largest.
 
-
-def _corrupted(frame: Frames, kind: str, rng: np.random.Generator) -> Frames:
-    names, severities = KINDS[kind]
-    return corrupt(frame, str(rng.choice(names)), int(rng.choice(severities)), seed=int(rng.integers(2**32)))
+    steps: (n,) of each cell, what its frames are too dear by; 0 where the alarm does not ring.
+    """
+    for one in GAINS:
+        trims = [np.rint(np.clip(one * some, 0, MOST_TRIM)).astype(np.int64) for some in steps]
+        excess = [cell.excess(trim) for cell, trim in zip(cells, trims, strict=True)]
+        if np.average(excess, weights=[cell.clean_bits for cell in cells]) <= ALLOWED_KIND:
+            return float(one)
+    return float(GAINS[-1])
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:

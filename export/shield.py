@@ -14,7 +14,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from export.alarm import Frames, fit_alarm
+from export.alarm import AlarmFrames, fit_alarm
 from export.onnx_file import save
 from runtime.bundle import MANIFEST, ROBUST, Bundle, FileEntry, load
 from runtime.errors import BundleError
@@ -23,7 +23,7 @@ from runtime.errors import BundleError
 def write_robust(
     bundle: Bundle,
     weights: Mapping[str, torch.Tensor],
-    frames: Mapping[str, Frames],
+    frames: AlarmFrames,
     out: Path,
     notes: dict[str, Any],
 ) -> Path:
@@ -40,7 +40,7 @@ def write_robust(
     return _with_alarm(bundle, folder, frames, {"shield": notes})
 
 
-def write_alarm(bundle: Bundle, frames: Mapping[str, Frames], out: Path, notes: dict[str, Any]) -> Path:
+def write_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[str, Any]) -> Path:
     """Write ``out/NAME``, a robust bundle with another alarm, and the files that it shares; its folder.
 
     Arguments as of ``write_robust``, but for the bundle, which is the robust one.
@@ -58,7 +58,7 @@ def _copy(bundle: Bundle, folder: Path) -> Path:
     return folder
 
 
-def _with_alarm(bundle: Bundle, folder: Path, frames: Mapping[str, Frames], notes: dict[str, Any]) -> Path:
+def _with_alarm(bundle: Bundle, folder: Path, frames: AlarmFrames, notes: dict[str, Any]) -> Path:
     """Fit the alarm, write it and the manifest of all that is in ``folder``."""
     np.savez_compressed(folder / "guard.npz", **fit_alarm(bundle, frames))
     added = {role: FileEntry.of(folder / name, name) for role, name in

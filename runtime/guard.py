@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.coarseness import COARSEST
 from runtime.defence import Defence
 from runtime.errors import BundleError, DefenceError
 from runtime.latent import Latent
@@ -40,7 +39,7 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
-    trim: the coarseness that takes back what the likeliest corruption adds.
+    trim: the coarseness that takes back what the corruption adds beyond a few percent; 0 where it adds less.
     """
 
     attack: float
@@ -53,6 +52,9 @@ Score = Callable[[Latent], Suspicion]
 CEILING = 1.15
 """Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
 who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 without this ceiling)."""
+
+MOST_TRIM = 12
+"""Coarsest steps of a frame that only looks corrupted, for three tenths of its bytes: more costs answers."""
 
 QUANTILE = 0.99
 """Of the bits of clean frames: the threshold where a bundle has no discriminant."""
@@ -205,28 +207,30 @@ class Excess:
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Fisher's linear discriminants between clean frames and each kind of dearer ones, fitted at export.
+    """Fisher's linear discriminants between clean frames and each of K kinds of corruption, fitted at export.
 
-    weights: float32 (K, C), bias: float32 (K,); a score is the product with ``features``, plus the bias. The
-        first one tells attacks, the others a kind of corruption each, of which the highest counts.
-    trim: int32 (K,), as in ``Suspicion``; 0 for attacks.
+    weights: float32 (K + 2, C), bias: float32 (K + 2,); a score is the product with ``features``, plus the
+        bias. The first one tells attacks, the next K a kind of corruption each, of which the highest counts;
+        the last one says how many steps of coarseness too dear a corrupted frame is, whatever corrupts it.
+    gain: float32 (K,), trims those steps of a kind: above 1 where not all of its frames are found.
     ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    trim: NDArray[np.int32]
+    gain: NDArray[np.float32]
     ceiling: Excess
 
     def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
-        attack, *corruptions = (self.weights @ y + self.bias).tolist()
+        attack, *corruptions, steps = (self.weights @ y + self.bias).tolist()
         attack = max(attack, self.ceiling.of(latent, y))
         if not corruptions:
             return Suspicion(attack)
         corruption = max(corruptions)
-        return Suspicion(attack, corruption, int(self.trim[1 + corruptions.index(corruption)]))
+        steps *= float(self.gain[corruptions.index(corruption)])
+        return Suspicion(attack, corruption, round(min(max(0.0, steps), MOST_TRIM)))
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -244,14 +248,15 @@ def open_score(bundle: Bundle) -> Score:
 
 def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
     arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
-    weights, bias, trim = (np.asarray(arrays.get(name)) for name in ("weights", "bias", "trim"))
-    kinds = len(bias) if bias.ndim == 1 else 0
-    fits = kinds > 0 and trim.dtype == np.int32 and trim.shape == (kinds,)
-    for array, shape in ((weights, (kinds, channels)), (bias, (kinds,))):
-        fits = fits and array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
-    if not (fits and trim.min() >= 0 and trim.max() <= COARSEST):
+    weights, bias, gain = (np.asarray(arrays.get(name)) for name in ("weights", "bias", "gain"))
+    kinds = len(gain) if gain.ndim == 1 else 0
+    shapes = ((weights, (kinds + 2, channels)), (bias, (kinds + 2,)), (gain, (kinds,)))
+    if not all(
+        array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
+        for array, shape in shapes
+    ):
         raise BundleError(
-            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds, {channels}) and "
-            f"bias (kinds,), and int32 trim (kinds,) from 0 to {COARSEST}; build it again"
+            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds + 2, {channels}), "
+            f"bias (kinds + 2,) and gain (kinds,); fit its alarm again (python -m export alarm)"
         )
-    return Discriminant(weights, bias, trim, Excess(ceiling))
+    return Discriminant(weights, bias, gain, Excess(ceiling))

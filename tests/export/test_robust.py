@@ -9,23 +9,37 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import export.robust
 from export.__main__ import main
-from export.alarm import DEVIATIONS, KINDS, MOST_TRIM, SURE, fit_alarm, trim
+from export.alarm import (
+    ALLOWED,
+    ALLOWED_KIND,
+    DEVIATIONS,
+    GAINS,
+    KINDS,
+    SURE,
+    AlarmFrames,
+    Cell,
+    Corrupted,
+    corrupted_frames,
+    dear_steps,
+    fit_alarm,
+    gain,
+)
+from export.corruptions import SEVERITIES
 from export.disturb import Perturbation
 from export.robust import RobustPlan, backbone_weights, train_shield, views
 from export.shield import write_shield
-from export.suspicion import discriminant
+from export.suspicion import SHRINKAGE, discriminant, regression
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
-from runtime.engines import EngineOptions
 from runtime.errors import BundleError
-from runtime.guard import Guard, features
+from runtime.guard import MOST_TRIM, Guard, features
 from runtime.head import Head
 from runtime.packet import Flags
-from runtime.prior import open_prior
 from runtime.tables import Tables
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
@@ -46,7 +60,7 @@ def test_the_command_writes_two_headed_bundles_of_the_family(
     for prior in ("fp", "mshp"):
         robust = load(tmp_path / f"classifier-{prior}-r2-robust")
         assert {"shield", "guard"} <= set(robust.manifest.files)
-        assert robust.arrays("guard")["weights"].shape == (1 + len(KINDS), robust.manifest.latent[0])
+        assert robust.arrays("guard")["weights"].shape == (2 + len(KINDS), robust.manifest.latent[0])
         assert robust.manifest.provenance["shield"]["steps"] == 6
         head, tail = Head(robust, guard=Guard("always")), Tail(robust)
         packet = head.encode(tiny_images(1, seed=5)[0])
@@ -139,41 +153,111 @@ def test_channel_rate_is_the_runtimes_and_its_slope_is_the_tables(seed: int) -> 
     assert y.grad is not None and np.allclose(y.grad[0].numpy(), above - here, atol=1e-4)
 
 
+def frames_of(squares: NDArray[np.uint8], rng: np.random.Generator) -> AlarmFrames:
+    """Noise for each corruption: the more, the severer; none for speckles and what saturates."""
+
+    def noisy(level: int) -> NDArray[np.uint8]:
+        noise = rng.integers(-level, level + 1, squares.shape)
+        return np.clip(squares + noise, 0, 255).astype(np.uint8)
+
+    corrupted = [
+        Corrupted(name, severity, noisy(level * severity), np.arange(len(squares)))
+        for name, level in (
+            ("gaussian_noise", 8), ("shot_noise", 8), ("impulse_noise", 8), ("speckle_noise", 0),
+            ("snow", 14), ("spatter", 10), ("jpeg_compression", 12), ("saturate", 0),
+        )
+        for severity in SEVERITIES
+    ]  # fmt: skip
+    return AlarmFrames(squares, noisy(100), corrupted)
+
+
 def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(plain: Bundle) -> None:
-    rng = np.random.default_rng(3)
     squares = np.stack([plain.manifest.preprocess.square(image) for image in tiny_images(60, seed=7)])
-    kinds = {
-        kind: np.clip(squares + rng.integers(-level, level + 1, squares.shape), 0, 255).astype(np.uint8)
-        for kind, level in (("attack", 100), ("noise", 40), ("snow", 70))
-    }
-    alarm, head = fit_alarm(plain, {"clean": squares, **kinds}), Head(plain)
-    held_out = np.stack([features(head.analyse(square)) for square in squares[::3]])
-    scores = held_out @ alarm["weights"].T + alarm["bias"]
+    frames = frames_of(squares, np.random.default_rng(3))
+    alarm, head = fit_alarm(plain, frames), Head(plain)
+
+    def looks(some: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.stack([features(head.analyse(frame)) for frame in some])
+
+    scores = looks(squares[::3]) @ alarm["weights"].T + alarm["bias"]
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
-    for number, kind in enumerate(("noise", "snow"), 1):
-        of_kind = np.stack([features(head.analyse(square)) for square in kinds[kind]])
+    for number, (names, severities) in enumerate(KINDS.values(), 1):
+        of_kind = np.concatenate(
+            [
+                looks(one.frames)
+                for one in frames.corrupted
+                if one.name in names and one.severity in severities
+            ]
+        )
         sure = np.quantile(of_kind @ alarm["weights"][number] + alarm["bias"][number], SURE)
         highest = scores[:, number].max()
         assert highest <= 1e-3 and highest == pytest.approx(-max(sure, 0), abs=1e-2), "half-way, or at clean"
-    assert scores.std(0) == pytest.approx([1, 1, 1], abs=1e-3)
-    assert alarm["trim"].shape == (3,) and alarm["trim"][0] == 0 and (alarm["trim"] <= MOST_TRIM).all()
-    noisy = np.stack([features(head.analyse(square)) for square in kinds["attack"]]) @ alarm["weights"][0]
+    assert scores[:, :-1].std(0) == pytest.approx(np.ones(1 + len(KINDS)), abs=1e-3)
+    noisy = looks(frames.attacked) @ alarm["weights"][0]
     assert noisy.mean() + alarm["bias"][0] > scores[:, 0].mean() + 3
-
-
-def test_a_trim_takes_back_what_a_corruption_adds(plain: Bundle) -> None:
-    squares = np.stack([plain.manifest.preprocess.square(image) for image in tiny_images(20, seed=8)])
-    head, prior = Head(plain), open_prior(plain, EngineOptions())
-    streams = [head.analyse(square).streams[-1] for square in squares]
-    mean = [
-        float(np.mean([prior.coarser(y, c).information_bits().sum() for y in streams]))
-        for c in range(MOST_TRIM)
+    assert alarm["gain"].shape == (len(KINDS),) and np.isin(alarm["gain"], GAINS).all()
+    too_dear = [
+        (looks(one.frames) @ alarm["weights"][-1] + alarm["bias"][-1]).mean()
+        for one in frames.corrupted
+        if one.name == "snow"
     ]
-    assert trim(prior, streams, 1.1 * mean[0], 0.5) == trim(prior, streams, mean[0], 0.5) == 0
-    assert trim(prior, streams, 0.0, 1.0) == trim(prior, streams, 0.99 * mean[0], 0.0) == MOST_TRIM
-    for wanted, found in ((1, 0.3), (3, 1.0), (5, 0.5)):  # half of the frames give back twice what each adds
-        clean = mean[0] + (mean[wanted] - mean[0]) * found
-        assert trim(prior, streams, clean * (1 + 1e-5), found) == wanted
+    assert too_dear == sorted(too_dear) and too_dear[0] < too_dear[-1], "the severer, the dearer"
+
+
+def cell(excess: float, count: int = 400, seed: int = 0) -> Cell:
+    """Frames of which the first channel tells what is added to their bits; each step takes 3 % of them."""
+    rng = np.random.default_rng(seed)
+    clean = rng.uniform(900, 1100, count)
+    of_frames = np.stack([rng.normal(100 * excess, 0.2, count), rng.normal(0, 1, count)], axis=1)
+    bits = (1 + excess) * clean[:, None] * 0.97 ** np.arange(MOST_TRIM + 1)
+    return Cell(of_frames.astype(np.float32), bits, float(clean.sum()))
+
+
+def test_the_steps_of_a_frame_take_back_what_its_corruption_adds_beyond_what_is_allowed() -> None:
+    cells = [cell(excess, seed=n) for n, excess in enumerate((-0.1, 0.0, 0.1, 0.2, 0.3))]
+    weights, bias = dear_steps(cells)
+    assert weights.dtype == np.float32 and isinstance(bias, np.float32)
+    for one in cells:
+        steps = float((one.features @ weights + bias).mean())
+        wanted = np.log((1 + one.excess()) / (1 + ALLOWED)) / -np.log(0.97)
+        assert steps == pytest.approx(wanted, abs=1.2)  # a straight line through a logarithm, shrunk
+
+
+@pytest.mark.parametrize("found", [1.0, 0.5, 0.25, 0.0])
+def test_the_frames_that_are_found_give_back_what_all_add(found: float) -> None:
+    cells = [cell(0.05), cell(0.08)]
+    steps = [np.where(np.arange(400) < 400 * found, beyond, 0).astype(np.float32) for beyond in (0.7, 1.7)]
+    least = gain(cells, steps)
+    assert least in GAINS
+    if found == 0:
+        assert least == GAINS[-1]
+        return
+
+    def mean(by: float) -> float:
+        trims = [np.rint(np.clip(by * some, 0, MOST_TRIM)).astype(np.int64) for some in steps]
+        return float(np.mean([one.excess(trim) for one, trim in zip(cells, trims, strict=True)]))
+
+    assert mean(least) <= ALLOWED_KIND < mean(least - 0.25)
+
+
+def test_corrupted_frames_are_of_the_squares_that_they_name() -> None:
+    squares = [np.full((48, 48, 3), 20 * n, np.uint8) for n in range(6)]
+    cells = corrupted_frames(squares, 4, np.random.default_rng(0))
+    names = {name for names, _ in KINDS.values() for name in names}
+    assert {(one.name, one.severity) for one in cells} == {(n, s) for n in names for s in SEVERITIES}
+    for one in cells:
+        assert one.frames.shape == (4, 48, 48, 3) and len(set(one.origin)) == 4
+        if one.name == "jpeg_compression":  # which leaves what is even about as it was
+            assert np.array_equal(np.rint(one.frames.mean((1, 2, 3)) / 20), one.origin)
+
+
+def test_the_regression_is_that_of_the_features() -> None:
+    rng = np.random.default_rng(2)
+    of_frames = rng.normal(3, 1, (5000, 4)).astype(np.float32)
+    values = of_frames @ np.array([2.0, -1.0, 0.0, 0.5]) + 7
+    weights, bias = regression(of_frames, values)
+    assert weights * (1 + SHRINKAGE) == pytest.approx([2, -1, 0, 0.5], abs=0.1)
+    assert of_frames.mean(0) @ weights + bias == pytest.approx(values.mean(), abs=1e-4)
 
 
 @pytest.mark.parametrize("pooled", [False, True])

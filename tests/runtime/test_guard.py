@@ -19,7 +19,7 @@ from runtime.bundle import MANIFEST, Bundle, FileEntry, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError, DefenceError
-from runtime.guard import Decision, Discriminant, Guard, Suspicion, Watch, features, open_score
+from runtime.guard import MOST_TRIM, Decision, Discriminant, Guard, Suspicion, Watch, features, open_score
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
@@ -116,7 +116,7 @@ def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: d
         excess = latent.expected_bits / (1.15 * dict(bundle.manifest.clean_bits)[0.99]) - 1
         decision = decided(head, image)
         assert decision.score == pytest.approx(max(scores[0], excess), rel=1e-5, abs=1e-3)
-        assert decision.corruption == pytest.approx(max(scores[1:]), rel=1e-5, abs=1e-3)
+        assert decision.corruption == pytest.approx(max(scores[1:-1]), rel=1e-5, abs=1e-3)
         assert features(latent).dtype == np.float32 and features(latent).shape == (LATENT[0],)
 
 
@@ -271,23 +271,24 @@ def test_one_flipped_bit_in_what_is_optional_is_found(copy: Path, role: str) -> 
         load(copy)
 
 
-GOOD, ZEROS, NONE = np.ones((2, LATENT[0]), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32)
+GOOD, ZEROS, GAIN = np.ones((3, LATENT[0]), np.float32), np.zeros(3, np.float32), np.ones(1, np.float32)
 WRONG_GUARDS: tuple[dict[str, Any], ...] = (
-    {"weights": GOOD[:, :-1], "bias": ZEROS, "trim": NONE},
-    {"weights": GOOD[0], "bias": np.float32(0), "trim": np.int32(0)},
-    {"weights": GOOD, "bias": np.float32(0), "trim": NONE},
-    {"weights": GOOD, "bias": ZEROS, "trim": NONE[:1]},
-    {"weights": GOOD, "bias": ZEROS[:1], "trim": NONE},
-    {"weights": GOOD[:0], "bias": ZEROS[:0], "trim": NONE[:0]},
-    {"weights": GOOD, "bias": ZEROS + np.float32("nan"), "trim": NONE},
-    {"weights": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS, "trim": NONE},
-    {"weights": GOOD * np.float32("inf"), "bias": ZEROS, "trim": NONE},
-    {"weights": GOOD, "bias": ZEROS, "trim": NONE + 64},
-    {"weights": GOOD, "bias": ZEROS, "trim": NONE - 1},
-    {"weights": GOOD, "bias": ZEROS, "trim": ZEROS},
-    {"weights": GOOD.astype(np.float64), "bias": ZEROS, "trim": NONE},
-    {"weights": GOOD.astype("U4"), "bias": ZEROS, "trim": NONE},
+    {"weights": GOOD[:, :-1], "bias": ZEROS, "gain": GAIN},
+    {"weights": GOOD[0], "bias": np.float32(0), "gain": np.float32(0)},
+    {"weights": GOOD, "bias": np.float32(0), "gain": GAIN},
+    {"weights": GOOD, "bias": ZEROS, "gain": GAIN[:0]},
+    {"weights": GOOD, "bias": ZEROS[:2], "gain": GAIN},
+    {"weights": GOOD[:2], "bias": ZEROS, "gain": GAIN},
+    {"weights": GOOD[:0], "bias": ZEROS[:0], "gain": GAIN[:0]},
+    {"weights": GOOD, "bias": ZEROS + np.float32("nan"), "gain": GAIN},
+    {"weights": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS, "gain": GAIN},
+    {"weights": GOOD * np.float32("inf"), "bias": ZEROS, "gain": GAIN},
+    {"weights": GOOD, "bias": ZEROS, "gain": GAIN * np.float32("nan")},
+    {"weights": GOOD, "bias": ZEROS, "gain": GAIN.astype(np.int32)},
+    {"weights": GOOD.astype(np.float64), "bias": ZEROS, "gain": GAIN},
+    {"weights": GOOD.astype("U4"), "bias": ZEROS, "gain": GAIN},
     {"weights": GOOD, "bias": ZEROS},
+    {"weights": GOOD[:2], "bias": ZEROS[:2], "trim": np.zeros(2, np.int32)},  # of an earlier release
     {},
 )
 
@@ -301,11 +302,11 @@ def test_a_wrong_guard_is_a_bundle_error_at_open(copy: Path, arrays: dict[str, A
     Head(bundle, ONE, guard=Guard("always"))  # which does not ask it
 
 
-def alarming(copy: Path, attack: float, corruption: float, trim: int) -> Bundle:
+def alarming(copy: Path, attack: float, corruption: float, trim: float) -> Bundle:
     """The copied bundle with a guard that gives every frame these two scores, and this coarseness."""
-    weights = np.zeros((3, LATENT[0]), np.float32)
-    bias, trims = np.array([attack, -9, corruption], np.float32), np.array([0, 9, trim], np.int32)
-    np.savez(copy / "guard.npz", weights=weights, bias=bias, trim=trims)
+    weights = np.zeros((4, LATENT[0]), np.float32)
+    bias, gain = np.array([attack, -9, corruption, trim / 2], np.float32), np.array([9, 2], np.float32)
+    np.savez(copy / "guard.npz", weights=weights, bias=bias, gain=gain)
     return load(rewrite(copy, "guard", copy / "guard.npz"))
 
 
@@ -328,6 +329,32 @@ def test_what_looks_corrupted_is_sent_in_coarser_steps_and_not_defended(copy: Pa
         fewer += packet.size < whole.size
     assert fewer > 0
     assert auto.counters.rate_controlled == 5 and auto.counters.defended == auto.counters.suspicious == 0
+
+
+@pytest.mark.parametrize(("steps", "trim"), [(0.4, 0), (0.6, 1), (3e38, MOST_TRIM), (-3e38, 0)])
+def test_a_frame_is_trimmed_by_what_it_is_too_dear(copy: Path, steps: float, trim: int) -> None:
+    auto = Head(alarming(copy, -1, 0.5, steps), ONE, guard=Guard())
+    plain, image = Head(auto.bundle, ONE), calm(1)[0]
+    decision = decided(auto, image)
+    assert (decision.rung, decision.coarseness) == ("trimmed" if trim else "plain", trim)
+    assert decision.corruption == 0.5
+    assert trim or auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
+
+
+def test_the_likeliest_kind_says_how_much_its_steps_count(copy: Path) -> None:
+    weights, gain = np.zeros((4, LATENT[0]), np.float32), np.array([1, 3], np.float32)
+    for scores, trim in (((0.5, 0.2), 2), ((0.2, 0.5), 6)):
+        bias = np.array([-1, *scores, 2], np.float32)
+        np.savez(copy / "guard.npz", weights=weights, bias=bias, gain=gain)
+        head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
+        assert decided(head, calm(1)[0]).coarseness == trim
+
+
+def test_a_guard_that_knows_no_corruption_sees_none(copy: Path) -> None:
+    np.savez(copy / "guard.npz", weights=GOOD[:2] * 0, bias=ZEROS[:2], gain=GAIN[:0])
+    head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
+    decision = decided(head, calm(1)[0])
+    assert (decision.rung, decision.corruption) == ("plain", -np.inf)
 
 
 def test_without_trim_what_looks_corrupted_is_left_as_it_is(copy: Path) -> None:
