@@ -171,7 +171,10 @@ def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
         open_score(bundle)
         if guard.weights is None
         else Discriminant(
-            guard.weights.numpy()[None], np.array([guard.bias]), np.zeros(1), Excess(guard.ceiling)
+            np.stack([guard.weights.numpy(), np.zeros(6, np.float32)]),
+            np.array([guard.bias, 0]),
+            np.zeros(0, np.float32),
+            Excess(guard.ceiling),
         )
     )
     expected = [score(head.analyse(square)).attack for square in squares]
