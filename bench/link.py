@@ -33,7 +33,6 @@ from runtime.head import Head
 from runtime.packet import MAX_OVERHEAD
 from runtime.preprocess import Preprocess
 from runtime.streaming.in_flight import MOST
-from runtime.streaming.rates import family
 from runtime.tail import Tail
 
 LINKS = ("50kbit,40ms", "100kbit,40ms", "250kbit,40ms", "1000kbit,40ms", "250kbit,80ms,1%loss")
@@ -130,7 +129,7 @@ def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     top1 = [int(tail.decode(head.encode(image).to_bytes()).argmax()) for image in images["clean"]]
     expected = {"clean": top1, "attacked": top1 if same else []}
     rows = []
-    with serving(family(bundle), options.workers) as server:
+    with serving([bundle], options.workers) as server:
         for text, conditions in links.items():
             for variant in variants(options.budget or default_budget(bundle)):
                 progress.print(f"{text}, {variant.name}, {variant.frames} ...", highlight=False)

@@ -20,8 +20,7 @@ from runtime.head import Head
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Address, Answer, Connection
 from runtime.streaming.in_flight import Trip, Window, send_all
-from runtime.streaming.link_budget import LinkBudget
-from runtime.streaming.rates import Rates
+from runtime.streaming.link_budget import LinkBudget, bounds
 from runtime.streaming.sender import Link, Sender
 
 Image = NDArray[np.uint8]
@@ -94,22 +93,16 @@ def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Encoder:
     if variant.codec is not None:
         codec, quality = variant.codec
         return Encoder(lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality))
-    if variant.shrink:
-        assert variant.guard is not None
-        return _open_rates(Rates(bundle, variant.guard, EngineOptions(threads=threads)))
     head = Head(bundle, EngineOptions(threads=threads), guard=variant.guard)
     head.warm_up()
-    return Encoder(lambda image: head.encode(image).to_bytes())
-
-
-def _open_rates(rates: Rates) -> Encoder:
-    rates.warm_up()
-    room = LinkBudget(*rates.bounds)
+    if not variant.shrink:
+        return Encoder(lambda image: head.encode(image).to_bytes())
+    room = LinkBudget(*bounds(head))
 
     def encode(image: Image) -> bytes:
         room.captured(time.perf_counter())
-        rates.limit(room.bytes)
-        return rates.encode(image).to_bytes()
+        head.limit(room.bytes)
+        return head.encode(image).to_bytes()
 
     return Encoder(encode, room)
 

@@ -44,7 +44,6 @@ from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
-from runtime.streaming.rates import family
 
 PHOTOS = 8
 CLIENTS = 4
@@ -160,7 +159,7 @@ def memory(case: Case) -> list[Row]:
 
 def outage(case: Case) -> list[Row]:
     """A row a policy."""
-    with serving(family(case.bundle), case.options.workers) as away:
+    with serving([case.bundle], case.options.workers) as away:
         return serve_kills.away(away, case.bundle, case.images, case.options.down, case.folder)
 
 

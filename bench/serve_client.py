@@ -29,7 +29,6 @@ from runtime.streaming.connection import Address, Connection
 from runtime.streaming.frame import Encoded
 from runtime.streaming.in_flight import MOST
 from runtime.streaming.pipeline import Pipeline
-from runtime.streaming.rates import Rates
 from runtime.streaming.sender import Link, Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.spool import Spool
@@ -65,8 +64,8 @@ def main() -> int:
     links: list[Link] = [Connection(Address.of(options.address, TIMEOUT)) for _ in range(MOST)]
     if options.emulate is not None:
         links = over(links, options.emulate, LOST_SECONDS, seed=os.getpid())
-    bundle, threads = load(options.bundle), EngineOptions(threads=1)
-    head = Rates(bundle, Guard(), threads) if options.policy == "shrink" else Head(bundle, threads)
+    guard = Guard() if options.policy == "shrink" else None
+    head = Head(load(options.bundle), EngineOptions(threads=1), guard=guard)
     head.warm_up()
     spool, log = Spool(options.folder), JsonLog(options.folder / "log")
     buffer: Buffer[Encoded] = Buffer(BUFFER, options.policy)

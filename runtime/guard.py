@@ -3,7 +3,8 @@
     first pass --score--> calm: send as it is
                           attacked, or shortly after: defend
                           corrupted (snow, noise, a codec): coarser steps
-    over budget?          defend  >  coarser steps, then rate control, with z or with z all zero  >  all zero
+    over budget?          defend, unless the frame is calm and no larger than clean ones are  >
+                          coarser steps, then rate control, with z or with z all zero  >  all zero
 
 The score needs nothing but the bits of y, which the likelihood map is made of as well. ``Guard`` says what is
 wanted, ``Decision`` what was done with one frame and why; the steps themselves are in ``runtime.head``.
@@ -29,8 +30,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 Rung = Literal["plain", "trimmed", "defended", "fitted", "without_z", "empty"]
 """Where the ladder ended: sent as it was; in somewhat coarser steps, because the frame looks corrupted;
 defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
-the defence if there is one; the same with z all zero, where z alone is too dear or y comes out nearer; all
-symbols zero."""
+the defence unless it is an ordinary frame; the same with z all zero, where z alone is too dear or y comes out
+nearer; all symbols zero."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ MOST_TRIM = 12
 """Coarsest steps of a frame that only looks corrupted, for three tenths of its bytes: more costs answers."""
 
 QUANTILE = 0.99
-"""Of the bits of clean frames: the threshold where a bundle has no discriminant."""
+"""Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from runtime.coder import Backend, open_coder
 from runtime.defence import Defender
 from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
-from runtime.guard import Counters, Decision, Guard, Suspicion, Watch, open_score
+from runtime.guard import QUANTILE, Counters, Decision, Guard, Suspicion, Watch, open_score
 from runtime.latent import Latent
 from runtime.packet import Flags, Packet, symbol_checksum
 from runtime.prior import open_prior, push_streams
@@ -102,6 +102,7 @@ class Head:
         self._coder = open_coder(coder)
         self._energy = _energy(bundle)
         self._score = open_score(bundle) if self.guard.mode == "auto" else None
+        self._usual = dict(bundle.manifest.clean_bits).get(QUANTILE, 0.0)
         self._watch = Watch(self.guard.hold)
         self._defender: Defender | None = None
         if self.guard.mode != "never":
@@ -197,11 +198,15 @@ class Head:
         return suspicion
 
     def _ladder(self, frame: Frame, defend: bool, trim: int) -> Iterator[Attempt]:
-        """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last."""
+        """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last.
+
+        One that is over the budget with nothing unusual about it needs coarser steps and no defence.
+        """
         look, flags, coarseness, weight = frame.first, Flags.NONE, trim, 0.0
         if look is not None and not defend:
             yield self._fitter.coded(Attempt("trimmed" if trim else "plain", look.latent), trim, 0.0)
-        if self._defender is not None:
+        calm = look is not None and not defend and look.latent.expected_bits <= self._usual
+        if self._defender is not None and not calm:
             look, flags = self._defended(self._defender, frame), Flags.DENOISED
             coarseness, weight = self.guard.defence.coarseness, self.guard.defence.rate_control
             yield self._fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)

@@ -6,7 +6,6 @@
     frame        one frame that is ready to be sent
     buffer       what happens when the link is slower than the source
     link_budget  bytes a packet that the link takes: less a frame instead of fewer frames
-    rates        the bundles of one family as one head: the budget chooses the rate
     spool        frames on disk until they are answered, for a client that is killed
     sender       one frame, until it is answered: reconnects, backs off, sends it again under the same id
     status       what has become of them, on one line

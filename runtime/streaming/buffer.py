@@ -17,7 +17,7 @@ class Buffer(Generic[Item]):
 
     policy: when it is full, ``block`` makes the source wait, so that nothing is lost; ``drop-oldest`` gives
         up what has waited longest, so that what is sent is fresh, and so does ``shrink``, which keeps the
-        buffer from getting there (``runtime.streaming.rates``).
+        buffer from getting there (``runtime.streaming.link_budget``).
     """
 
     def __init__(self, capacity: int, policy: Policy):

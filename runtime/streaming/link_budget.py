@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from runtime.head import Head
+from runtime.packet import MAX_OVERHEAD
+from runtime.tail import max_payload
+
+FLOOR = 0.2
+"""Of a median clean packet: with fewer bytes, fewer frames tell more than smaller ones."""
+
 SHARE = 0.9
 """Of the time between two frames, for sending one: the rest empties the buffer."""
 
@@ -10,6 +17,13 @@ LEAST_STEP, MOST_STEP = 0.5, 1.25
 
 SMOOTHING = 0.2
 """Weight of the last interval between two frames in the mean."""
+
+
+def bounds(head: Head) -> tuple[int, int]:
+    """Least and most bytes that it makes sense to ask of a head."""
+    clean = dict(head.bundle.manifest.clean_bits).get(0.5, 0.0) / 8 + MAX_OVERHEAD
+    most = head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD
+    return min(most, max(head.least, int(FLOOR * clean))), most
 
 
 class LinkBudget:

@@ -16,8 +16,7 @@ from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Answer, Refused
 from runtime.streaming.frame import Encoded
 from runtime.streaming.in_flight import Trip, Window, send_all
-from runtime.streaming.link_budget import LinkBudget
-from runtime.streaming.rates import Rates
+from runtime.streaming.link_budget import LinkBudget, bounds
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Spool
@@ -34,8 +33,9 @@ class Pipeline:
 
     Args:
         frames: what to send, in order.
-        head: not to be used elsewhere meanwhile; with ``Rates`` the bytes of packets follow the link.
+        head: not to be used elsewhere meanwhile.
         senders: of this pipeline alone; so many frames may be on their way at a time.
+        buffer: with the policy ``shrink`` the head's budget follows the link.
         log: gets a line for each frame.
         spool: keeps frames until they are answered; what an earlier client left there is sent first.
         on_trouble: told in words when the spool cannot be written.
@@ -48,7 +48,7 @@ class Pipeline:
     def __init__(
         self,
         frames: Iterator[Shot],
-        head: Head | Rates,
+        head: Head,
         senders: Sequence[Sender],
         buffer: Buffer[Encoded],
         log: JsonLog,
@@ -59,7 +59,7 @@ class Pipeline:
         self.totals = Totals()
         self._frames, self._head, self._senders, self._buffer, self._log = frames, head, senders, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
-        self._link = LinkBudget(*head.bounds) if isinstance(head, Rates) else None
+        self._link = LinkBudget(*bounds(head)) if buffer.policy == "shrink" else None
         self._window = Window(len(senders))
         self._lock = threading.Lock()  # totals, log, link and outcomes: all threads tell them
         self._ended = False

@@ -43,7 +43,7 @@ def add_parser(
     )  # fmt: skip
     stream.add_argument(
         "--policy", choices=POLICIES, default="block",
-        help="when the link is slower than the source: wait for it, send what is fresh, or other rates",
+        help="when the link is slower than the source: wait for it, send what is fresh, or less a frame",
     )  # fmt: skip
     stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
     stream.add_argument(
@@ -80,7 +80,6 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     from runtime.dashboard.of_device import DeviceView
     from runtime.streaming.connection import Address, Connection
     from runtime.streaming.pipeline import Pipeline
-    from runtime.streaming.rates import Rates
     from runtime.streaming.sender import Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
@@ -94,7 +93,7 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
         given.to, given.timeout, chosen.get("tls_ca"), chosen.get("tls_cert"), chosen.get("tls_key")
     )
     frames = paced(shots(given.source), fps)
-    head = (Rates if given.policy == "shrink" else Head)(load(given.bundle), guard=guard)
+    head = Head(load(given.bundle), guard=guard)
     head.warm_up()
     spool = Spool(chosen["spool"]) if "spool" in chosen else None
     status = Status()

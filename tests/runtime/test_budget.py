@@ -228,6 +228,25 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
         assert all(coarseness == COARSEST for coarseness, weight in of_one if weight > 0)
 
 
+@pytest.mark.parametrize("prior", PRIORS)
+def test_an_ordinary_frame_that_is_over_the_budget_is_coarsened_and_not_defended(
+    prior: str, tiny_bundles: dict[str, Path]
+) -> None:
+    bundle, image = load(tiny_bundles[prior]), tiny_images(1)[0] // 2 + 64
+    plain = Head(bundle, ONE)
+    size = plain.encode(image).size
+    assert plain.report is not None
+    assert plain.report.latent.expected_bits < dict(bundle.manifest.clean_bits)[0.99]
+    head = Head(bundle, ONE, guard=Guard("auto", budget=size - 8))
+    head._score = lambda latent: Suspicion(-1.0)
+    assert head.encode(image).size <= size - 8 and head.report is not None
+    decision = head.report.decision
+    assert decision.rung in ("fitted", "without_z") and not decision.defended
+    head._score = lambda latent: Suspicion(1.0)
+    head.encode(image)
+    assert head.report.decision.defended
+
+
 def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Path]) -> None:
     """z of enormous symbols alone is over the budget; y of the frame is still sent, without it."""
     bundle = load(tiny_bundles["mshp"])
