@@ -55,8 +55,7 @@ def soft_mask(
         raise DenoiseError(f"likelihoods must lie in [0, 1], but span [{low:g}, {high:g}]")
     if min(shape) < 1:
         raise DenoiseError(f"shape must be at least 1x1, not {shape}")
-    if not power > 0:
-        raise DenoiseError(f"power must be positive, not {power!r}")
+    check_power(power)
     if stretch and high - low >= MIN_SPAN:
         small = (small - np.float32(low)) / np.float32(high - low)
     if power != 1.0:
@@ -64,6 +63,12 @@ def soft_mask(
     if threshold is not None:
         small = (small >= threshold).astype(np.float32)
     return resize(np.clip(small, 0.0, 1.0), shape, out)
+
+
+def check_power(power: float) -> None:
+    """Raises DenoiseError for a ``power`` that ``soft_mask`` does not take."""
+    if not power > 0:
+        raise DenoiseError(f"power must be positive, not {power!r}")
 
 
 class MaskMemory:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise import DenoiseError, MaskMemory, Settings, denoise_planar, settings, soft_mask
+from native_denoise.mask import check_power
 from runtime.coarseness import COARSEST
 from runtime.errors import DefenceError
 from runtime.latent import Latent
@@ -65,7 +66,7 @@ class Defence:
     def __post_init__(self) -> None:
         with _errors_of_defence():
             self.solver()
-            soft_mask(np.ones((1, 1)), (1, 1), **self.mask_variant())
+            check_power(self.power)
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise DefenceError(f"threshold must be a likelihood from 0 to 1, not {self.threshold!r}")
         if not (isinstance(self.coarseness, int) and 0 <= self.coarseness <= COARSEST):

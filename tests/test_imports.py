@@ -46,6 +46,7 @@ def test_the_edge_packages_never_name_torch_or_onnx(package: str) -> None:
 def test_importing_the_runtime_is_light() -> None:
     code = (
         "import sys, runtime.head, runtime.tail, runtime.__main__\n"
+        "runtime.head.Guard()\n"
         "heavy = {'torch', 'onnx', 'matplotlib', 'numba', 'onnxruntime', 'constriction'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
