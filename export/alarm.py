@@ -46,6 +46,7 @@ ALLOWED_KIND = 0.01
 """The same on the mean of a kind, found or not. Less than ``ALLOWED``: some severities are dearer, and so are
 photographs of another origin than those of the fit, while none should add more than 0.05."""
 GAINS = np.arange(1, 8.25, 0.25)
+"""Of a kind: which are tried, in this order."""
 
 DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than

@@ -88,6 +88,10 @@ class Manifest:
     files: dict[str, FileEntry]
     provenance: dict[str, Any]
 
+    def clean_quantile(self, quantile: float) -> float:
+        """One of ``clean_bits``; 0 where the bundle does not know it."""
+        return dict(self.clean_bits).get(quantile, 0.0)
+
     def to_json(self) -> str:
         """The text of manifest.json."""
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"

@@ -239,7 +239,7 @@ def open_score(bundle: Bundle) -> Score:
 
     Raises BundleError when either does not fit the bundle.
     """
-    bits = dict(bundle.manifest.clean_bits).get(QUANTILE, 0.0)
+    bits = bundle.manifest.clean_quantile(QUANTILE)
     if not 0.0 < bits < np.inf:
         raise BundleError(
             f"bundle {bundle.manifest.name}: the bits of clean frames are not known; build it again"

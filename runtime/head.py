@@ -102,7 +102,6 @@ class Head:
         self._coder = open_coder(coder)
         self._energy = _energy(bundle)
         self._score = open_score(bundle) if self.guard.mode == "auto" else None
-        self._usual = dict(bundle.manifest.clean_bits).get(QUANTILE, 0.0)
         self._watch = Watch(self.guard.hold)
         self._defender: Defender | None = None
         if self.guard.mode != "never":
@@ -205,8 +204,7 @@ class Head:
         look, flags, coarseness, weight = frame.first, Flags.NONE, trim, 0.0
         if look is not None and not defend:
             yield self._fitter.coded(Attempt("trimmed" if trim else "plain", look.latent), trim, 0.0)
-        calm = look is not None and not defend and look.latent.expected_bits <= self._usual
-        if self._defender is not None and not calm:
+        if self._defender is not None and (look is None or defend or not self._is_ordinary(look.latent)):
             look, flags = self._defended(self._defender, frame), Flags.DENOISED
             coarseness, weight = self.guard.defence.coarseness, self.guard.defence.rate_control
             yield self._fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)
@@ -217,6 +215,10 @@ class Head:
             smaller.append(Attempt("without_z", self._latent([y, np.zeros_like(z)]), flags, weight))
         yield from self._fitter.fitting(smaller, coarseness, self.guard.budget)
         yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
+
+    def _is_ordinary(self, latent: Latent) -> bool:
+        """Whether it costs no more than clean frames do."""
+        return latent.expected_bits <= self.bundle.manifest.clean_quantile(QUANTILE)
 
     def _look(self, engine: Engine, prepared: Any, clock: Clock, suffix: str = "") -> Look:
         outputs = engine.run(prepared)

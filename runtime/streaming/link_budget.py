@@ -21,7 +21,7 @@ SMOOTHING = 0.2
 
 def bounds(head: Head) -> tuple[int, int]:
     """Least and most bytes that it makes sense to ask of a head."""
-    clean = dict(head.bundle.manifest.clean_bits).get(0.5, 0.0) / 8 + MAX_OVERHEAD
+    clean = head.bundle.manifest.clean_quantile(0.5) / 8 + MAX_OVERHEAD
     most = head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD
     return min(most, max(head.least, int(FLOOR * clean))), most
 
