@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .folded import room
 from .rows import plane_size
 from .simd import LANES
-from .sweeps import BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, STACK, TOP
+from .sweeps import BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, ROF, STACK, TOP
 from .waves import LEVELS
 
 LINE = 16
@@ -30,7 +31,7 @@ class Plan:
     bands: NDArray[np.int64]
     """(bands, COLUMNS), in the order of frame, stack and row; ACTIVE is left zero."""
     chunks: tuple[tuple[int, int, int], ...]
-    """One for each thread: first band, last band + 1, offset of its flux rows (`descent` only)."""
+    """One for each thread: first band, last band + 1, offset of what it may write over (not for `rof`)."""
     size: int
     """Length of the work array."""
     stride: int
@@ -66,8 +67,9 @@ def plan(
             bands.append(band)
             begin += bottom - top
         chunks.append((first, len(bands), offset))
-        if planes == PLANES[DESCENT]:
-            offset = _aligned(offset + LEVELS * 2 * depth * stride)
+        if planes < PLANES[ROF]:
+            fluxes = LEVELS * 2 * depth * stride if planes == PLANES[DESCENT] else 0
+            offset = _aligned(offset + max(fluxes, room(stride)))
     return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 

@@ -1,12 +1,12 @@
 # mypy: disable-error-code=no-untyped-def
-"""One step of each mode on one row: everything a step does to a row happens while it is in the cache.
+"""The planes of every mode, and one step of `rof` on one row while it is in the cache.
 
 A stack of ``depth`` planes that are denoised together (1, or all channels if vectorial) lies in one flat
 float32 array.  Plane v of channel c starts at ``base + (v * depth + c) * size``; a row has ``stride``
 values, the multiple of LANES that holds the width W and LANES more; ``plane_size`` gives ``size``.  Row 0 of
 a plane is all zeros and stands for the row above the image.  Columns from W on keep weight 0 and dual 0;
 column W of an iterate repeats column W - 1 (the replicate border), so that a row needs no special case at
-its end.
+its end.  (The rows of `descent` and `released`, unless vectorial, are folded: ``folded``.)
 
 A row function does the first ``blocks`` vectors of its row.  Rows are updated in place.  Step n of row
 y reads rows y and y + 1 of step n - 1 and what step n left in row y - 1, so row y - 1 may take step n + 1
@@ -20,7 +20,6 @@ import numpy as np
 from .jit import kernel, row
 from .simd import (
     LANES,
-    border,
     left_neighbours,
     load,
     right_neighbours,
@@ -53,50 +52,6 @@ def plane_size(rows, stride):
     """
     least = (rows + 1) * stride
     return least + (APART - least) % PAGE
-
-
-@row
-def released_row(work, x, below, weights, w, blocks, last):
-    """u <- u + w ((u_right - u) + (u_below - u)) with w = a lambda m.
-
-    ``x``, ``below``, ``w``: offsets of the rows.
-    """
-    here = load(work, x)
-    for block in range(blocks):
-        i = block * LANES
-        following = load(work, x + i + LANES)
-        right = right_neighbours(here, following)
-        if block == blocks - 1:
-            right = border(right, here, last)
-        differences = (right - here) + (load(work, below + i) - here)
-        store(work, x + i, here + load(weights, w + i) * differences)
-        here = following
-
-
-@row
-def descent_row(work, x, f, below, flux, weights, w, blocks, floor):
-    """x <- x - w ((x - f) - lambda div p) with w = a m, p = grad x / sqrt(|grad x|^2 + epsilon^2).
-
-    x, f and epsilon are in units of lambda / 2 and p is kept as 2 p, so that lambda div p needs no factor.
-    ``floor`` is epsilon^2.  ``flux`` is the offset of a row that holds p_y of the row above and is left
-    holding p_y of this row.
-    """
-    before = splat(np.float32(0.0))
-    here = load(work, x)
-    for block in range(blocks):
-        i = block * LANES
-        following = load(work, x + i + LANES)
-        along_x = right_neighbours(here, following) - here
-        along_y = load(work, below + i) - here
-        scale = rsqrt_twice(along_x * along_x + (along_y * along_y + floor))
-        p_x = along_x * scale
-        p_y = along_y * scale
-        divergence = (p_x - left_neighbours(before, p_x)) + (p_y - load(work, flux + i))
-        store(work, flux + i, p_y)
-        change = divergence + (load(work, f + i) - here)
-        store(work, x + i, here + load(weights, w + i) * change)
-        before = p_x
-        here = following
 
 
 @row

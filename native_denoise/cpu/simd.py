@@ -135,6 +135,40 @@ def left_neighbours(typing_context: Any, before: Any, here: Any) -> Any:
 
 
 @intrinsic
+def transpose(
+    typing_context: Any, source: Any, start: Any, step: Any, target: Any, there: Any, apart: Any
+) -> Any:
+    """Vector k at ``target[there + k * apart]`` gets element k of each of the LANES vectors at
+    ``source[start + l * step]``; all are loaded before the first is stored, in the order of k.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def moved(first: Any, distance: Any, number: int) -> Any:
+            return builder.add(first, builder.mul(distance, ir.Constant(distance.type, number)))
+
+        vectors = []
+        for number in range(LANES):
+            address = _address(context, builder, signature.args[0], args[0], moved(args[1], args[2], number))
+            vectors.append(builder.load(address, align=4, typ=_VECTOR))
+        half = LANES // 2
+        for _ in range(LANES.bit_length() - 1):
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [part for pair in pairs for part in _interleaved(builder, *pair)]
+        for number, one in enumerate(vectors):
+            address = _address(context, builder, signature.args[3], args[3], moved(args[4], args[5], number))
+            builder.store(one, address, align=4)
+        return context.get_dummy_value()
+
+    return types.none(source, types.intp, types.intp, target, types.intp, types.intp), generate
+
+
+def _interleaved(builder: Any, a: Any, b: Any) -> list[Any]:
+    """The lanes a0 b0 a1 b1 ... of two vectors, as two."""
+    order = [lane for pair in zip(range(LANES), range(LANES, 2 * LANES), strict=True) for lane in pair]
+    return [builder.shuffle_vector(a, b, _lanes(half)) for half in (order[:LANES], order[LANES:])]
+
+
+@intrinsic
 def rsqrt_twice(typing_context: Any, value: Any) -> Any:
     """``2 / sqrt(value)``, a multiplication cheaper than ``rsqrt``: without the half of its Newton step."""
 

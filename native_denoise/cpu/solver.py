@@ -104,8 +104,8 @@ class _Run:
         size = (frames * self.height + 1) * layout.stride
         self.weights = _buffer("weights", PAGE // 2 + size)[PAGE // 2 :]
         sweeps.fill_weights(
-            _ones(self.width) if masks is None else masks, _factor(settings),
-            self.height, self.width, layout.stride, self.weights,
+            mode, _ones(self.width) if masks is None else masks, _factor(settings),
+            self.height, self.width, depth, layout.stride, self.weights, self.work, layout.chunks[0][2],
         )  # fmt: skip
         self.bands = layout.bands.copy()
         self.bands[:, sweeps.ACTIVE] = 1
@@ -156,7 +156,7 @@ class _Run:
             loaded, stored, done = True, last, steps[1]
             self.finish_block(done)
             if not stored and not self.bands[:, sweeps.ACTIVE].any():
-                share(lambda thread: self.store(self.layout.chunks[thread][:2], out), threads)
+                share(lambda thread: self.store(self.layout.chunks[thread][:2], out, thread), threads)
                 stored = True
             elif not stored and self.layout.cut:
                 planes = sweeps.PLANES[self.mode]
@@ -183,16 +183,16 @@ class _Run:
     ) -> None:
         """Let the bands ``bands[0]`` to ``bands[1] - 1`` take ``steps[0]`` to ``steps[1]``."""
         start, stop = bands
-        flux = self.layout.chunks[thread][2]
+        spare = self.layout.chunks[thread][2]
         depth, stride = self.depth, self.layout.stride
         if load:
             sweeps.load_bands(
                 self.mode, self.images, np.float32(self.scale / self.unit), self.work, self.bands,
-                start, stop, depth, stride,
+                start, stop, depth, stride, spare,
             )  # fmt: skip
         sweeps.advance_bands(
             self.mode, self.work, self.weights, self.bands, start, stop, depth, self.height, self.width,
-            stride, flux, self.rates, np.float32(self.settings.epsilon / self.unit), steps,
+            stride, spare, self.rates, np.float32(self.settings.epsilon / self.unit), steps,
         )  # fmt: skip
         if self.measures(steps[1]):
             sweeps.gap_of_bands(
@@ -200,7 +200,7 @@ class _Run:
                 self.band_gaps,
             )  # fmt: skip
         if out is not None:
-            self.store(bands, out)
+            self.store(bands, out, thread)
 
     def finish_block(self, done: int) -> None:
         """Note the steps taken and the gaps; retire the stacks that are proven to be close enough."""
@@ -217,18 +217,13 @@ class _Run:
             pixels = self.height * self.width * self.depth
             bands[:, sweeps.ACTIVE] = (gaps > 0.5 * self.settings.tolerance**2 * pixels)[where]
 
-    def store(self, bands: tuple[int, int], out: NDArray[Any]) -> None:
+    def store(self, bands: tuple[int, int], out: NDArray[Any], thread: int) -> None:
         """Write the rows of some bands."""
-        start, stop = bands
-        if self.mode == sweeps.DESCENT:
-            sweeps.undo_units(
-                self.images, np.float32(self.scale), np.float32(self.unit), self.work, self.bands,
-                start, stop, self.depth, self.layout.stride,
-            )  # fmt: skip
         # The conversion to uint8 truncates, so half a grey level makes it round.
         scale, bias = (255.0, 0.5) if out.dtype == np.uint8 else (1.0, 0.0)
         sweeps.store_bands(
-            self.work, self.bands, start, stop, self.depth, self.layout.stride, out,
+            self.mode, self.images, (np.float32(self.scale), np.float32(self.unit)), self.work, self.bands,
+            *bands, self.depth, self.layout.stride, self.layout.chunks[thread][2], out,
             np.float32(scale), np.float32(bias),
         )  # fmt: skip
 

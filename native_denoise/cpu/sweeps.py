@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .folded import fold, unfold
 from .jit import kernel
 from .rows import AHEAD, DUAL_X, F, gap_row, plane_size
 from .simd import LANES, larger, load, smaller, splat, store
-from .waves import descent_wave, levels_of, released_wave, rof_wave
+from .waves import descent_wave, levels_of, released_wave, repeat_border, rof_wave, stack_wave
 
 # Columns of the table of bands: frame and stack (which planes), owned rows [TOP, BOTTOM), computed rows
 # [FIRST, LAST) that include the halo, offset of the band in the work array, and whether it still has to run.
@@ -31,8 +32,17 @@ def planes_of(mode):
 
 
 @kernel
-def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
-    """Fill X, F and AHEAD with ``images`` (N, C, H, W) times ``scale``; clear the duals."""
+def folds(mode, depth):
+    """Whether rows are laid out as in ``folded``, and not in their natural order."""
+    return mode != ROF and depth == 1
+
+
+@kernel
+def load_bands(mode, images, scale, work, bands, start, stop, depth, stride, spare):
+    """Fill X, F and AHEAD with ``images`` (N, C, H, W) times ``scale``; clear the duals.
+
+    At ``spare`` ``work`` has what this thread may write over.
+    """
     width = images.shape[3]
     planes = planes_of(mode)
     for b in range(start, stop):
@@ -45,13 +55,17 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride):
                 clear(work, plane + v * depth * size, stride)
             for r in range(rows):
                 row = plane + (r + 1) * stride
-                frame, c, y = bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r
-                clear(work, row + stride - 2 * LANES, 2 * LANES)
-                convert(images[frame, c, y], work[row : row + width], scale, np.float32(0.0))
+                source = images[bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r]
+                if folds(mode, depth):
+                    convert(source, work[spare : spare + width], scale, np.float32(0.0))
+                    fold(work, spare, width, work, row)
+                else:
+                    clear(work, row + stride - 2 * LANES, 2 * LANES)
+                    convert(source, work[row : row + width], scale, np.float32(0.0))
                 for v in range(1, min(planes, DUAL_X)):
                     copy(work, row + v * depth * size, row, stride)
-                border = row + (AHEAD * depth * size if mode == ROF else 0)
-                work[border + width] = work[border + width - 1]
+                if not folds(mode, depth):
+                    repeat_border(work, row + (AHEAD * depth * size if mode == ROF else 0) + width, 1, 0)
 
 
 @kernel
@@ -76,12 +90,15 @@ def copy(work, target, source, length):
 
 
 @kernel
-def undo_units(images, scale, unit, work, bands, start, stop, depth, stride):
-    """Turn the owned rows of X of `descent`, in its units, into values of the image; F is lost.
+def store_bands(mode, images, units, work, bands, start, stop, depth, stride, spare, out, scale, bias):
+    """Write the owned rows of X, as values of the image and clipped to [0, 1], times ``scale`` plus ``bias``
+    to ``out``; X and F are lost.
 
-    As the image plus the change, so that a pixel that never moved comes back to the last bit.
+    ``units`` are of `descent`: what ``images`` were and what X has to be multiplied by.  Its result is the
+    image plus the change, so that a pixel that never moved comes back to the last bit.
     """
-    width = images.shape[3]
+    width = out.shape[3]
+    zero, one = splat(np.float32(0.0)), splat(np.float32(1.0))
     for b in range(start, stop):
         size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
         for channel in range(depth):
@@ -89,38 +106,31 @@ def undo_units(images, scale, unit, work, bands, start, stop, depth, stride):
             for y in range(bands[b, TOP], bands[b, BOTTOM]):
                 x = bands[b, BASE] + channel * size + (y - bands[b, FIRST] + 1) * stride
                 f = x + F * depth * size
+                if mode == DESCENT:
+                    for i in range(0, stride - LANES, LANES):
+                        store(work, x + i, (load(work, x + i) - load(work, f + i)) * splat(units[1]))
+                    convert(images[frame, c, y], work[f : f + width], units[0], np.float32(0.0))
+                line = x
+                if folds(mode, depth):
+                    line = spare
+                    unfold(work, x, width, work, line)
                 for i in range(0, width, LANES):
-                    store(work, x + i, (load(work, x + i) - load(work, f + i)) * splat(unit))
-                convert(images[frame, c, y], work[f : f + width], scale, np.float32(0.0))
-                for i in range(0, width, LANES):
-                    store(work, x + i, load(work, x + i) + load(work, f + i))
-
-
-@kernel
-def store_bands(work, bands, start, stop, depth, stride, out, scale, bias):
-    """Write the owned rows of X, clipped to [0, 1], times ``scale`` plus ``bias``, to ``out``."""
-    width = out.shape[3]
-    for b in range(start, stop):
-        size = plane_size(bands[b, LAST] - bands[b, FIRST], stride)
-        for channel in range(depth):
-            frame, c = bands[b, FRAME], bands[b, STACK] * depth + channel
-            for y in range(bands[b, TOP], bands[b, BOTTOM]):
-                row = bands[b, BASE] + channel * size + (y - bands[b, FIRST] + 1) * stride
-                for i in range(row, row + width, LANES):
-                    positive = larger(load(work, i), splat(np.float32(0.0)))
-                    store(work, i, smaller(positive, splat(np.float32(1.0))))
-                convert(work[row : row + width], out[frame, c, y], scale, bias)
+                    value = load(work, line + i)
+                    if mode == DESCENT:
+                        value = value + load(work, f + i)
+                    store(work, line + i, smaller(larger(value, zero), one))
+                convert(work[line : line + width], out[frame, c, y], scale, bias)
 
 
 @kernel
 def advance_bands(
-    mode, work, weights, bands, start, stop, depth, height, width, stride, flux, rates, epsilon, steps
+    mode, work, weights, bands, start, stop, depth, height, width, stride, spare, rates, epsilon, steps
 ):
     """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
 
     ``epsilon`` is that of `descent`, in the units of its iterates.  ``rates`` is (iterations, 3): sigma,
-    tau / (1 + tau) and 1 + theta times that, of `rof`.  ``flux`` is the offset in ``work`` of this thread's
-    LEVELS * 2 * depth rows.
+    tau / (1 + tau) and 1 + theta times that, of `rof`.  At ``spare`` ``work`` has what this thread may write
+    over: rows for the fluxes of `descent`.
     """
     planes = planes_of(mode)
     for b in range(start, stop):
@@ -132,6 +142,7 @@ def advance_bands(
         bottom = 1 if bands[b, LAST] < height else 0
         w = (bands[b, FRAME] * height + bands[b, FIRST]) * stride
         x = bands[b, BASE] + stride
+        size = plane_size(rows, stride)
         most = levels_of(rows, stride * (planes * depth + 1))
         for done in range(steps[0], steps[1], most):
             levels = min(most, steps[1] - done)
@@ -141,14 +152,21 @@ def advance_bands(
                     work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom,
                     rates, done,
                 )  # fmt: skip
-            elif mode == DESCENT:
-                clear(work, flux, levels * 2 * depth * stride)
+            elif mode == RELEASED:
+                released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom)
+            elif depth == 1:
+                for level in range(levels):
+                    first = min((age + level) * top, rows - 1)
+                    copy(work, spare + level * stride, x + F * size + first * stride, stride)
                 descent_wave(
-                    work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom,
+                    work, x, rows, stride, spare, weights, w, width, levels, age, top, bottom, epsilon
+                )
+            else:
+                clear(work, spare, levels * 2 * depth * stride)
+                stack_wave(
+                    work, x, rows, depth, stride, spare, weights, w, width, levels, age, top, bottom,
                     epsilon,
                 )  # fmt: skip
-            else:
-                released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom)
 
 
 @kernel
@@ -185,15 +203,21 @@ def exchange_halos(work, bands, planes, depth, stride):
 
 
 @kernel
-def fill_weights(masks, factor, height, width, stride, weights):
-    """Lay ``masks`` times ``factor`` out with rows of ``stride``, zero past the image, and the row ``inner``
-    last.  ``masks`` is (N, H, W) float32, or (1, 1, W) for all rows.
+def fill_weights(mode, masks, factor, height, width, depth, stride, weights, work, spare):
+    """Lay ``masks`` times ``factor`` out as the rows of the planes are, and the row ``inner`` last.  ``masks``
+    is (N, H, W) float32, or (1, 1, W) for all rows.
     """
     for row in range(weights.size // stride - 1):
         start = row * stride
-        clear(weights, start + stride - 2 * LANES, 2 * LANES)
         frame, y = min(row // height, masks.shape[0] - 1), min(row % height, masks.shape[1] - 1)
-        convert(masks[frame, y], weights[start : start + width], factor, np.float32(0.0))
+        if row > 0 and masks.shape[0] * masks.shape[1] == 1:
+            copy(weights, start, 0, stride)
+        elif folds(mode, depth):
+            convert(masks[frame, y], work[spare : spare + width], factor, np.float32(0.0))
+            fold(work, spare, width, weights, start)
+        else:
+            clear(weights, start + stride - 2 * LANES, 2 * LANES)
+            convert(masks[frame, y], weights[start : start + width], factor, np.float32(0.0))
     inner = weights.size - stride
     for x in range(stride):
         weights[inner + x] = np.float32(1.0 if x < width - 1 else 0.0)

@@ -12,9 +12,11 @@ the band is not a border of the image but the end of a halo, and one row more is
 
 from __future__ import annotations
 
+from .descent import descent_pair, descent_row
+from .folded import repeat_last
 from .jit import kernel, opaque, row
-from .pairs import descent_pair, released_twice
-from .rows import AHEAD, F, descent_row, plane_size, released_row, rof_row
+from .released import released_row, released_twice
+from .rows import AHEAD, F, plane_size, rof_row
 from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
 
@@ -43,7 +45,7 @@ def levels_of(rows, row):
 @kernel
 def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bottom):
     """``levels`` steps of `released`, two and two; of an odd number the last is taken alone."""
-    blocks, last = (width + LANES - 1) // LANES, (width - 1) % LANES
+    blocks = (width + LANES - 1) // LANES
     doubles = (levels + 1) // 2
     lag = 1 + top  # pairs of rows between a double step and the next
     for front in range((rows + 1) // 2 + 1 + lag * (doubles - 1)):
@@ -56,41 +58,53 @@ def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bo
             r = first + 2 * (front - lag * double)
             if then < r < then_end and r + 1 < end and blocks > 1:
                 below = x + min(r + 2, rows - 1) * stride
-                released_twice(work, x + r * stride, stride, below, weights, w + r * stride, blocks, last)
+                released_twice(work, x + r * stride, stride, below, weights, w + r * stride, blocks)
                 continue
             for start, stop in ((max(r, first), min(r + 2, end)), (max(r - 1, then), min(r + 1, then_end))):
                 for y in range(start, stop):
                     here, below = x + y * stride, x + min(y + 1, rows - 1) * stride
-                    released_row(work, here, below, weights, w + y * stride, blocks, last)
+                    released_row(work, here, below, weights, w + y * stride, blocks)
 
 
 @kernel
-def descent_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, epsilon):
-    """``levels`` steps of `descent`.  At ``flux`` each level has 2 * depth rows, zero at first."""
+def descent_wave(work, x, rows, stride, flux, weights, w, width, levels, age, top, bottom, epsilon):
+    """``levels`` steps of `descent`.  At ``flux`` each level has a row, f of its first row at first."""
     blocks = (width + LANES - 1) // LANES
-    size = plane_size(rows, stride)
+    f = F * plane_size(rows, stride)
     floor = splat(epsilon * epsilon)
     for front in range((rows + 1) // 2 + levels - 1):
         for level in range(max(0, front - rows // 2), min(levels, front + 1)):
             r = (age + level) * top + 2 * (front - level)
             left = rows - (1 + age + level) * bottom - r
-            here, there, above = x + r * stride, w + r * stride, flux + level * 2 * depth * stride
-            if depth == 1 and left > 1:
+            here, there, inflow = x + r * stride, w + r * stride, flux + level * stride
+            if left > 1:
                 below = here + (2 * stride if r + 2 < rows else stride)
-                descent_pair(work, here, here + F * size, stride, below, above, weights, there, blocks, floor)
-                repeat_border(work, here + width, 2, stride)
-            elif depth == 1 and left == 1:
+                descent_pair(
+                    work, here, here + f, stride, below, below + f, inflow, weights, there, blocks, floor
+                )
+                repeat_last(work, here, width, blocks)
+                repeat_last(work, here + stride, width, blocks)
+            elif left == 1:
                 below = here + (stride if r + 1 < rows else 0)
-                descent_row(work, here, here + F * size, below, above, weights, there, blocks, floor)
-                repeat_border(work, here + width, 1, 0)
-            elif depth > 1:
-                for _ in range(min(left, 2)):
-                    below = stride if r + 1 < rows else 0
-                    descent_stack(
-                        work, here, size, depth, stride, below, above, weights, there, blocks, floor
-                    )
-                    repeat_border(work, here + width, depth, size)
-                    r, here, there = r + 1, here + stride, there + stride
+                descent_row(work, here, below, below + f, inflow, weights, there, blocks, floor)
+                repeat_last(work, here, width, blocks)
+
+
+@kernel
+def stack_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, age, top, bottom, epsilon):
+    """``descent_wave`` of stacks.  At ``flux`` each level has 2 * depth rows, zero at first."""
+    blocks = (width + LANES - 1) // LANES
+    size = plane_size(rows, stride)
+    floor = splat(epsilon * epsilon)
+    for front in range(rows + levels - 1):
+        for level in range(max(0, front - rows + 1), min(levels, front + 1)):
+            r = front - level
+            if r < (age + level) * top or r >= rows - (1 + age + level) * bottom:
+                continue
+            below = stride if r + 1 < rows else 0
+            here, there, above = x + r * stride, w + r * stride, flux + level * 2 * depth * stride
+            descent_stack(work, here, size, depth, stride, below, above, weights, there, blocks, floor)
+            repeat_border(work, here + width, depth, size)
 
 
 @kernel
