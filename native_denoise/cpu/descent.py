@@ -30,7 +30,7 @@ def descent_row(work, x, below, ahead, flux, weights, w, blocks, floor):
         scale = rsqrt_twice(along_x * along_x + (along_y * along_y + floor))
         inflow = load(work, flux + i) - before * scale_before
         store(work, flux + i, load(work, ahead + i) - along_y * scale)
-        change = (inflow + (along_x + along_y) * scale) - here
+        change = (inflow - here) + (along_x + along_y) * scale
         store(work, x + i, here + load(weights, w + i) * change)
         before, scale_before, here = along_x, scale, following
     _take_from_the_first(work, x, weights, w, before * scale_before)
@@ -60,8 +60,8 @@ def descent_pair(work, x, f, stride, below, ahead, flux, weights, w, blocks, flo
         inflow_a = load(work, flux + i) - before_a * scale_before_a
         inflow_b = (load(work, f_lower + i) - a_y * scale_a) - before_b * scale_before_b
         store(work, flux + i, load(work, ahead + i) - b_y * scale_b)
-        change_a = (inflow_a + (a_x + a_y) * scale_a) - a
-        change_b = (inflow_b + (b_x + b_y) * scale_b) - b
+        change_a = (inflow_a - a) + (a_x + a_y) * scale_a
+        change_b = (inflow_b - b) + (b_x + b_y) * scale_b
         store(work, x + i, a + load(weights, w + i) * change_a)
         store(work, lower + i, b + load(weights, w_lower + i) * change_b)
         before_a, scale_before_a, before_b, scale_before_b = a_x, scale_a, b_x, scale_b

@@ -18,35 +18,32 @@ from .simd import LANES, border, load, right_neighbours, splat, store, transpose
 
 @kernel
 def room(stride):
-    """Values that ``fold`` and ``unfold`` want to themselves: a row and what they overrun, and a square."""
-    return 2 * stride + LANES * LANES
+    """Values that ``unfold`` wants past the rows: a line to write, and what it reads beyond its row."""
+    return stride + LANES * LANES
 
 
 @kernel
 def fold(line, start, width, target, row):
-    """Fold the W values at ``line[start]`` into the row at ``target[row]``, hem included; ``line`` has
-    ``room`` from there, of which all is overwritten.
+    """Fold the W values at ``line[start]`` into the row at ``target[row]``, hem included; of ``line`` it may
+    overwrite ``stride`` values.
     """
     blocks = (width + LANES - 1) // LANES
     past = start + width
     for i in range(past, start + blocks * LANES, LANES):
         store(line, i, splat(line[past - 1]))
-    square = start + 2 * (blocks + 1) * LANES
     for first in range(0, blocks, LANES):
-        transpose(line, start + first, blocks, line, square, LANES)
-        for j in range(min(LANES, blocks - first)):
-            store(target, row + (first + j) * LANES, load(line, square + j * LANES))
+        transpose(line, start + first, blocks, target, row + first * LANES, LANES, blocks - first)
     hem(target, row, blocks)
 
 
 @kernel
 def unfold(work, row, width, line, start):
-    """The reverse of ``fold``.  Past each lane's end it writes what is not its own: the later lanes and then
-    the earlier blocks put that right.
+    """The reverse of ``fold``.  Past each lane's end it writes what is not its own, from past the row's end;
+    the later lanes and then the earlier blocks put that right.
     """
     blocks = (width + LANES - 1) // LANES
     for first in range((blocks - 1) // LANES * LANES, -1, -LANES):
-        transpose(work, row + first * LANES, LANES, line, start + first, blocks)
+        transpose(work, row + first * LANES, LANES, line, start + first, blocks, LANES)
 
 
 @row

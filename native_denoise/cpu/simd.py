@@ -21,12 +21,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+_features = llvm.get_host_cpu_features()
+
 llvm.initialize_native_asmparser()  # for the one instruction that is written as assembly
 
-LANES = 16 if llvm.get_host_cpu_features().get("avx512f", False) else 8
+LANES = 16 if _features.get("avx512f", False) else 8
 """Lanes in a vector: 16 where AVX-512 is there, else 8."""
 
 NEON = llvm.get_process_triple().startswith(("aarch64", "arm64"))
+
+ESTIMATES = not NEON and _features.get("avx", False)
+"""Whether there is x86's estimate of the reciprocal root for a whole vector."""
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -136,36 +141,41 @@ def left_neighbours(typing_context: Any, before: Any, here: Any) -> Any:
 
 @intrinsic
 def transpose(
-    typing_context: Any, source: Any, start: Any, step: Any, target: Any, there: Any, apart: Any
+    typing_context: Any, source: Any, start: Any, step: Any, target: Any, there: Any, apart: Any, count: Any
 ) -> Any:
     """Vector k at ``target[there + k * apart]`` gets element k of each of the LANES vectors at
-    ``source[start + l * step]``; all are loaded before the first is stored, in the order of k.
+    ``source[start + l * step]``, for k < ``count``.  All are loaded before the first is stored, in the order
+    of k.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def moved(first: Any, distance: Any, number: int) -> Any:
-            return builder.add(first, builder.mul(distance, ir.Constant(distance.type, number)))
+        def address(array: int, first: int, distance: int, number: int) -> Any:
+            index = builder.add(args[first], builder.mul(args[distance], ir.Constant(args[first].type, number)))
+            return _address(context, builder, signature.args[array], args[array], index)
 
-        vectors = []
-        for number in range(LANES):
-            address = _address(context, builder, signature.args[0], args[0], moved(args[1], args[2], number))
-            vectors.append(builder.load(address, align=4, typ=_VECTOR))
-        half = LANES // 2
-        for _ in range(LANES.bit_length() - 1):
-            pairs = zip(vectors[:half], vectors[half:], strict=True)
-            vectors = [part for pair in pairs for part in _interleaved(builder, *pair)]
-        for number, one in enumerate(vectors):
-            address = _address(context, builder, signature.args[3], args[3], moved(args[4], args[5], number))
-            builder.store(one, address, align=4)
+        vectors = [builder.load(address(0, 1, 2, l), align=4, typ=_VECTOR) for l in range(LANES)]
+        for k, vector in enumerate(_transposed(builder, vectors)):
+            with builder.if_then(builder.icmp_signed(">", args[6], ir.Constant(args[6].type, k))):
+                builder.store(vector, address(3, 4, 5, k), align=4)
         return context.get_dummy_value()
 
-    return types.none(source, types.intp, types.intp, target, types.intp, types.intp), generate
+    integer = types.intp
+    return types.none(source, integer, integer, target, integer, integer, integer), generate
 
 
-def _interleaved(builder: Any, a: Any, b: Any) -> list[Any]:
-    """The lanes a0 b0 a1 b1 ... of two vectors, as two."""
-    order = [lane for pair in zip(range(LANES), range(LANES, 2 * LANES), strict=True) for lane in pair]
-    return [builder.shuffle_vector(a, b, _lanes(half)) for half in (order[:LANES], order[LANES:])]
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """The square of LANES vectors transposed: in squares of 2, 4, 8 ... the two quarters off the diagonal
+    change places.
+    """
+    for half in (1 << n for n in range(LANES.bit_length() - 1)):
+        low = _lanes(LANES + lane - half if lane & half else lane for lane in range(LANES))
+        high = _lanes(LANES + lane if lane & half else lane + half for lane in range(LANES))
+        swapped = list(rows)
+        for i in (i for i in range(LANES) if not i & half):
+            swapped[i] = builder.shuffle_vector(rows[i], rows[i + half], low)
+            swapped[i + half] = builder.shuffle_vector(rows[i], rows[i + half], high)
+        rows = swapped
+    return rows
 
 
 @intrinsic
@@ -173,11 +183,9 @@ def rsqrt_twice(typing_context: Any, value: Any) -> Any:
     """``2 / sqrt(value)``, a multiplication cheaper than ``rsqrt``: without the half of its Newton step."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if LANES != 16:
+        if not ESTIMATES:
             return builder.fmul(_constant(2.0), _rsqrt(builder, args))
-        kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, ir.IntType(16)])
-        estimate = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.rsqrt14.ps.512")
-        y = builder.call(estimate, [args[0], args[0], ir.Constant(ir.IntType(16), -1)])
+        y = _estimate_of_x86(builder, args[0])
         square = builder.fmul(builder.fmul(args[0], y), y, flags=("contract",))
         return builder.fmul(y, builder.fsub(_constant(3.0), square, flags=("contract",)))
 
@@ -201,6 +209,17 @@ def _rsqrt(builder: Any, args: Any) -> Any:
     root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
     # Without these two flags LLVM emits a square root and a division, ten times the latency.
     return builder.fdiv(_constant(1.0), builder.call(root, args, fastmath=("fast",)), flags=("fast",))
+
+
+def _estimate_of_x86(builder: Any, value: Any) -> Any:
+    """``1 / sqrt(value)`` to 14 bits (AVX-512) or 11.4."""
+    if LANES == 16:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, ir.IntType(16)])
+        estimate = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.rsqrt14.ps.512")
+        return builder.call(estimate, [value, value, ir.Constant(ir.IntType(16), -1)])
+    kind = ir.FunctionType(_VECTOR, [_VECTOR])
+    estimate = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx.rsqrt.ps.256")
+    return builder.call(estimate, [value])
 
 
 def _rsqrt_of_neon(builder: Any, value: Any) -> Any:
