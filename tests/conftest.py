@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.tiny_bundle import make_tiny_bundle
+
+# The first example of a test may have to compile a kernel, and machines are noisy.
+settings.register_profile("ratehold", deadline=None)
+settings.load_profile("ratehold")
 
 
 @pytest.fixture(scope="session")

@@ -150,10 +150,12 @@ def transpose(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def address(array: int, first: int, distance: int, number: int) -> Any:
-            index = builder.add(args[first], builder.mul(args[distance], ir.Constant(args[first].type, number)))
+            index = builder.add(
+                args[first], builder.mul(args[distance], ir.Constant(args[first].type, number))
+            )
             return _address(context, builder, signature.args[array], args[array], index)
 
-        vectors = [builder.load(address(0, 1, 2, l), align=4, typ=_VECTOR) for l in range(LANES)]
+        vectors = [builder.load(address(0, 1, 2, k), align=4, typ=_VECTOR) for k in range(LANES)]
         for k, vector in enumerate(_transposed(builder, vectors)):
             with builder.if_then(builder.icmp_signed(">", args[6], ir.Constant(args[6].type, k))):
                 builder.store(vector, address(3, 4, 5, k), align=4)

@@ -204,8 +204,8 @@ def exchange_halos(work, bands, planes, depth, stride):
 
 @kernel
 def fill_weights(mode, masks, factor, height, width, depth, stride, weights, work, spare):
-    """Lay ``masks`` times ``factor`` out as the rows of the planes are, and the row ``inner`` last.  ``masks``
-    is (N, H, W) float32, or (1, 1, W) for all rows.
+    """Lay ``masks`` times ``factor`` out as the rows of the planes are, and the row ``inner`` last.
+    ``masks`` is (N, H, W) float32, or (1, 1, W) for all rows.
     """
     for row in range(weights.size // stride - 1):
         start = row * stride

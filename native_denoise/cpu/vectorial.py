@@ -17,7 +17,7 @@ from .simd import LANES, load, rsqrt_twice, smaller, splat, store
 
 @row
 def descent_stack(work, x, size, depth, stride, below, flux, weights, w, blocks, floor):
-    """``rows.descent_row`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
+    """The step of ``descent`` for ``depth`` planes; ``flux`` has 2 * depth rows: p_y of the row above, and
     p_x.
     """
     plane = depth * size

@@ -183,7 +183,7 @@ def test_what_is_no_checkpoint_is_refused_and_not_executed(
 
 
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_anywhere_is_an_error_or_no_damage(position: float, byte: int, cut: bool) -> None:
     data = bytearray(_bytes_of("whole"))
     place = int(position * len(data))

@@ -50,7 +50,7 @@ def calibration(features: torch.Tensor) -> Calibration:
     rows=st.integers(1, 3),
     cols=st.integers(1, 3),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_patches_invert(n: int, c: int, p: int, rows: int, cols: int) -> None:
     x = torch.arange(n * c * p * p * rows * cols, dtype=torch.float32).reshape(n, c, p * rows, p * cols)
     patches = to_patches(x, p)

@@ -18,7 +18,7 @@ def convolution(channels: int, outputs: int, padding: int, seed: int) -> nn.Conv
     return nn.Conv2d(channels, outputs, kernel_size=2, padding=padding, bias=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     channels=st.integers(1, 9), outputs=st.integers(1, 9), tiles=st.integers(1, 6),
     padding=st.integers(0, 1), batch=st.integers(1, 2), seed=st.integers(0, 99),

@@ -152,7 +152,7 @@ def test_what_is_no_packet_costs_no_other_request_its_answer(
 
 
 @given(st.binary(max_size=64), st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_bytes_are_answered(
     ensembles: dict[str, Ensemble], packets: dict[str, list[bytes]], noise: bytes, place: int
 ) -> None:

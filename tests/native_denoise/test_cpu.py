@@ -33,7 +33,7 @@ def expected(planes, masks, chosen, vectorial):
 
 
 @pytest.mark.parametrize(("mode", "vectorial"), CASES)
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @example(shape=(1, 1, 1, 1), steps=100, seed=0)
 @example(shape=(1, 3, 1, 40), steps=100, seed=0)
 @example(shape=(1, 3, 40, 1), steps=100, seed=0)
@@ -51,7 +51,7 @@ def test_equals_the_reference_at_every_shape(mode, vectorial, shape, steps, seed
     np.testing.assert_allclose(out, expected(planes, masks, chosen, vectorial), atol=BAR)
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @example(height=9, width=LANES, steps=5, seed=0)
 @example(height=10, width=LANES + 1, steps=6, seed=0)
 @given(
@@ -115,7 +115,7 @@ def test_weights(mode, weight):
 
 
 @given(seed=st.integers(0, 99), tolerance=st.sampled_from([0.02, 0.004, 0.001]))
-@hypothesis_settings(max_examples=10, deadline=None)
+@hypothesis_settings(max_examples=10)
 def test_rof_stops_within_its_tolerance_of_the_minimiser(seed, tolerance):
     rng = np.random.default_rng(seed)
     image = (0.25 + 0.5 * (np.indices((24, 20)).sum(0) > 20) + 0.1 * rng.random((24, 20))).astype(np.float32)

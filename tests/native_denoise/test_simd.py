@@ -5,8 +5,10 @@ import platform
 import numba
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from native_denoise.cpu import pairs, simd
+from native_denoise.cpu import descent, simd
 from native_denoise.cpu.simd import LANES
 
 
@@ -49,10 +51,26 @@ def test_rsqrt_is_accurate_over_its_range(exponent):
     np.testing.assert_allclose(out[9 * LANES :], 2 / np.sqrt(a.astype(np.float64)), rtol=1e-6)
 
 
+@numba.njit
+def transpose(a, step, out, apart, count):
+    simd.transpose(a, 0, step, out, 0, apart, count)
+
+
+@given(count=st.integers(0, LANES), step=st.integers(LANES, 3 * LANES), apart=st.integers(LANES, 3 * LANES))
+def test_transposition_writes_as_many_vectors_as_it_is_told(count, step, apart):
+    a = np.random.default_rng(count).random((LANES, step), dtype=np.float32)
+    out = np.zeros((LANES, apart), dtype=np.float32)
+    want = out.copy()
+    want[:count, :LANES] = a[:, :count].T
+    transpose(a.ravel(), step, out.ravel(), apart, count)
+    np.testing.assert_array_equal(out, want)
+
+
 def assembly_of_two_rows_of_descent():
     @numba.njit
     def call(work, weights):
-        pairs.descent_pair(work, 64, 512, 128, 320, 1024, weights, 0, 7, simd.splat(np.float32(1.0)))
+        floor = simd.splat(np.float32(1.0))
+        descent.descent_pair(work, 64, 512, 128, 320, 768, 1024, weights, 0, 7, floor)
 
     call(np.ones(2048, dtype=np.float32), np.ones(2048, dtype=np.float32))
     (assembly,) = call.inspect_asm().values()

@@ -118,7 +118,7 @@ Heads = dict[tuple[str, Mode], Head]
 
 
 @given(**ANY_FRAME)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_packet_is_over_its_budget(
     heads: Heads, seed: int, more: int, mode: Mode, prior: str, rate_control: float
 ) -> None:
@@ -127,7 +127,7 @@ def test_no_packet_is_over_its_budget(
 
 @pytest.mark.slow
 @given(**ANY_FRAME)
-@settings(max_examples=100_000, deadline=None)
+@settings(max_examples=100_000)
 def test_no_packet_is_over_its_budget_in_100_000_frames(
     heads: Heads, seed: int, more: int, mode: Mode, prior: str, rate_control: float
 ) -> None:

@@ -56,7 +56,6 @@ def any_tables(draw: st.DrawFn) -> Tables:
 
 
 @given(any_tables(), COARSE)
-@settings(deadline=None)
 def test_a_coarser_bin_has_the_parts_that_it_covers(tables: Tables, coarseness: int) -> None:
     """Against exact fractions, bin by bin; the likeliest entry takes what rounding leaves."""
     coarser, wide = rebinned(tables, coarseness), Fraction(float(factor(coarseness)))
@@ -101,7 +100,7 @@ def test_a_wide_gaussian_becomes_the_narrower_one(coarseness: int) -> None:
 
 @pytest.mark.parametrize("prior", ["fp", "mshp"])
 @given(coarseness=COARSE, seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_packet_decodes_to_the_nearest_coarser_value(
     tiny_bundles: dict[str, Path], prior: str, coarseness: int, seed: int
 ) -> None:

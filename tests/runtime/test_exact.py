@@ -57,7 +57,7 @@ def by_torch(layer: Layer, a: np.ndarray) -> np.ndarray:
     height=st.integers(3, 8),
     width=st.integers(3, 8),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_layers_equal_torch(
     seed: int, transposed: bool, kernel: int, stride: int, height: int, width: int
 ) -> None:
@@ -70,7 +70,7 @@ def test_layers_equal_torch(
 
 
 @given(seed=st.integers(0, 2**32 - 1), transposed=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_leaky_layers_with_a_shift_a_channel_equal_torch(seed: int, transposed: bool) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
@@ -224,7 +224,7 @@ def test_graph_survives_an_engine_that_is_exact_only_to_a_half(
     seed=st.integers(0, 2**32 - 1), kernel=st.integers(1, 5), stride=st.integers(1, 3),
     padding=st.integers(0, 2), rows=st.integers(3, 6), columns=st.integers(3, 6), channels=st.integers(1, 3),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_phases_are_the_transposed_convolution(
     seed: int, kernel: int, stride: int, padding: int, rows: int, columns: int, channels: int
 ) -> None:

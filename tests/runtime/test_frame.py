@@ -155,7 +155,7 @@ def test_wrong_shapes_from_a_graph_are_an_engine_error(tiny_bundles: dict[str, P
 
 
 @given(seed=st.integers(0, 2**32 - 1), flips=st.integers(1, 4), prior=st.sampled_from(PRIORS))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_damaged_packets_are_an_error(
     pairs: dict[str, tuple[Head, Tail]], seed: int, flips: int, prior: str
 ) -> None:
@@ -183,7 +183,7 @@ def test_damaged_packets_are_an_error(
 
 
 @given(data=st.binary(max_size=400), prior=st.sampled_from(PRIORS))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_random_bytes_are_a_packet_error(
     pairs: dict[str, tuple[Head, Tail]], data: bytes, prior: str
 ) -> None:

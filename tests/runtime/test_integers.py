@@ -70,7 +70,7 @@ def some_z(shape: Shape, seed: int) -> np.ndarray:
 
 
 @given(networks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_network_equals_its_definition(case: tuple[IntegerNetwork, Shape, int]) -> None:
     network, shape, seed = case
     z = some_z(shape, seed)
@@ -80,7 +80,7 @@ def test_every_network_equals_its_definition(case: tuple[IntegerNetwork, Shape, 
 
 
 @given(networks(), st.integers(2, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_threads_share_rows(case: tuple[IntegerNetwork, Shape, int], threads: int) -> None:
     network, shape, seed = case
     with pytest.MonkeyPatch.context() as patch:

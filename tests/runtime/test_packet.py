@@ -193,7 +193,7 @@ anything = (
     | st.binary(max_size=60).map(lambda b: sealed(HEAD + b))
     | payloads.map(repaired)
 )
-quick = settings(max_examples=2_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=2_000, database=None, suppress_health_check=list(HealthCheck))
 
 
 def test_honest_packet_is_read():

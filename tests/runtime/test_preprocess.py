@@ -23,7 +23,7 @@ PREPARE = Preprocess(size=32, crop=1.0)
     crop=st.floats(0.05, 1.0),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_uint8_image_is_prepared(
     height: int, width: int, channels: int | None, crop: float, seed: int
 ) -> None:

@@ -46,7 +46,7 @@ WEIGHTS = st.one_of(st.just(0.0), st.floats(1e-4, 10), st.floats(10, MAX_WEIGHT)
 
 
 @given(residuals(), WEIGHTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_every_symbol_is_the_cheapest_of_its_candidates(
     residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables], weight: float
 ) -> None:
@@ -60,7 +60,7 @@ def test_every_symbol_is_the_cheapest_of_its_candidates(
 
 
 @given(residuals(), WEIGHTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_one_weight_and_any_weight_choose_alike(
     residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables], weight: float
 ) -> None:
@@ -70,14 +70,14 @@ def test_one_weight_and_any_weight_choose_alike(
 
 
 @given(residuals())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_without_weight_it_rounds(residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables]) -> None:
     values, index, tables = residual
     assert np.array_equal(control_rate(values, index, tables, 0.0), np.rint(values).astype(np.int32))
 
 
 @given(residuals(), st.lists(WEIGHTS, min_size=2, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bits_are_those_of_the_symbols_and_fall_with_the_weight(
     residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables], weights: list[float]
 ) -> None:
@@ -91,7 +91,7 @@ def test_bits_are_those_of_the_symbols_and_fall_with_the_weight(
 
 
 @given(residuals(), st.floats(0, 1.2))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_least_weight_fits_and_one_below_it_does_not(
     residual: tuple[NDArray[np.float32], NDArray[np.int32], Tables], share: float
 ) -> None:

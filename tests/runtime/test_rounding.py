@@ -30,7 +30,7 @@ def frames(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 @given(frames(), st.integers(0, COARSEST).map(factor))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_loops_equal_numpy(frame: tuple[NDArray[np.float32], NDArray[np.float32]], steps: np.float32) -> None:
     y, parameters = frame
     index, symbols = (np.empty(y.size, np.int32) for _ in range(2))

@@ -82,7 +82,7 @@ def opened(model: onnx.ModelProto, folder: Path, threads: int = 1) -> Stemmed | 
     columns=st.integers(4, 7), channels=st.tuples(st.integers(1, 3 * BLOCK), st.integers(2, 2 * BLOCK)),
     planes=st.integers(1, 4), threads=st.integers(1, 5), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_it_computes_what_onnx_runtime_does(
     columns: int, channels: tuple[int, int], planes: int, threads: int, seed: int
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -56,7 +56,6 @@ def test_a_page_from_before_a_restart_gets_all(history: History) -> None:
 
 
 @given(st.text(max_size=40) | st.integers().map(str))
-@settings(deadline=None)
 def test_any_cursor_is_answered(cursor: str) -> None:
     history = History("device", [])
     history.add(shown())

@@ -19,7 +19,7 @@ def along_rows(image: NDArray[np.uint8], taps: Taps) -> NDArray[np.uint8]:
     return np.clip((sums + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS, 0, 255).astype(np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 150), more=st.integers(0, 150), size=st.integers(1, 64),
     crop=st.floats(0.05, 1.0), seed=st.integers(0, 9),
