@@ -122,7 +122,8 @@ def test_motion_blur_is_half_a_normal_distribution_along_a_line():
         columns = np.arange(SIZE)
         expected = [255 * weight[column + towards >= SIZE // 2 - 0.5].sum() for column in columns]
         assert np.abs(row - expected).max() < 1.5 + 255 * weight[0]  # a step is a whole pixel
-        assert np.abs(row - expected).mean() < 0.5
+        # White is 255, or cut off to 254 on processors where the weights add up to a little less than 1.
+        assert np.abs(row - expected).mean() < 1
 
 
 def test_zoom_blur_is_the_mean_of_enlarged_copies(photo):
