@@ -16,8 +16,7 @@ from .jit import kernel, row
 from .simd import LANES, border, load, right_neighbours, splat, store, transpose
 
 
-@kernel
-def room(stride):
+def room(stride: int) -> int:
     """Values that ``unfold`` wants past the rows: a line to write, and what it reads beyond its row."""
     return stride + LANES * LANES
 

@@ -56,16 +56,23 @@ def load_bands(mode, images, scale, work, bands, start, stop, depth, stride, spa
             for r in range(rows):
                 row = plane + (r + 1) * stride
                 source = images[bands[b, FRAME], bands[b, STACK] * depth + channel, bands[b, FIRST] + r]
-                if folds(mode, depth):
-                    convert(source, work[spare : spare + width], scale, np.float32(0.0))
-                    fold(work, spare, width, work, row)
-                else:
-                    clear(work, row + stride - 2 * LANES, 2 * LANES)
-                    convert(source, work[row : row + width], scale, np.float32(0.0))
+                lay_row(source, scale, work, row, stride, folds(mode, depth), work, spare)
                 for v in range(1, min(planes, DUAL_X)):
                     copy(work, row + v * depth * size, row, stride)
                 if not folds(mode, depth):
                     repeat_border(work, row + (AHEAD * depth * size if mode == ROF else 0) + width, 1, 0)
+
+
+@kernel
+def lay_row(source, factor, target, row, stride, folded, work, spare):
+    """Lay ``source`` (W,) times ``factor`` out as the row at ``target[row]``, zero past W unless folded."""
+    width = source.size
+    if folded:
+        convert(source, work[spare : spare + width], factor, np.float32(0.0))
+        fold(work, spare, width, target, row)
+    else:
+        clear(target, row + stride - 2 * LANES, 2 * LANES)
+        convert(source, target[row : row + width], factor, np.float32(0.0))
 
 
 @kernel
@@ -212,12 +219,8 @@ def fill_weights(mode, masks, factor, height, width, depth, stride, weights, wor
         frame, y = min(row // height, masks.shape[0] - 1), min(row % height, masks.shape[1] - 1)
         if row > 0 and masks.shape[0] * masks.shape[1] == 1:
             copy(weights, start, 0, stride)
-        elif folds(mode, depth):
-            convert(masks[frame, y], work[spare : spare + width], factor, np.float32(0.0))
-            fold(work, spare, width, weights, start)
         else:
-            clear(weights, start + stride - 2 * LANES, 2 * LANES)
-            convert(masks[frame, y], weights[start : start + width], factor, np.float32(0.0))
+            lay_row(masks[frame, y], factor, weights, start, stride, folds(mode, depth), work, spare)
     inner = weights.size - stride
     for x in range(stride):
         weights[inner + x] = np.float32(1.0 if x < width - 1 else 0.0)

@@ -56,7 +56,7 @@ def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bo
             end = rows - (1 + age + 2 * double) * bottom
             then, then_end = first + top, (end - bottom if 2 * double + 1 < levels else 0)
             r = first + 2 * (front - lag * double)
-            if then < r < then_end and r + 1 < end and blocks > 1:
+            if then < r < then_end and r + 1 < end:
                 below = x + min(r + 2, rows - 1) * stride
                 released_twice(work, x + r * stride, stride, below, weights, w + r * stride, blocks)
                 continue
