@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from export.corruptions import SEVERITIES, corrupt
 from export.disturb import Perturbation
 from export.progress import bar
-from export.suspicion import discriminant, regression
+from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
+from export.trims import Cell, with_trims
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
-from runtime.guard import MOST_TRIM, features
+from runtime.guard import TRIM, features
 from runtime.head import Head
 from runtime.prior import open_prior
 from runtime.tables import Tables
@@ -38,15 +39,7 @@ KINDS = {
     "saturation": (("saturate",), (3, 4, 5)),
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
-CORRUPTED = 100  # frames of each corruption and severity
-
-ALLOWED = 0.03
-"""Bytes that a corruption may add; frames are trimmed for what it adds beyond."""
-ALLOWED_KIND = 0.01
-"""The same on the mean of a kind, found or not. Less than ``ALLOWED``: some severities are dearer, and so are
-photographs of another origin than those of the fit, while none should add more than 0.05."""
-GAINS = np.arange(1, 8.25, 0.25)
-"""Of a kind: which are tried, in this order."""
+CORRUPTED = 200  # frames of each corruption and severity
 
 DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
@@ -78,24 +71,6 @@ class AlarmFrames:
 
     def __len__(self) -> int:
         return len(self.clean) + len(self.attacked) + sum(len(one.frames) for one in self.corrupted)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one corruption of one severity makes of n frames.
-
-    features: float32 (n, C), as ``runtime.guard`` computes them.
-    bits: of y at each coarseness up to ``MOST_TRIM``, float64 (n, 1 + MOST_TRIM).
-    clean_bits: of y of the same frames clean, all together.
-    """
-
-    features: NDArray[np.float32]
-    bits: NDArray[np.float64]
-    clean_bits: float
-
-    def excess(self, trim: NDArray[np.int64] | int = 0) -> float:
-        """What is added to the bits of the clean frames where each frame is trimmed so much."""
-        return float(self.bits[np.arange(len(self.bits)), trim].sum()) / self.clean_bits - 1
 
 
 def alarm_frames(
@@ -148,38 +123,38 @@ def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float
             return np.stack([features(head.analyse(frame)) for frame in some])
 
         clean, attacked = look(frames.clean), look(frames.attacked)
-        cells = cells_of(bundle, frames.corrupted, clean)
+        cells = cells_of(head, frames.corrupted, clean)
         progress.update(sum(len(one.frames) for one in frames.corrupted))
     kept = np.arange(len(clean)) % 3 == 0
     fit, held_out = clean[~kept], clean[kept]
     weights = [discriminant(fit, attacked, held_out, pooled=False)]
     thresholds = [(held_out @ weights[0]).mean() + DEVIATIONS]
-    for of_kind in by_kind(cells):
+    kinds = by_kind(cells)
+    for of_kind in kinds:
         corrupted = np.concatenate([cell.features for cell in of_kind])
         weights.append(discriminant(fit, corrupted, held_out, pooled=True))
         scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
         thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
-    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), cells)
+    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), kinds)
 
 
 def cells_of(
-    bundle: Bundle, corrupted: Sequence[Corrupted], clean: NDArray[np.float32]
+    head: Head, corrupted: Sequence[Corrupted], clean: NDArray[np.float32]
 ) -> dict[tuple[str, int], Cell]:
-    """What a bundle makes of corrupted frames, by corruption and severity.
+    """What a head makes of corrupted frames, by corruption and severity.
 
     clean: float32 (N, C), features of the clean frames that they were.
     """
-    head, prior = Head(bundle), open_prior(bundle, EngineOptions())
+    prior = open_prior(head.bundle, EngineOptions())
     cells = {}
     for one in corrupted:
         latents = [head.analyse(frame) for frame in one.frames]
-        bits = [
-            [prior.coarser(latent.streams[-1], trim).total_bits()[0] for trim in range(MOST_TRIM + 1)]
-            for latent in latents
-        ]
+        looks = np.stack([features(latent) for latent in latents])
+        coarser = [prior.coarser(latent.streams[-1], TRIM).total_bits()[0] for latent in latents]
         cells[one.name, one.severity] = Cell(
-            features=np.stack([features(latent) for latent in latents]),
-            bits=np.array(bits, dtype=np.float64),
+            features=looks,
+            bits=looks.sum(1, dtype=np.float64),
+            trimmed=np.array(coarser, dtype=np.float64),
             clean_bits=float(clean[one.origin].sum(dtype=np.float64)),
         )
     return cells
@@ -191,59 +166,6 @@ def by_kind(cells: Mapping[tuple[str, int], Cell]) -> list[list[Cell]]:
         [cells[name, severity] for name in names for severity in severities]
         for names, severities in KINDS.values()
     ]
-
-
-def with_trims(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], cells: Mapping[tuple[str, int], Cell]
-) -> dict[str, NDArray[np.float32]]:
-    """The arrays of guard.npz where the discriminants of attacks and of each of ``KINDS`` are given.
-
-    weights, bias: float32 (K + 1, C) and (K + 1,). cells: of all ``KINDS``, at all severities.
-    """
-    steps, steps_bias = dear_steps(list(cells.values()))
-
-    def asked(y: NDArray[np.float32], kind: int) -> NDArray[np.float32]:
-        return np.where(y @ weights[kind] + bias[kind] > 0, y @ steps + steps_bias, 0)
-
-    gains = [
-        gain(of_kind, [asked(cell.features, number) for cell in of_kind])
-        for number, of_kind in enumerate(by_kind(cells), 1)
-    ]
-    return {
-        "weights": np.vstack([weights, steps]),
-        "bias": np.append(bias, steps_bias),
-        "gain": np.array(gains, dtype=np.float32),
-    }
-
-
-def dear_steps(cells: Sequence[Cell]) -> tuple[NDArray[np.float32], np.float32]:
-    """Weights (C,) and bias of the steps of coarseness that take back what a frame's corruption adds beyond
-    ``ALLOWED``.
-
-    Fitted to what a corruption adds on the mean: what it adds to a frame has more to do with the frame, and
-    would be taken from many that are not too dear together.
-    """
-    bits = np.sum([cell.bits.sum(0) for cell in cells], axis=0)
-    step = np.log(bits[0] / bits[-1]) / MOST_TRIM
-    beyond = [np.full(len(cell.bits), np.log((1 + cell.excess()) / (1 + ALLOWED))) for cell in cells]
-    weights, bias = regression(
-        np.concatenate([cell.features for cell in cells]), np.concatenate(beyond) / step
-    )
-    return weights.astype(np.float32), np.float32(bias)
-
-
-def gain(cells: Sequence[Cell], steps: Sequence[NDArray[np.float32]]) -> float:
-    """The least of ``GAINS`` with which those of a kind's frames that are found give back what all add beyond
-    ``ALLOWED_KIND``, or the largest.
-
-    steps: (n,) of each cell, what its frames are too dear by; 0 where the alarm does not ring.
-    """
-    for one in GAINS:
-        trims = [np.rint(np.clip(one * some, 0, MOST_TRIM)).astype(np.int64) for some in steps]
-        excess = [cell.excess(trim) for cell, trim in zip(cells, trims, strict=True)]
-        if np.average(excess, weights=[cell.clean_bits for cell in cells]) <= ALLOWED_KIND:
-            return float(one)
-    return float(GAINS[-1])
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:

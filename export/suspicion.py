@@ -4,8 +4,8 @@ An attack on the rate wakes coefficients that photographs leave asleep; snow, mu
 do it each in their own way. A few hundred frames of a kind and of clean photographs give the direction in
 which they differ most against their spread; clean frames that the fit has not seen give the threshold. The
 bits of all channels together tell less: at 2/255 they leave a third of the attacked frames below the 99th
-percentile of clean ones, the discriminant one in twenty. How much dearer a corruption has made a frame, the
-same bits tell by linear regression.
+percentile of clean ones, the discriminant one in twenty. How dear a frame is for what it looks like, the same
+bits tell by linear regression.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: there are about as many channels as frames."""
+
+RIDGE = 0.03
+"""The same of a regression, which has more frames."""
 
 
 def discriminant(
@@ -43,7 +46,7 @@ def regression(
 ) -> tuple[NDArray[np.float64], float]:
     """Weights, float64 (C,), and bias of the linear function of ``features`` (n, C) nearest to ``values``."""
     spread = np.cov(features, rowvar=False, bias=True)
-    spread[np.diag_indices_from(spread)] += SHRINKAGE * np.trace(spread) / len(spread)
+    spread[np.diag_indices_from(spread)] += RIDGE * np.trace(spread) / len(spread)
     mean = features.mean(0, dtype=np.float64)
     weights = np.linalg.solve(spread, (features - mean).T @ (values - values.mean()) / len(values))
     return weights, float(values.mean() - mean @ weights)

@@ -69,7 +69,7 @@ class Manifest:
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
             optional ``shield``, a second head for defended frames, with the inputs and outputs of ``head``;
-            optional ``guard``, ``weights``, ``bias`` and ``gain`` of ``guard.Discriminant``.
+            optional ``guard``, ``weights`` and ``bias`` of ``guard.Discriminant``.
         provenance: how and from what the bundle was made.
     """
 

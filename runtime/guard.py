@@ -40,7 +40,7 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
-    trim: the coarseness that takes back what the corruption adds beyond a few percent; 0 where it adds less.
+    trim: the coarseness of a frame that is among the dearest of its corruption; 0 where it is not.
     """
 
     attack: float
@@ -54,8 +54,8 @@ CEILING = 1.15
 """Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
 who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 without this ceiling)."""
 
-MOST_TRIM = 12
-"""Coarsest steps of a frame that only looks corrupted, for three tenths of its bytes: more costs answers."""
+TRIM = 8
+"""Coarseness of the dearest frames that only look corrupted: it takes a fifth of their bytes."""
 
 QUANTILE = 0.99
 """Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
@@ -210,28 +210,27 @@ class Excess:
 class Discriminant:
     """Fisher's linear discriminants between clean frames and each of K kinds of corruption, fitted at export.
 
-    weights: float32 (K + 2, C), bias: float32 (K + 2,); a score is the product with ``features``, plus the
-        bias. The first one tells attacks, the next K a kind of corruption each, of which the highest counts;
-        the last one says how many steps of coarseness too dear a corrupted frame is, whatever corrupts it.
-    gain: float32 (K,), trims those steps of a kind: above 1 where not all of its frames are found.
+    weights: float32 (1 + 2 K, C), bias: float32 (1 + 2 K,); a score is the product with ``features``, plus
+        the bias. The first one tells attacks, the next K a kind of corruption each, of which the highest
+        counts, the last K whether a frame is among the dearest of that kind (``export.trims``).
     ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    gain: NDArray[np.float32]
     ceiling: Excess
 
     def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
-        attack, *corruptions, steps = (self.weights @ y + self.bias).tolist()
+        attack, *others = (self.weights @ y + self.bias).tolist()
         attack = max(attack, self.ceiling.of(latent, y))
-        if not corruptions:
+        kinds = len(others) // 2
+        if not kinds:
             return Suspicion(attack)
-        corruption = max(corruptions)
-        steps *= float(self.gain[corruptions.index(corruption)])
-        return Suspicion(attack, corruption, round(min(max(0.0, steps), MOST_TRIM)))
+        likeliest = int(np.argmax(others[:kinds]))
+        corruption, dear = others[likeliest], others[kinds + likeliest]
+        return Suspicion(attack, corruption, TRIM if corruption > 0 and dear > 0 else 0)
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -249,15 +248,15 @@ def open_score(bundle: Bundle) -> Score:
 
 def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
     arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
-    weights, bias, gain = (np.asarray(arrays.get(name)) for name in ("weights", "bias", "gain"))
-    kinds = len(gain) if gain.ndim == 1 else 0
-    shapes = ((weights, (kinds + 2, channels)), (bias, (kinds + 2,)), (gain, (kinds,)))
-    if not all(
+    weights, bias = (np.asarray(arrays.get(name)) for name in ("weights", "bias"))
+    shapes = ((weights, (bias.size, channels)), (bias, (bias.size,)))
+    fits = bias.size % 2 and all(
         array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
         for array, shape in shapes
-    ):
+    )
+    if not fits or set(arrays) != {"weights", "bias"}:
         raise BundleError(
-            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (kinds + 2, {channels}), "
-            f"bias (kinds + 2,) and gain (kinds,); fit its alarm again (python -m export alarm)"
+            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (1 + 2 kinds, "
+            f"{channels}) and bias (1 + 2 kinds,), no more; fit its alarm again (python -m export alarm)"
         )
-    return Discriminant(weights, bias, gain, Excess(ceiling))
+    return Discriminant(weights, bias, Excess(ceiling))
