@@ -2,7 +2,8 @@
 
 Ratios are of bytes to clean, undefended bytes; drops are points of top-1 below clean, undefended frames; an
 increase is in percent. Each key is computed for each bundle, with a 95 % interval over images where that is
-not a choice among cells; at the top of the summary stands the worst of the bundles.
+not a choice among cells; at the top of the summary stands the worst of the bundles. Corruptions that cost
+more answers than they may are under ``corruption_top1_over``: points lost and their interval, by image.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.bootstrap import interval
 from bench.cells import UNDEFENDED, Subject
 from bench.outcomes import Outcome, Outcomes
 from bench.trivial_defences import TRIVIAL
@@ -21,6 +23,8 @@ RATE, ADAPTIVE, ADAPTIVE_GUARD = "pgd_e", "adaptive", "adaptive_guard"
 SUFFIXES = {RATE: "", ADAPTIVE: "_adaptive", ADAPTIVE_GUARD: "_adaptive_guard"}
 EQUAL_TOP1 = 0.005
 """A baseline whose top-1 is lower by no more counts as equally accurate."""
+MOST_LOST = 1.0
+"""Points of top-1 that a corruption may cost behind the guard, below the same frames undefended."""
 
 Keys = dict[str, Any]
 
@@ -43,7 +47,7 @@ BARS = (
     Bar("defended_top1_drop_2", "<= 5 points", lambda value: value <= 5),
     *(Bar(f"beats_baselines_{eps}", "true", bool) for eps in (2, 4, 8)),
     Bar("corruption_bytes_worst", "<= 1.05", lambda value: value <= 1.05),
-    Bar("corruption_top1_worst_drop", "<= 1 point", lambda value: value <= 1),
+    Bar("corruption_top1_worst_drop", "<= 1 point", lambda value: value <= MOST_LOST),
 )
 
 
@@ -125,13 +129,21 @@ def _corruptions(outcomes: Outcomes, subject: Subject) -> Keys:
     pairs_known = [(guarded, plain) for guarded, plain in pairs if plain is not None]
     if not pairs_known:
         return {}
-    largest = max(pairs_known, key=lambda pair: pair[0].ratio)
-    hurt = max(pairs_known, key=lambda pair: pair[1].top1 - pair[0].top1)
+    largest = max((guarded for guarded, _ in pairs_known), key=lambda guarded: guarded.ratio)
+    lost = {guarded.cell.input.label: plain.correct - guarded.correct for guarded, plain in pairs_known}
+    drops = {label: 100 * float(each.mean()) for label, each in lost.items()}
+    hurt = max(drops, key=lambda label: drops[label])
     return {
-        "corruption_bytes_worst": largest[0].ratio,
-        "corruption_bytes_worst_at": largest[0].cell.input.label,
-        "corruption_top1_worst_drop": 100 * (hurt[1].top1 - hurt[0].top1),
-        "corruption_top1_worst_drop_at": hurt[0].cell.input.label,
+        "corruption_bytes_worst": largest.ratio,
+        "corruption_bytes_worst_at": largest.cell.input.label,
+        "corruption_top1_mean_drop": sum(drops.values()) / len(drops),
+        "corruption_top1_worst_drop": drops[hurt],
+        "corruption_top1_worst_drop_at": hurt,
+        "corruption_top1_over": {
+            label: [drop, *(100 * end for end in interval(lost[label]))]
+            for label, drop in drops.items()
+            if drop > MOST_LOST
+        },
     }
 
 

@@ -106,6 +106,22 @@ def test_the_worst_corruption_is_found():
     assert summary["corruption_top1_worst_drop"] == pytest.approx(50)
     at = {key: value for key, value in summary["bundles"]["net-fp"].items() if key.endswith("_at")}
     assert at == {"corruption_bytes_worst_at": "snow 2", "corruption_top1_worst_drop_at": "fog 2"}
+    assert summary["corruption_top1_mean_drop"] == pytest.approx(25)
+
+
+def test_corruptions_that_cost_too_many_answers_are_named_with_their_interval():
+    count = 200
+    sizes, right = [100] * count, [1] * count
+    inputs = [Input("corruption", "snow", severity) for severity in (1, 2)]
+    made = {Cell(FP, CLEAN, PLAIN): measured(sizes, right)}
+    for given, lost in zip(inputs, (2, 10), strict=True):  # 1 and 5 points
+        made[Cell(FP, given, PLAIN)] = measured(sizes, right)
+        made[Cell(FP, given, AUTO)] = measured(sizes, [0] * lost + right[lost:])
+    over = summarise(Outcomes(made))["bundles"]["net-fp"]["corruption_top1_over"]
+    assert list(over) == ["snow 2"]
+    drop, low, high = over["snow 2"]
+    error = 1.96 * 100 * np.sqrt(0.05 * 0.95 / count)
+    assert (drop, low, high) == pytest.approx((5, 5 - error, 5 + error), abs=0.7)
 
 
 def test_seeds_are_averaged_for_each_image():
