@@ -2,7 +2,7 @@
 
     first pass --score--> calm: send as it is
                           attacked, or shortly after: defend
-                          corrupted (snow, noise, a codec): coarser steps
+                          corrupted (snow, noise, a codec): the dearest in coarser steps
     over budget?          defend, unless the frame is calm and no larger than clean ones are  >
                           coarser steps, then rate control, with z or with z all zero  >  all zero
 
@@ -28,7 +28,7 @@ Mode = Literal["never", "always", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Rung = Literal["plain", "trimmed", "defended", "fitted", "without_z", "empty"]
-"""Where the ladder ended: sent as it was; in somewhat coarser steps, because the frame looks corrupted;
+"""Where the ladder ended: sent as it was; in somewhat coarser steps, because it looks corrupted and dear;
 defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
 the defence unless it is an ordinary frame; the same with z all zero, where z alone is too dear or y comes out
 nearer; all symbols zero."""
@@ -67,9 +67,9 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
-    trim: coarser steps for frames that only look corrupted, else they are sent as they are. What corruptions
-        add is content to the network: shield and denoiser would lose more of its accuracy than they save
-        (docs/results.md). ``auto`` only.
+    trim: coarser steps for the dearest frames that only look corrupted, else they are sent as they are. What
+        corruptions add is content to the network: shield and denoiser would lose more of its accuracy than
+        they save (docs/results.md). ``auto`` only.
     budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
     hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
     """
