@@ -170,12 +170,7 @@ def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
     score = (
         open_score(bundle)
         if guard.weights is None
-        else Discriminant(
-            np.stack([guard.weights.numpy(), np.zeros(6, np.float32)]),
-            np.array([guard.bias, 0]),
-            np.zeros(0, np.float32),
-            Excess(guard.ceiling),
-        )
+        else Discriminant(guard.weights.numpy()[None], np.array([guard.bias]), Excess(guard.ceiling))
     )
     expected = [score(head.analyse(square)).attack for square in squares]
     assert attacked.suspicion(images).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
