@@ -50,7 +50,8 @@ def with_trims(
 ) -> dict[str, NDArray[np.float32]]:
     """The arrays of guard.npz where the discriminants of attacks and of each kind are given.
 
-    weights, bias: float32 (K + 1, C) and (K + 1,). kinds: the cells of each of the K.
+    weights, bias: float32 (K + 1, C) and (K + 1,). kinds: the cells of each of the K. A frame that looks more
+    like another kind is trimmed, on the device, as one of that; the fit does not look at this.
     """
     rows = [
         dearest(cells, [cell.features @ weight + threshold > 0 for cell in cells])
@@ -71,9 +72,11 @@ def dearest(cells: Sequence[Cell], found: Sequence[NDArray[np.bool_]]) -> tuple[
     moved = np.isfinite(levels)  # where nothing need be trimmed there is nothing to move
     features = np.concatenate([cell.features for cell in cells])
     best: tuple[float, NDArray[np.float32], float] | None = None
+    bits = np.log(np.concatenate([cell.bits for cell in cells]))
+    counts = [len(cell.bits) for cell in cells]
     for _ in range(ROUNDS):
-        above = [np.log(cell.bits) - of_cell for cell, of_cell in zip(cells, levels, strict=True)]
-        slope, bias = regression(features, np.clip(np.concatenate(above), -NEAR, NEAR))
+        above = bits - np.repeat(levels, counts)
+        slope, bias = regression(features, np.clip(above, -NEAR, NEAR))
         weights = slope.astype(np.float32)
         excess = np.array(
             [

@@ -40,7 +40,7 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
-    trim: the coarseness of a frame that is among the dearest of its corruption; 0 where it is not.
+    trim: the coarseness of a frame that looks corrupted and is among the dearest of its kind; else 0.
     """
 
     attack: float

@@ -135,8 +135,7 @@ class Head:
         suspicious = suspicion is not None and suspicion.attack > 0
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
-        corrupted = suspicion is not None and suspicion.corruption > 0
-        trim = suspicion.trim if suspicion and corrupted and self.guard.trim else 0
+        trim = suspicion.trim if suspicion and self.guard.trim else 0
         ladder = self._ladder(frame, defend, trim)
         for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
