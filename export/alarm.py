@@ -39,7 +39,7 @@ KINDS = {
     "saturation": (("saturate",), (3, 4, 5)),
 }
 """Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
-CORRUPTED = 200  # frames of each corruption and severity
+CORRUPTED = 500  # frames of each corruption and severity
 
 DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
