@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from .folded import room
 from .rows import plane_size
 from .simd import LANES
-from .sweeps import BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, ROF, STACK, TOP
-from .waves import LEVELS
+from .sweeps import ACTIVE, BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, ROF, STACK, TOP
+from .waves import MOST_LEVELS
+
+Part = tuple[tuple[int, int], tuple[int, int]]
+"""Which bands, and which of their steps, each as [first, last)."""
 
 LINE = 16
 """float32 values in a cache line: where rows begin, if LANES allows."""
@@ -29,7 +32,7 @@ class Plan:
     """Which thread computes what, and where."""
 
     bands: NDArray[np.int64]
-    """(bands, COLUMNS), in the order of frame, stack and row; ACTIVE is left zero."""
+    """(bands, COLUMNS), in the order of frame, stack and row; all still have to run."""
     chunks: tuple[tuple[int, int, int], ...]
     """One for each thread: first band, last band + 1, offset of what it may write over (not for `rof`)."""
     size: int
@@ -62,25 +65,29 @@ def plan(
             band[FRAME], band[STACK] = divmod(stack, stacks)
             band[TOP], band[BOTTOM] = top, bottom
             band[FIRST], band[LAST] = max(0, top - halo), min(height, bottom + halo)
-            band[BASE] = offset
+            band[BASE], band[ACTIVE] = offset, 1
             offset = _aligned(offset + planes * depth * plane_size(band[LAST] - band[FIRST], stride))
             bands.append(band)
             begin += bottom - top
         chunks.append((first, len(bands), offset))
         if planes < PLANES[ROF]:
-            fluxes = LEVELS * 2 * depth * stride if planes == PLANES[DESCENT] else 0
+            fluxes = MOST_LEVELS * 2 * depth * stride if planes == PLANES[DESCENT] else 0
             offset = _aligned(offset + max(fluxes, room(stride)))
     return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 
-def turns(stacks: int, steps: int, threads: int) -> list[list[tuple[tuple[int, int], tuple[int, int]]]]:
-    """What each thread does, in order, as ((stack, end), (step, end)), to take all steps.
+def turns(stacks: int, steps: int, threads: int, lead: int = 0) -> list[list[Part]]:
+    """What each thread does, in order, to take all steps.
 
-    Threads take equal numbers of *steps*, so at most one stack is handed from a thread to the next: the one
-    begins with its first steps and the other ends with the rest.  With ``threads <= stacks`` nobody waits
-    (McNaughton 1959), and unlike a band of rows a stack has no halo.
+    Threads take equal numbers of *steps*, the first ``lead`` more than the others as far as nobody has to
+    wait for that, so at most one stack is handed from a thread to the next: the one begins with its first
+    steps and the other ends with the rest.  With ``threads <= stacks`` nobody waits (McNaughton 1959), and
+    unlike a band of rows a stack has no halo.
     """
-    cuts = [divmod(round(i * stacks * steps / threads), steps) for i in range(threads + 1)]
+    # The thread that ends a stack is not to come to it before the other one has left it.
+    lead = max(0, min(lead, (stacks - threads) * steps))
+    each = (stacks * steps - lead) / threads
+    cuts = [divmod(round(i * each + lead * (i > 0)), steps) for i in range(threads + 1)]
     result = []
     for (begin, skipped), (end, some) in itertools.pairwise(cuts):
         whole = (begin + (skipped > 0), end)

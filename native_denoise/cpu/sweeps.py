@@ -7,6 +7,8 @@ steps of one band run as a wavefront (``waves``), so that a row is used by sever
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .folded import fold, unfold
@@ -25,6 +27,23 @@ PLANES = {RELEASED: 1, DESCENT: 2, ROF: 5}
 """float32 planes in flight for each plane of the image, not counting the mask, which is one plane a frame."""
 
 
+class Scales(NamedTuple):
+    """What values are multiplied by, float32."""
+
+    level: np.float32
+    """Images, to lie in [0, 1]."""
+    inwards: np.float32
+    """Images, to be iterates."""
+    outwards: np.float32
+    """Iterates, to lie in [0, 1]."""
+    epsilon: np.float32
+    """That of `descent`, in the units of its iterates."""
+    stored: np.float32
+    """Values in [0, 1], to be what is stored."""
+    bias: np.float32
+    """What is added to them then."""
+
+
 @kernel
 def planes_of(mode):
     """``PLANES[mode]``, which a kernel cannot look up."""
@@ -38,11 +57,36 @@ def folds(mode, depth):
 
 
 @kernel
-def load_bands(mode, images, scale, work, bands, start, stop, depth, stride, spare):
-    """Fill X, F and AHEAD with ``images`` (N, C, H, W) times ``scale``; clear the duals.
+def run_bands(
+    mode, images, out, scales, work, weights, bands, chosen, depth, stride, spare, rates, steps, last,
+    measures, gaps,
+):  # fmt: skip
+    """Let bands [chosen[0], chosen[1]) take steps [steps[0], steps[1]), which their halo must cover.
 
-    At ``spare`` ``work`` has what this thread may write over.
+    Step 0 loads ``images``, (N, C, H, W); ``last`` stores to ``out``, and the iterates are lost; ``measures``
+    writes the gap of each band to ``gaps``.  One call for all of it: a thread that returns to Python waits
+    for the other one's Python.
+
+    ``rates`` is (iterations, 3): sigma, tau / (1 + tau) and 1 + theta times that, of `rof`.  At ``spare``
+    ``work`` has what this thread may write over.
     """
+    start, stop = chosen
+    height, width = images.shape[2], images.shape[3]
+    if steps[0] == 0:
+        load_bands(mode, images, scales.inwards, work, bands, start, stop, depth, stride, spare)
+    advance_bands(
+        mode, work, weights, bands, start, stop, depth, height, width, stride, spare, rates, scales.epsilon,
+        steps,
+    )  # fmt: skip
+    if measures:
+        gap_of_bands(work, weights, bands, start, stop, depth, height, width, stride, gaps)
+    if last:
+        store_bands(mode, images, scales, work, bands, start, stop, depth, stride, spare, out)
+
+
+@kernel
+def load_bands(mode, images, scale, work, bands, start, stop, depth, stride, spare):
+    """Fill X, F and AHEAD with ``images`` times ``scale``; clear the duals."""
     width = images.shape[3]
     planes = planes_of(mode)
     for b in range(start, stop):
@@ -97,12 +141,11 @@ def copy(work, target, source, length):
 
 
 @kernel
-def store_bands(mode, images, units, work, bands, start, stop, depth, stride, spare, out, scale, bias):
-    """Write the owned rows of X, as values of the image and clipped to [0, 1], times ``scale`` plus ``bias``
-    to ``out``; X and F are lost.
+def store_bands(mode, images, scales, work, bands, start, stop, depth, stride, spare, out):
+    """Write the owned rows of X, clipped to [0, 1], to ``out``; X and F are lost.
 
-    ``units`` are of `descent`: what ``images`` were and what X has to be multiplied by.  Its result is the
-    image plus the change, so that a pixel that never moved comes back to the last bit.
+    The result of `descent` is the image plus the change, so that a pixel that never moved comes back to the
+    last bit.
     """
     width = out.shape[3]
     zero, one = splat(np.float32(0.0)), splat(np.float32(1.0))
@@ -115,8 +158,8 @@ def store_bands(mode, images, units, work, bands, start, stop, depth, stride, sp
                 f = x + F * depth * size
                 if mode == DESCENT:
                     for i in range(0, stride - LANES, LANES):
-                        store(work, x + i, (load(work, x + i) - load(work, f + i)) * splat(units[1]))
-                    convert(images[frame, c, y], work[f : f + width], units[0], np.float32(0.0))
+                        store(work, x + i, (load(work, x + i) - load(work, f + i)) * splat(scales.outwards))
+                    convert(images[frame, c, y], work[f : f + width], scales.level, np.float32(0.0))
                 line = x
                 if folds(mode, depth):
                     line = spare
@@ -126,19 +169,14 @@ def store_bands(mode, images, units, work, bands, start, stop, depth, stride, sp
                     if mode == DESCENT:
                         value = value + load(work, f + i)
                     store(work, line + i, smaller(larger(value, zero), one))
-                convert(work[line : line + width], out[frame, c, y], scale, bias)
+                convert(work[line : line + width], out[frame, c, y], scales.stored, scales.bias)
 
 
 @kernel
 def advance_bands(
     mode, work, weights, bands, start, stop, depth, height, width, stride, spare, rates, epsilon, steps
 ):
-    """Let bands [start, stop) take steps [steps[0], steps[1]), which their halo must cover.
-
-    ``epsilon`` is that of `descent`, in the units of its iterates.  ``rates`` is (iterations, 3): sigma,
-    tau / (1 + tau) and 1 + theta times that, of `rof`.  At ``spare`` ``work`` has what this thread may write
-    over: rows for the fluxes of `descent`.
-    """
+    """Let bands [start, stop) take steps [steps[0], steps[1]); at ``spare`` are the fluxes of `descent`."""
     planes = planes_of(mode)
     for b in range(start, stop):
         if not bands[b, ACTIVE]:

@@ -20,8 +20,8 @@ from .rows import AHEAD, F, plane_size, rof_row
 from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
 
-LEVELS = 20
-"""Most steps in one wave: 20 rows of 2048 values of three planes are half of a cache of 1 MiB."""
+LEVELS, MOST_LEVELS = 20, 40
+"""Steps in one wave over a band that is swept from memory, and where rows are short."""
 
 FEW_LEVELS = 4
 """Least that is worth a wave, where a band stays in the second-level cache from one wave to the next."""
@@ -35,10 +35,11 @@ def levels_of(rows, row):
     """Most steps in one wave over ``rows`` rows of ``row`` values, those of all planes and of the mask.
 
     A band that fits in the second-level cache may be swept often: so few steps that their rows, two for each,
-    stay in the first.  One that does not is swept as rarely as possible.  Even, for `released`.
+    stay in the first.  One that does not is swept as rarely as possible: so many that they stay in the
+    second.  Even, for `released`.
     """
     if 4 * rows * row > SECOND_LEVEL:
-        return LEVELS
+        return max(LEVELS, min(MOST_LEVELS, SECOND_LEVEL // (8 * row) // 2 * 2))
     return max(FEW_LEVELS, min(LEVELS, FIRST_LEVEL // (8 * row) // 2 * 2))
 
 
@@ -55,7 +56,7 @@ def released_wave(work, x, rows, stride, weights, w, width, levels, age, top, bo
             first = (age + 2 * double) * top
             end = rows - (1 + age + 2 * double) * bottom
             then, then_end = first + top, (end - bottom if 2 * double + 1 < levels else 0)
-            r = first + 2 * (front - lag * double)
+            r = opaque(first + 2 * (front - lag * double))
             if then < r < then_end and r + 1 < end:
                 below = x + min(r + 2, rows - 1) * stride
                 released_twice(work, x + r * stride, stride, below, weights, w + r * stride, blocks)
@@ -109,7 +110,7 @@ def stack_wave(work, x, rows, depth, stride, flux, weights, w, width, levels, ag
 
 @kernel
 def rof_wave(work, x, rows, depth, stride, weights, w, width, levels, age, top, bottom, rates, done):
-    """Steps ``done`` to ``done + levels`` of `rof`; ``rates`` as in ``sweeps.advance_bands``."""
+    """Steps ``done`` to ``done + levels`` of `rof`; ``rates`` as in ``sweeps.run_bands``."""
     blocks = (width + LANES - 1) // LANES
     size = plane_size(rows, stride)
     for front in range(rows + levels - 1):

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from native_denoise import denoise, denoise_planar, reference, settings
-from native_denoise.cpu import solver
+from native_denoise.cpu import course, solver
 from native_denoise.cpu.bands import plan, turns
 from native_denoise.cpu.simd import LANES
 from native_denoise.cpu.sweeps import BOTTOM, FIRST, FRAME, LAST, STACK, TOP
@@ -24,6 +24,15 @@ def batch(shape, seed=0):
     frames, _, height, width = shape
     planes = rng.random(shape, dtype=np.float32)
     return planes, rng.random((frames, height, width), dtype=np.float32)
+
+
+@pytest.fixture
+def always_shared(monkeypatch):
+    """However small the images are, they are worth a second thread."""
+    monkeypatch.setattr(course, "WORTH_SHARING", 0)
+    course.course.cache_clear()
+    yield
+    course.course.cache_clear()
 
 
 def expected(planes, masks, chosen, vectorial):
@@ -69,8 +78,8 @@ def test_steps_of_released_taken_two_at_once_are_those_taken_one_by_one(height, 
 
 @pytest.mark.parametrize(("mode", "vectorial"), CASES)
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_threads_that_share_a_plane_compute_the_same(mode, vectorial, threads, monkeypatch):
-    monkeypatch.setattr(solver, "WORTH_SHARING", 0)
+@pytest.mark.usefixtures("always_shared")
+def test_threads_that_share_a_plane_compute_the_same(mode, vectorial, threads):
     planes, masks = batch((1, 3, 130, 17), threads)
     chosen = settings(mode, iterations=100)
     alone, together = np.empty_like(planes), np.empty_like(planes)
@@ -92,8 +101,8 @@ def test_large_frame_at_the_default_settings(mode, vectorial):
 
 @pytest.mark.parametrize(("mode", "vectorial"), CASES)
 @pytest.mark.parametrize("width", [385, 512, 700])
-def test_wide_rows(mode, vectorial, width, monkeypatch):
-    monkeypatch.setattr(solver, "WORTH_SHARING", 0)
+@pytest.mark.usefixtures("always_shared")
+def test_wide_rows(mode, vectorial, width):
     planes, masks = batch((1, 2, 60, width), width)
     chosen = settings(mode, iterations=14)
     out = np.empty_like(planes)
@@ -134,7 +143,7 @@ def test_stacks_stop_on_their_own():
     taken, gaps = solver.solve(
         planes, None, settings("rof", 0.1, tolerance=1e-3, iterations=2000), False, 1, out
     )
-    assert taken[0, 0] == solver.CHECK < taken.max()
+    assert taken[0, 0] == course.CHECK < taken.max()
     assert gaps.shape == (2, 2)
     assert np.all(gaps <= 0.5e-6 * 900)
 
@@ -160,22 +169,25 @@ def test_plan_owns_every_row_once_and_neighbours_can_fill_the_halo(height, stack
     assert len(layout.chunks) <= threads
 
 
-@given(stacks=st.integers(1, 30), steps=st.integers(1, 120), data=st.data())
-def test_turns_take_every_step_once_and_nobody_waits(stacks, steps, data):
+@given(stacks=st.integers(1, 30), steps=st.integers(1, 120), lead=st.integers(0, 300), data=st.data())
+def test_turns_take_every_step_once_and_nobody_waits(stacks, steps, lead, data):
     threads = data.draw(st.integers(1, stacks))
     done = np.zeros((stacks, steps), dtype=int)
     ended = {}
     late = []
-    for parts in turns(stacks, steps, threads):
+    times = []
+    for parts in turns(stacks, steps, threads, lead):
         time = 0
         for (begin, end), (first, last) in parts:
             done[begin:end, first:last] += 1
             late.append((begin, first, time))
             time += (end - begin) * (last - first)
             ended[begin, last] = time
-        assert abs(time - stacks * steps / threads) <= 1
+        times.append(time)
     assert np.all(done == 1)
-    # Cuts are rounded to whole steps, hence the one.
+    # Cuts are rounded to whole steps, hence the ones.
+    ahead = min(lead, (stacks - threads) * steps) if threads > 1 else 0
+    assert all(abs(times[0] - ahead - time) <= 1 for time in times[1:])
     assert all(ended[stack, first] <= time + 1 for stack, first, time in late if first > 0)
 
 
