@@ -73,6 +73,11 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
     largest = max(row["largest_error"] for row in rows if row["section"] == "modes")
     default, rof = [row for row in rows if row["section"] == "default"][:2]
     layout = plan(1, 3, 1, SIDE, SIDE, 5, 1, 1)
+    spreads = {
+        f"{mode}, {count} thread{'s' * (count > 1)}": spread(rows, mode, count)
+        for mode in ("released", "descent", "rof")
+        for count in sorted({1, threads})
+    }
     return {
         "speedup_vs_torch_descent": speedups.get("torch loop, descent"),
         "speedup_vs_torch_descent_in_place": speedups.get("torch loop, descent, in place and rsqrt"),
@@ -85,11 +90,9 @@ def summarise(rows: Rows, threads: int) -> dict[str, Any]:
         # Below the number of threads, these share the vector units of one core (or the machine is busy).
         "cores_worth": roofs[threads] / roofs[1],
         "planes_in_flight": layout.size / (3 * SIDE * layout.stride),
-        "time_per_pixel_spread": {
-            f"{mode}, {count} thread{'s' * (count > 1)}": spread(rows, mode, count)
-            for mode in ("released", "descent", "rof")
-            for count in sorted({1, threads})
-        },
+        "time_per_pixel_spread": spreads,
+        # How far the worst size is from the line through zero that is nearest to it and its opposite.
+        "time_per_pixel_off_line": {name: (ratio - 1) / (ratio + 1) for name, ratio in spreads.items()},
         "roofline_fraction": {
             f"{row['mode']}, {row['threads']} thread{'s' * (row['threads'] > 1)}": row["roofline_fraction"]
             for row in rows
