@@ -31,14 +31,16 @@ ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side
 
 KINDS = {
-    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (4, 5)),
-    "snow": (("snow",), (1, 2, 3, 4, 5)),
-    "water": (("spatter",), (1, 2, 3)),
-    "mud": (("spatter",), (4, 5)),
-    "codec": (("jpeg_compression",), (1, 2, 3, 4, 5)),
-    "saturation": (("saturate",), (3, 4, 5)),
+    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (4, 5), SEVERITIES),
+    "snow": (("snow",), SEVERITIES, SEVERITIES),
+    "water": (("spatter",), (1, 2, 3), (1, 2, 3)),
+    "mud": (("spatter",), (4, 5), (4, 5)),
+    "codec": (("jpeg_compression",), SEVERITIES, SEVERITIES),
+    "saturation": (("saturate",), (3, 4, 5), (3, 4, 5)),
 }
-"""Corruptions that make frames dearer, and at which severities, by what they look like to the prior."""
+"""Corruptions that make frames dearer, by what they look like to the prior, at the severities that its alarm is
+fitted to and those that its trims are: some frames of a light noise ring the alarm of a strong one.
+"""
 CORRUPTED = 500  # frames of each corruption and severity
 
 DEVIATIONS = 5.5
@@ -97,7 +99,7 @@ def alarm_frames(
 
 def corrupted_frames(squares: Sequence[Frames], count: int, rng: np.random.Generator) -> list[Corrupted]:
     """Each corruption of ``KINDS`` at each severity, of ``count`` squares each."""
-    names = dict.fromkeys(name for names, _ in KINDS.values() for name in names)
+    names = dict.fromkeys(name for names, _, _ in KINDS.values() for name in names)
     cells = []
     with bar(len(names) * len(SEVERITIES), "corruptions for the alarm", "severity") as progress:
         for name in names:
@@ -129,13 +131,13 @@ def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float
     fit, held_out = clean[~kept], clean[kept]
     weights = [discriminant(fit, attacked, held_out, pooled=False)]
     thresholds = [(held_out @ weights[0]).mean() + DEVIATIONS]
-    kinds = by_kind(cells)
-    for of_kind in kinds:
+    alarming, trimmed = by_kind(cells)
+    for of_kind in alarming:
         corrupted = np.concatenate([cell.features for cell in of_kind])
         weights.append(discriminant(fit, corrupted, held_out, pooled=True))
         scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
         thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
-    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), kinds)
+    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), trimmed)
 
 
 def cells_of(
@@ -160,12 +162,16 @@ def cells_of(
     return cells
 
 
-def by_kind(cells: Mapping[tuple[str, int], Cell]) -> list[list[Cell]]:
-    """The cells of each of ``KINDS``."""
-    return [
-        [cells[name, severity] for name in names for severity in severities]
-        for names, severities in KINDS.values()
-    ]
+def by_kind(cells: Mapping[tuple[str, int], Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
+    """The cells of each of ``KINDS``: those that its alarm is fitted to, and those that its trims are."""
+
+    def of(names: tuple[str, ...], severities: Sequence[int]) -> list[Cell]:
+        return [cells[name, severity] for name in names for severity in severities]
+
+    return (
+        [of(names, severities) for names, severities, _ in KINDS.values()],
+        [of(names, severities) for names, _, severities in KINDS.values()],
+    )
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:
