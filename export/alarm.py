@@ -38,8 +38,8 @@ KINDS = {
     "codec": (("jpeg_compression",), SEVERITIES, SEVERITIES),
     "saturation": (("saturate",), (3, 4, 5), (3, 4, 5)),
 }
-"""Corruptions that make frames dearer, by what they look like to the prior, at the severities that its alarm is
-fitted to and those that its trims are: some frames of a light noise ring the alarm of a strong one.
+"""Corruptions that make frames dearer, by what they look like to the prior, and at which severities: those of
+its alarm and those of its trims. Some frames of a light noise ring the alarm of a strong one.
 """
 CORRUPTED = 500  # frames of each corruption and severity
 

@@ -167,7 +167,7 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 
     scores = looks(squares[::3]) @ alarm["weights"].T + alarm["bias"]
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
-    for number, (names, severities) in enumerate(KINDS.values(), 1):
+    for number, (names, severities, _) in enumerate(KINDS.values(), 1):
         of_kind = np.concatenate(
             [
                 looks(one.frames)
@@ -196,7 +196,7 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 def test_corrupted_frames_are_of_the_squares_that_they_name() -> None:
     squares = [np.full((48, 48, 3), 20 * n, np.uint8) for n in range(6)]
     cells = corrupted_frames(squares, 4, np.random.default_rng(0))
-    names = {name for names, _ in KINDS.values() for name in names}
+    names = {name for names, _, _ in KINDS.values() for name in names}
     assert {(one.name, one.severity) for one in cells} == {(n, s) for n in names for s in SEVERITIES}
     for one in cells:
         assert one.frames.shape == (4, 48, 48, 3) and len(set(one.origin)) == 4
