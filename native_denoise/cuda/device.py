@@ -34,9 +34,9 @@ REGISTERS = 64
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(kernel: Callable[..., None], strict: bool = False) -> Any:
+def compiled(kernel: Callable[..., None], strict: bool = False, registers: int = REGISTERS) -> Any:
     """The kernel for the GPU; ``strict``: IEEE square roots and divisions, else approximate ones (2 ulp)."""
-    limits = {} if simulated() else {"max_registers": REGISTERS}
+    limits = {} if simulated() else {"max_registers": registers}
     return cuda.jit(kernel, fastmath=not strict, **limits)
 
 

@@ -18,13 +18,32 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .device import cuda
 from .planes import ONE, TINY, ZERO
-from .tiles import Tile
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The shape of a moving tile, and the steps of a launch.
+
+    A block is ``width`` x ``height / pixels`` threads; each thread owns ``pixels`` pixels of one column, and
+    what only it needs (the image, the mask, x) stays in its registers.
+    """
+
+    width: int = 64
+    height: int = 32
+    pixels: int = 4
+    halo: int = 4
+
+    @property
+    def threads(self) -> tuple[int, int, int]:
+        """Threads of a block."""
+        return (self.width, self.height // self.pixels, 1)
 
 
 def front_blocks(

@@ -13,8 +13,8 @@ from ..errors import BackendUnavailable, DenoiseError
 from ..modes import Settings
 from . import planes as kernels
 from .device import as_device_array, as_stream, cuda
-from .fronts import rof_front
-from .tiles import Tile, descent_tile, released_tile
+from .fronts import Tile, rof_front
+from .strips import Strips, descent_strips, released_strips
 from .workspace import Workspace
 
 
@@ -67,22 +67,22 @@ def _stacked(name: str, array: Any, workspace: Workspace) -> Any:
 
 def _iterate(workspace: Workspace, source: Any, weights: Any, stream: Any) -> Any:
     """All steps of `descent` or `released`; returns the planes that hold the result."""
-    chosen, tile = workspace.chosen, workspace.tile
+    chosen, strips = workspace.chosen, workspace.strips
     step, weight = np.float32(chosen.step), np.float32(chosen.weight)
     done, turn, here = 0, 0, source
     while done < chosen.iterations:
         there = workspace.state[turn % 2]
-        count = min(tile.halo, chosen.iterations - done) if workspace.fast else 1
+        count = min(strips.halo, chosen.iterations - done) if workspace.fast else 1
         common = (weights, workspace.channels)
         if chosen.mode == "released":
             arguments: tuple[Any, ...] = (here, there, *common, step * weight)
-            fast: Any = released_tile
+            fast: Any = released_strips
             plain: Any = kernels.released_step
         else:
             arguments = (here, there, source, *common, step, weight, np.float32(chosen.epsilon))
-            fast, plain = descent_tile, kernels.descent_step
+            fast, plain = descent_strips, kernels.descent_step
         if workspace.fast:
-            workspace.launch_tiles(fast(tile), stream, *arguments, count)
+            workspace.launch_strips(fast(strips), stream, *arguments, count)
         else:
             workspace.launch(plain, stream, *arguments)
         here, done, turn = there, done + count, turn + 1
@@ -127,6 +127,7 @@ def solve(
     *,
     fast: bool = True,
     strict: bool = False,
+    strips: Strips | None = None,
     tile: Tile | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
     """The backend 'cuda' of ``denoise``: (N, C, H, W) of the host, copied to the GPU and back.
@@ -136,7 +137,9 @@ def solve(
     if vectorial:
         raise BackendUnavailable("vectorial=True is not written for CUDA: use backend='cpu'")
     frames, channels, height, width = images.shape
-    workspace = Workspace(chosen, frames, channels, height, width, fast=fast, strict=strict, tile=tile)
+    workspace = Workspace(
+        chosen, frames, channels, height, width, fast=fast, strict=strict, strips=strips, tile=tile
+    )
     scale = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
     planes = np.ascontiguousarray(images, dtype=np.float32).reshape(workspace.shape) * scale
     source = cuda.to_device(planes)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..modes import Settings, schedule
 from .device import as_stream, compiled, cuda, handle_of, require_gpu, simulated
-from .fronts import front_blocks
+from .fronts import Tile, front_blocks
 from .graph import Recordings
-from .tiles import Tile
+from .strips import REGISTERS, Strips
 
 PLANES = {"released": 2, "descent": 2, "rof": 4}
 """Planes that the workspace holds for each plane of the image; with the image itself at most 5 in flight."""
@@ -25,9 +25,10 @@ class Workspace:
     """Make it once, use it for every frame of that shape.
 
     ``fast`` takes the path that crosses global memory least and waits least often for the whole GPU: several
-    steps a launch in shared memory (``tiles``, for `rof` ``fronts``); False takes the reference path
-    (``planes``).  ``strict`` keeps IEEE square roots and divisions.  Making a workspace allocates and copies
-    (the step sizes, a mask of ones); using it does neither.  Not for two streams at a time.
+    steps a launch (``strips``, for `rof` ``fronts``); False takes the reference path (``planes``).
+    ``strict`` keeps IEEE square roots and divisions, but for the reciprocal roots of ``strips``.  Making a
+    workspace allocates and copies (the step sizes, a mask of ones); using it does neither.  Not for two
+    streams at a time.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Workspace:
         *,
         fast: bool = True,
         strict: bool = False,
+        strips: Strips | None = None,
         tile: Tile | None = None,
     ) -> None:
         require_gpu()
         self.chosen, self.channels, self.fast, self.strict = chosen, channels, fast, strict
-        self.tile = tile or Tile()
+        self.strips, self.tile = strips or Strips(), tile or Tile()
         self.shape = (frames * channels, height, width)
         self.state = [cuda.device_array(self.shape, dtype=np.float32) for _ in range(PLANES[chosen.mode])]
         self.ones = cuda.to_device(np.ones((frames, height, width), dtype=np.float32))
@@ -69,10 +71,10 @@ class Workspace:
         blocks = (-(-width // THREADS[0]), -(-height // THREADS[1]), self.shape[0])
         compiled(kernel, self.strict)[blocks, THREADS, stream](*arguments)
 
-    def launch_tiles(self, kernel: Any, stream: Any, *arguments: Any) -> None:
+    def launch_strips(self, kernel: Any, stream: Any, *arguments: Any) -> None:
         """One block a tile."""
-        blocks = self.tile.blocks(self.shape[2], self.shape[1], self.shape[0])
-        compiled(kernel, self.strict)[blocks, self.tile.threads, stream](*arguments)
+        blocks = self.strips.blocks(self.shape[2], self.shape[1], self.shape[0])
+        compiled(kernel, self.strict, REGISTERS)[blocks, self.strips.threads, stream](*arguments)
 
     def launch_fronts(self, kernel: Any, stream: Any, *arguments: Any, steps: int) -> None:
         """One launch a front; each is told its number after ``arguments``."""

@@ -10,14 +10,14 @@ from unittest import mock
 import numpy as np
 
 from native_denoise import denoise, reference, settings
-from native_denoise.cuda import Tile, Workspace, denoise_device, solve, workspace
+from native_denoise.cuda import Strips, Tile, Workspace, denoise_device, solve, workspace
 from native_denoise.cuda.device import cuda
 
 SMALL = [(1, 1, 1, 1), (1, 1, 1, 5), (1, 1, 5, 1), (2, 1, 5, 7)]
 LARGE = [*SMALL, (2, 2, 7, 11), (1, 3, 65, 63), (2, 3, 224, 224), (1, 1, 301, 17)]
 
 
-def check(shape, mode, fast, tile, steps, calls):
+def check(shape, mode, fast, shapes, steps, calls):
     """Largest difference from the reference, in units of the image."""
     rng = np.random.default_rng(sum(shape))
     images = rng.random(shape, dtype=np.float32)
@@ -25,12 +25,12 @@ def check(shape, mode, fast, tile, steps, calls):
     chosen = settings(mode, iterations=steps)
     want, got = np.empty(shape), np.empty(shape, dtype=np.float32)
     _, gaps_wanted = reference.solve_batch(images, masks, chosen, False, want)
-    _, gaps = solve(images, masks, chosen, False, got, fast=fast, strict=True, tile=tile)
+    _, gaps = solve(images, masks, chosen, False, got, fast=fast, strict=True, **shapes)
     if mode == "rof":
         np.testing.assert_allclose(gaps, gaps_wanted, rtol=0.02, atol=1e-4)
     there, masks_there = cuda.to_device(images), cuda.to_device(masks)
     on_device = cuda.to_device(np.zeros(shape, dtype=np.float32))
-    space = Workspace(chosen, *shape, fast=fast, strict=True, tile=tile)
+    space = Workspace(chosen, *shape, fast=fast, strict=True, **shapes)
     assert len(space.state) + 1 <= 5  # planes in flight for each plane of the image, itself among them
     stream = cuda.stream()
     # The second call captures a graph, the third replays it.
@@ -54,14 +54,15 @@ def last_block_first():
 def main(large: bool) -> None:
     # In the simulator every thread is one of Python's: tiny tiles, few steps, but several launches and
     # blocks.
-    tile = Tile() if large else Tile(width=8, height=8, pixels=4, halo=2)
+    tiny = {"strips": Strips(1, 4, 2, halo=2), "tile": Tile(width=8, height=8, pixels=4, halo=2)}
     steps = 100 if large else 3
     if not large:
         workspace.THREADS = (4, 2, 1)
+        sys.setswitchinterval(1e-5)  # threads wait for each other at every barrier
     for shape in LARGE if large else SMALL:
         for mode in ("released", "descent", "rof"):
             for fast in (False, True):
-                error = check(shape, mode, fast, tile, steps, calls=3 if large else 1)
+                error = check(shape, mode, fast, {} if large else tiny, steps, calls=3 if large else 1)
                 print(shape, mode, "fast" if fast else "planes", f"{error:.1e}")
                 assert error <= 1e-5
     if not large:
@@ -69,7 +70,7 @@ def main(large: bool) -> None:
         moving = Tile(width=6, height=6, pixels=3, halo=2)
         for order in (contextlib.nullcontext, last_block_first):
             with order():
-                assert check((1, 1, 6, 5), "rof", True, moving, 5, calls=1) <= 1e-5
+                assert check((1, 1, 6, 5), "rof", True, {"tile": moving}, 5, calls=1) <= 1e-5
     picture = np.random.default_rng(0).random((5, 6, 3)).astype(np.float32)
     if large:
         np.testing.assert_allclose(denoise(picture, backend="cuda"), denoise(picture), atol=5e-3)

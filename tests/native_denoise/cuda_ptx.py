@@ -15,13 +15,12 @@ from pathlib import Path
 
 from numba import cuda, float32, float64, int64, void
 
-from native_denoise.cuda import Tile, planes
+from native_denoise.cuda import Strips, Tile, planes, strips
 from native_denoise.cuda.device import REGISTERS
 from native_denoise.cuda.fronts import rof_front
-from native_denoise.cuda.tiles import descent_tile, released_tile
 
 P = float32[:, :, ::1]
-TILE = Tile()
+TILE, STRIPS = Tile(), Strips()
 
 KERNELS = {
     "released_step": (planes.released_step, void(P, P, P, int64, float32)),
@@ -29,16 +28,19 @@ KERNELS = {
     "rof_dual_step": (planes.rof_dual_step, void(P, P, P, P, int64, float32, float32)),
     "rof_primal_step": (planes.rof_primal_step, void(P, P, P, P, P, float32, float32, float32)),
     "rof_gap": (planes.rof_gap, void(P, P, P, P, P, int64, float32, float64[::1])),
-    "released_tile": (released_tile(TILE), void(P, P, P, int64, float32, int64)),
-    "descent_tile": (descent_tile(TILE), void(P, P, P, P, int64, float32, float32, float32, int64)),
+    "released_strips": (strips.released_strips(STRIPS), void(P, P, P, int64, float32, int64)),
+    "descent_strips": (
+        strips.descent_strips(STRIPS),
+        void(P, P, P, P, int64, float32, float32, float32, int64),
+    ),
     "rof_front": (rof_front(TILE), void(*[P] * 6, int64, float32, float32[:, ::1], int64, int64, int64)),
 }
 
 
-def ptxas(path: Path, target: str) -> dict[str, int]:
+def ptxas(path: Path, target: str, most: int) -> dict[str, int]:
     """Registers, spills, stack and shared memory of the kernel in a PTX file."""
-    most = f"-maxrregcount={REGISTERS}"
-    command = ["ptxas", "-v", most, f"-arch=sm_{target}", str(path), "-o", str(path.with_suffix(".cubin"))]
+    limit = f"-maxrregcount={most}"
+    command = ["ptxas", "-v", limit, f"-arch=sm_{target}", str(path), "-o", str(path.with_suffix(".cubin"))]
     run = subprocess.run(command, capture_output=True, text=True)
     older = re.search(r"Unsupported .version [\d.]+; current version is '([\d.]+)'", run.stderr)
     if older:
@@ -67,7 +69,8 @@ def main(target: str, directory: Path) -> None:
         path.write_text(ptx)
         facts = {"double_instructions": len(re.findall(r"^\s+\w+\.(?:\w+\.)*f64\b", ptx, re.M))}
         if shutil.which("ptxas"):
-            facts.update(ptxas(path, target.replace(".", "")))
+            most = strips.REGISTERS if name.endswith("strips") else REGISTERS
+            facts.update(ptxas(path, target.replace(".", ""), most))
         report[name] = facts
     json.dump(report, sys.stdout, indent=1)
 

@@ -73,17 +73,17 @@ def test_kernels_compile_to_ptx(target, tmp_path, record_property):
         if "registers" in facts:
             record_property(name, facts)
             assert facts["spill_bytes"] == 0
-            assert facts["registers"] <= 64
+            assert facts["registers"] <= (128 if name.endswith("strips") else 64)
             # Two blocks of a tile fit in the 100 KiB or more of an SM.
             assert facts["shared_bytes"] <= 48 * 1024
 
 
 def test_tiles_cover_the_plane():
     code = (
-        "from native_denoise.cuda import Tile\n"
-        "for w, h in ((1, 1), (56, 24), (57, 25), (224, 224)):\n"
-        "    bx, by, bz = Tile().blocks(w, h, 5)\n"
-        "    assert (bx - 1) * 56 < w <= bx * 56 and (by - 1) * 24 < h <= by * 24 and bz == 5\n"
+        "from native_denoise.cuda import Strips\n"
+        "for w, h in ((1, 1), (56, 56), (57, 57), (224, 224)):\n"
+        "    bx, by, bz = Strips(2, 8, 8, halo=4).blocks(w, h, 5)\n"
+        "    assert (bx - 1) * 56 < w <= bx * 56 and (by - 1) * 56 < h <= by * 56 and bz == 5\n"
     )
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
