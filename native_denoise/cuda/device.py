@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from numba import config, cuda
@@ -11,8 +11,8 @@ from numba import config, cuda
 from ..errors import BackendUnavailable, DenoiseError
 
 __all__ = [
-    "address_of", "as_device_array", "as_stream", "compiled", "cuda", "gpu_name", "handle_of", "require_gpu",
-    "simulated",
+    "address_of", "as_device_array", "as_stream", "compiled", "cuda", "described", "gpu_name", "handle_of",
+    "multiprocessors", "require_gpu", "simulated",
 ]  # fmt: skip
 
 
@@ -66,10 +66,23 @@ def handle_of(stream: Any) -> int:
     return int(stream)
 
 
+def described(array: Any) -> Hashable:
+    """What tells an array on the GPU from another: where it begins, its type, shape and strides."""
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:  # None, or of the simulator
+        return None
+    return interface["data"][0], interface["typestr"], interface["shape"], interface.get("strides")
+
+
 def address_of(array: Any) -> int:
     """Where an array on the GPU begins; in the simulator an address of the host."""
     interface = getattr(array, "__cuda_array_interface__", None)
     return int(interface["data"][0] if interface else array.ctypes.data)
+
+
+def multiprocessors() -> int:
+    """Of the GPU that is current in this thread; 1 in the simulator."""
+    return 1 if simulated() else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def gpu_name() -> str:

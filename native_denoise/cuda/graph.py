@@ -84,21 +84,27 @@ class Recordings:
         self._stream = stream
         self._graphs: dict[Hashable, Graph | None] = {}
 
+    def replay(self, key: Hashable, stream: int) -> bool:
+        """Launch what is recorded for ``key``; False where nothing is yet."""
+        graph = self._graphs.get(key)
+        if graph is not None:
+            graph.launch(stream)
+        return graph is not None
+
     def run(self, key: Hashable, queue: Callable[[int], None], stream: int) -> None:
         """``queue(stream)``, or its replay on ``stream``; for one key ``queue`` always does the same."""
+        if self.replay(key, stream):
+            return
         if key not in self._graphs:
             queue(stream)
             self._remember(key, None)
             return
-        graph = self._graphs[key]
-        if graph is None:
-            try:
-                graph = capture(self._stream, lambda: queue(self._stream))
-            except BackendUnavailable:
-                queue(stream)
-                return
-            self._remember(key, graph)
-        graph.launch(stream)
+        try:
+            self._remember(key, capture(self._stream, lambda: queue(self._stream)))
+        except BackendUnavailable:
+            queue(stream)
+            return
+        self.replay(key, stream)
 
     def _remember(self, key: Hashable, graph: Graph | None) -> None:
         self._graphs[key] = graph

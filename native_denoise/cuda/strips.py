@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import cuda
+from .device import cuda, multiprocessors
 from .lanes import ALL, LANES, inverse_root, of_left, of_right
 
 REGISTERS = 128
@@ -36,10 +36,10 @@ REGISTERS = 128
 class Strips:
     """The shape of a tile: pixels of a lane, warps of a block, steps of a launch."""
 
-    columns: int = 2
-    rows: int = 8
-    warps: int = 8
-    halo: int = 4
+    columns: int
+    rows: int
+    warps: int
+    halo: int
 
     @property
     def width(self) -> int:
@@ -60,6 +60,17 @@ class Strips:
         """Blocks that cover ``planes`` planes of height x width."""
         wide, high = self.inside
         return (-(-width // wide), -(-height // high), planes)
+
+
+FEW, MANY = Strips(2, 2, 16, halo=4), Strips(4, 8, 16, halo=8)
+"""For a frame, which leaves most of a GPU idle and waits for the slowest thread; and for so many that all are
+busy, where the instructions of a pixel count."""
+
+
+def suited(height: int, width: int, planes: int) -> Strips:
+    """The shape for ``planes`` planes of height x width on the current GPU."""
+    x, y, z = MANY.blocks(width, height, planes)
+    return FEW if 2 * x * y * z < multiprocessors() else MANY
 
 
 @functools.lru_cache(maxsize=8)

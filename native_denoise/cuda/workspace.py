@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..modes import Settings, schedule
 from .device import as_stream, compiled, cuda, handle_of, require_gpu, simulated
 from .fronts import Tile, front_blocks
 from .graph import Recordings
-from .strips import REGISTERS, Strips
+from .strips import REGISTERS, Strips, suited
 
 PLANES = {"released": 2, "descent": 2, "rof": 4}
 """Planes that the workspace holds for each plane of the image; with the image itself at most 5 in flight."""
@@ -46,8 +46,9 @@ class Workspace:
     ) -> None:
         require_gpu()
         self.chosen, self.channels, self.fast, self.strict = chosen, channels, fast, strict
-        self.strips, self.tile = strips or Strips(), tile or Tile()
         self.shape = (frames * channels, height, width)
+        self.strips = strips or suited(height, width, frames * channels)
+        self.tile = tile or Tile()
         self.state = [cuda.device_array(self.shape, dtype=np.float32) for _ in range(PLANES[chosen.mode])]
         self.ones = cuda.to_device(np.ones((frames, height, width), dtype=np.float32))
         self.host_rates = _rates(chosen)
@@ -55,15 +56,18 @@ class Workspace:
         self._private = cuda.stream()
         self._recordings = None if simulated() else Recordings(handle_of(self._private))
 
-    def repeat(self, queue: Callable[[Any], None], arrays: tuple[Any, ...], stream: Any) -> None:
-        """``queue(stream)``, which works on ``arrays``: from the second time that their addresses are seen on
-        as one CUDA graph, whose launch does not go through Python for each kernel.
+    def replay(self, key: Hashable, stream: Any) -> bool:
+        """What ``repeat`` recorded for ``key``; False where nothing is yet."""
+        return self._recordings is not None and self._recordings.replay(key, handle_of(stream))
+
+    def repeat(self, queue: Callable[[Any], None], key: Hashable, stream: Any) -> None:
+        """``queue(stream)``: from the second time that ``key``, which describes its arrays, is seen on as one
+        CUDA graph, whose launch does not go through Python for each kernel.
         """
         if self._recordings is None:
             queue(stream)
-            return
-        addresses = tuple(array.device_ctypes_pointer.value for array in arrays)
-        self._recordings.run(addresses, lambda handle: queue(as_stream(handle)), handle_of(stream))
+        else:
+            self._recordings.run(key, lambda handle: queue(as_stream(handle)), handle_of(stream))
 
     def launch(self, kernel: Any, stream: Any, *arguments: Any) -> None:
         """One thread a pixel."""

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from numba import cuda, float32, float64, int64, void
 
-from native_denoise.cuda import Strips, Tile, planes, strips
+from native_denoise.cuda import Tile, planes, strips
 from native_denoise.cuda.device import REGISTERS
 from native_denoise.cuda.fronts import rof_front
 
 P = float32[:, :, ::1]
-TILE, STRIPS = Tile(), Strips()
+TILE = Tile()
 
 KERNELS = {
     "released_step": (planes.released_step, void(P, P, P, int64, float32)),
@@ -28,13 +28,12 @@ KERNELS = {
     "rof_dual_step": (planes.rof_dual_step, void(P, P, P, P, int64, float32, float32)),
     "rof_primal_step": (planes.rof_primal_step, void(P, P, P, P, P, float32, float32, float32)),
     "rof_gap": (planes.rof_gap, void(P, P, P, P, P, int64, float32, float64[::1])),
-    "released_strips": (strips.released_strips(STRIPS), void(P, P, P, int64, float32, int64)),
-    "descent_strips": (
-        strips.descent_strips(STRIPS),
-        void(P, P, P, P, int64, float32, float32, float32, int64),
-    ),
     "rof_front": (rof_front(TILE), void(*[P] * 6, int64, float32, float32[:, ::1], int64, int64, int64)),
 }
+for name, shape in (("few", strips.FEW), ("many", strips.MANY)):
+    KERNELS[f"released_{name}"] = strips.released_strips(shape), void(P, P, P, int64, float32, int64)
+    signature = void(P, P, P, P, int64, float32, float32, float32, int64)
+    KERNELS[f"descent_{name}"] = strips.descent_strips(shape), signature
 
 
 def ptxas(path: Path, target: str, most: int) -> dict[str, int]:
@@ -69,7 +68,7 @@ def main(target: str, directory: Path) -> None:
         path.write_text(ptx)
         facts = {"double_instructions": len(re.findall(r"^\s+\w+\.(?:\w+\.)*f64\b", ptx, re.M))}
         if shutil.which("ptxas"):
-            most = strips.REGISTERS if name.endswith("strips") else REGISTERS
+            most = strips.REGISTERS if name.endswith(("few", "many")) else REGISTERS
             facts.update(ptxas(path, target.replace(".", ""), most))
         report[name] = facts
     json.dump(report, sys.stdout, indent=1)
