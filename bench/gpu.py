@@ -41,7 +41,7 @@ def summarise(rows: list[Row], skipped: list[dict[str, str]], gpu: Row | None) -
     """Best times, and whether every part was right: None where nothing of it ran."""
     best: dict[str, float] = {}
     for row in of_part(rows, "denoise"):
-        key = f"{row['mode']}, {row['frames']} frames: us_per_frame"
+        key = f"{row['mode']}, {row['steps']} steps, {row['frames']} frames: us_per_frame"
         best[key] = min(best.get(key, np.inf), row["us_per_frame"])
     frame = {row["case"]: row["frame_p50_ms"] for row in of_part(rows, "frame")}
     return {
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         rows, skipped = run_all(cases)
     gpu = gpu_denoise.machine() if reason is None else None
-    chosen: dict[str, Any] = {"side": gpu_denoise.SIDE, "channels": 3, "steps": gpu_denoise.STEPS}
+    chosen: dict[str, Any] = {"side": gpu_denoise.SIDE, "channels": 3, "work": gpu_denoise.WORK}
     chosen |= {"runs": options.runs, "batches": options.batches, "frames": options.frames}
     report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
     if options.json != "-":

@@ -19,18 +19,20 @@ from bench.denoise import disturbed, photograph, smooth_mask
 from bench.gpu_cases import Case
 from bench.roofline import OPERATIONS
 from native_denoise import reference, settings
+from runtime.defence import ITERATIONS
 
 SIDE = 224
-STEPS = {"released": 100, "descent": 100, "rof": 40}
+WORK = (("released", 100), ("descent", 100), ("descent", ITERATIONS), ("rof", 40))
+"""Modes and steps that are timed; the peers of ``bench.denoise`` take 100, the defence ``ITERATIONS``."""
 
 
 def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[Case]:
     """One case a batch size, mode and path."""
     for frames in batches:
-        for mode in STEPS:
+        for mode, steps in WORK:
             for fast in (False, True):
-                name = f"{mode}, {'tiles' if fast else 'planes'}, {frames} frames"
-                run = functools.partial(run_case, mode, fast, frames, runs)
+                name = f"{mode}, {steps} steps, {'tiles' if fast else 'planes'}, {frames} frames"
+                run = functools.partial(run_case, mode, steps, fast, frames, runs)
                 yield Case("denoise", name, run, missing)
 
 
@@ -67,23 +69,22 @@ def copy_bandwidth(size: int = 1 << 27) -> float:
     return 10 * 2 * 4 * size / (1e-3 * begin.elapsed_time(end)) / 1e9
 
 
-def least_us(mode: str, fast: bool, halo: int, values: int, roofs: dict[str, Any]) -> float:
+def least_us(mode: str, steps: int, launches: int, values: int, roofs: dict[str, Any]) -> float:
     """What the roofs allow for all steps of ``values`` values: arithmetic, or global memory if that is
     more.
     """
     touched = {"released": (2, 1 / 3), "descent": (3, 1 / 3), "rof": (9, 1 / 3)}[mode]
-    launches = -(-STEPS[mode] // halo) if fast else STEPS[mode] * (2 if mode == "rof" else 1)
     traffic = 4 * sum(touched) * values * launches / (roofs["gbytes"] * 1e9)
-    arithmetic = OPERATIONS[mode] * values * STEPS[mode] / (roofs["gflops"] * 1e9)
+    arithmetic = OPERATIONS[mode] * values * steps / (roofs["gflops"] * 1e9)
     return 1e6 * max(traffic, arithmetic)
 
 
-def run_case(mode: str, fast: bool, frames: int, runs: int) -> dict[str, Any]:
+def run_case(mode: str, steps: int, fast: bool, frames: int, runs: int) -> dict[str, Any]:
     """Correctness and time of one mode, path and batch size."""
-    from native_denoise.cuda import Tile, Workspace, denoise_device
+    from native_denoise.cuda import Workspace, denoise_device
     from native_denoise.cuda.device import cuda
 
-    chosen = settings(mode, iterations=STEPS[mode])
+    chosen = settings(mode, iterations=steps)
     image = disturbed(photograph()).transpose(2, 0, 1)
     mask = smooth_mask(SIDE, SIDE)
     images = cuda.to_device(np.repeat(np.ascontiguousarray(image)[None], frames, axis=0))
@@ -112,9 +113,11 @@ def run_case(mode: str, fast: bool, frames: int, runs: int) -> dict[str, Any]:
         call()
         stream.synchronize()
         samples.append(1e6 * (time.perf_counter() - start))
-    least = least_us(mode, fast, Tile().halo, images.size, machine())
+    halo = (workspace.tile if mode == "rof" else workspace.strips).halo
+    launches = -(-steps // halo) if fast else steps * (2 if mode == "rof" else 1)
+    least = least_us(mode, steps, launches, images.size, machine())
     return {
-        "mode": mode, "path": "tiles" if fast else "planes", "frames": frames, "steps": STEPS[mode],
+        "mode": mode, "path": "tiles" if fast else "planes", "frames": frames, "steps": steps,
         "largest_error": error, "us_per_frame": each_us / frames,
         "latency_p50_us": float(np.median(samples)), "latency_p99_us": float(np.percentile(samples, 99)),
         "roofline_fraction": least / each_us,
