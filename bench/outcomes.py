@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bench.bootstrap import interval, ratio_interval
 from bench.cells import Cell, Input, Measured, Sender, Subject
 
-LEFT_AS_SEEN = ("plain", "trimmed")
-"""Rungs of the guard without a second look at the frame."""
+LEFT_AS_SEEN = ("plain", "adapted")
+"""Rungs of the guard without denoising."""
 
 
 @dataclass(frozen=True)

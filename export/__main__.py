@@ -1,4 +1,4 @@
-"""Command line: ``python -m export build | calibrate | finetune | fp16 | import | tensorrt | triton``.
+"""Command line: ``python -m export VERB``; ``--help`` names the verbs.
 
 Progress goes to stderr, results to stdout.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from export.adapt import AdaptPlan, train_adapted
 from export.alarm import alarm_frames
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import LOSS_OF_RATE, Builder
@@ -31,7 +32,7 @@ from export.models.seeded import FITTED_TO, STEPS, seeded_network
 from export.progress import say
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
-from export.shield import family, provenance, write_alarm, write_robust
+from export.shield import family, provenance, write_adapted, write_alarm, write_robust
 from export.triton import write_repository
 from runtime.bundle import load
 from runtime.engines import tensorrt_verb
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: {FinetunePlan.steps}, with --robust {RobustPlan.steps})",
     )  # fmt: skip
     _alarm_command(commands)
+    _adapt_command(commands)
     _import_command(commands)
     _triton_command(commands)
     _fp16_command(commands)
@@ -99,6 +101,22 @@ def _alarm_command(commands: Any) -> None:
     command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     command.add_argument("--threads", type=int, help="of torch")
     command.set_defaults(run=_alarm)
+
+
+def _adapt_command(commands: Any) -> None:
+    text = "train the head that looks again at corrupted frames, for robust bundles"
+    command = commands.add_parser(
+        "adapt", help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.add_argument(
+        "--bundle", default="efficientnet_lite0-fp-r1",
+        help="factorized: its head is trained; all robust bundles beside it with its backbone get the result",
+    )  # fmt: skip
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs, labels not needed")
+    command.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    command.add_argument("--steps", type=int, default=AdaptPlan.steps, help="in all, earlier runs included")
+    command.add_argument("--threads", type=int, help="of torch")
+    command.set_defaults(run=_adapt)
 
 
 def _import_command(commands: Any) -> None:
@@ -237,6 +255,15 @@ def _finetune_robust(options: argparse.Namespace) -> None:
     notes = provenance(_command_line(), len(photographs), steps=plan.steps)
     for plain in family(bundle):
         print(write_robust(plain, weights, frames, options.output, notes))
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    bundle, plan = load(options.bundle), AdaptPlan(options.steps)
+    photographs = [read_image(path) for path in photographs_of(options.data, bundle.manifest.preprocess.size)]
+    weights = train_adapted(bundle, photographs, plan, options.output / "adapted.pt")
+    notes = provenance(_command_line(), len(photographs), steps=plan.steps)
+    for robust in family(bundle, robust=True):
+        print(write_adapted(robust, weights, options.output, notes))
 
 
 def _alarm(options: argparse.Namespace) -> None:

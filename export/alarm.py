@@ -6,7 +6,7 @@ measures; a kind that is not among them is hardly seen (docs/results.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,28 +19,23 @@ from export.progress import bar
 from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
-from export.trims import Cell, with_trims
 from runtime.bundle import Bundle
-from runtime.engines import EngineOptions
-from runtime.guard import TRIM, features
+from runtime.guard import features
 from runtime.head import Head
-from runtime.prior import open_prior
 from runtime.tables import Tables
 
 ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side
 
 KINDS = {
-    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (4, 5), SEVERITIES),
-    "snow": (("snow",), SEVERITIES, SEVERITIES),
-    "water": (("spatter",), (1, 2, 3), (1, 2, 3)),
-    "mud": (("spatter",), (4, 5), (4, 5)),
-    "codec": (("jpeg_compression",), SEVERITIES, SEVERITIES),
-    "saturation": (("saturate",), (3, 4, 5), (3, 4, 5)),
+    "noise": (("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"), (4, 5)),
+    "snow": (("snow",), SEVERITIES),
+    "water": (("spatter",), (1, 2, 3)),
+    "mud": (("spatter",), (4, 5)),
+    "codec": (("jpeg_compression",), SEVERITIES),
+    "saturation": (("saturate",), (3, 4, 5)),
 }
-"""Corruptions that make frames dearer, by what they look like to the prior, and at which severities: those of
-its alarm and those of its trims. Some frames of a light noise ring the alarm of a strong one.
-"""
+"""Corruptions that make frames dearer, by what they look like to the prior, and at which severities."""
 CORRUPTED = 500  # frames of each corruption and severity
 
 DEVIATIONS = 5.5
@@ -55,17 +50,16 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Frames uint8 (n, S, S, 3) after one corruption, and the numbers (n,) of the clean ones they were."""
+    """Frames uint8 (n, S, S, 3) after one corruption."""
 
     name: str
     severity: int
     frames: Frames
-    origin: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class AlarmFrames:
-    """Frames to fit the alarm, uint8 (N, S, S, 3): clean, attacked, and corrupted ones of all severities."""
+    """Frames to fit the alarm, uint8 (N, S, S, 3): clean, attacked, and corrupted ones."""
 
     clean: Frames
     attacked: Frames
@@ -98,20 +92,18 @@ def alarm_frames(
 
 
 def corrupted_frames(squares: Sequence[Frames], count: int, rng: np.random.Generator) -> list[Corrupted]:
-    """Each corruption of ``KINDS`` at each severity, of ``count`` squares each."""
-    names = dict.fromkeys(name for names, _, _ in KINDS.values() for name in names)
+    """Each corruption of ``KINDS`` at each of its severities, of ``count`` squares each."""
+    wanted = [(name, severity) for names, some in KINDS.values() for name in names for severity in some]
     cells = []
-    with bar(len(names) * len(SEVERITIES), "corruptions for the alarm", "severity") as progress:
-        for name in names:
-            for severity in SEVERITIES:
-                origin = rng.permutation(len(squares))[:count]
-                seeds = rng.integers(2**32, size=len(origin))
-                frames = [
-                    corrupt(squares[i], name, severity, int(seed))
-                    for i, seed in zip(origin, seeds, strict=True)
-                ]
-                cells.append(Corrupted(name, severity, np.stack(frames), origin))
-                progress.update(1)
+    with bar(len(wanted), "corruptions for the alarm", "severity") as progress:
+        for name, severity in wanted:
+            origin = rng.permutation(len(squares))[:count]
+            seeds = rng.integers(2**32, size=len(origin))
+            frames = [
+                corrupt(squares[i], name, severity, int(seed)) for i, seed in zip(origin, seeds, strict=True)
+            ]
+            cells.append(Corrupted(name, severity, np.stack(frames)))
+            progress.update(1)
     return cells
 
 
@@ -125,53 +117,17 @@ def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float
             return np.stack([features(head.analyse(frame)) for frame in some])
 
         clean, attacked = look(frames.clean), look(frames.attacked)
-        cells = cells_of(head, frames.corrupted, clean)
-        progress.update(sum(len(one.frames) for one in frames.corrupted))
+        corrupted = {(one.name, one.severity): look(one.frames) for one in frames.corrupted}
     kept = np.arange(len(clean)) % 3 == 0
     fit, held_out = clean[~kept], clean[kept]
     weights = [discriminant(fit, attacked, held_out, pooled=False)]
     thresholds = [(held_out @ weights[0]).mean() + DEVIATIONS]
-    alarming, trimmed = by_kind(cells)
-    for of_kind in alarming:
-        corrupted = np.concatenate([cell.features for cell in of_kind])
-        weights.append(discriminant(fit, corrupted, held_out, pooled=True))
-        scores, highest = corrupted @ weights[-1], (held_out @ weights[-1]).max()
+    for names, severities in KINDS.values():
+        kind = np.concatenate([corrupted[name, severity] for name in names for severity in severities])
+        weights.append(discriminant(fit, kind, held_out, pooled=True))
+        scores, highest = kind @ weights[-1], (held_out @ weights[-1]).max()
         thresholds.append((highest + max(highest, np.quantile(scores, SURE))) / 2)
-    return with_trims(np.stack(weights), -np.array(thresholds, dtype=np.float32), trimmed)
-
-
-def cells_of(
-    head: Head, corrupted: Sequence[Corrupted], clean: NDArray[np.float32]
-) -> dict[tuple[str, int], Cell]:
-    """What a head makes of corrupted frames, by corruption and severity.
-
-    clean: float32 (N, C), features of the clean frames that they were.
-    """
-    prior = open_prior(head.bundle, EngineOptions())
-    cells = {}
-    for one in corrupted:
-        latents = [head.analyse(frame) for frame in one.frames]
-        looks = np.stack([features(latent) for latent in latents])
-        coarser = [prior.coarser(latent.streams[-1], TRIM).total_bits()[0] for latent in latents]
-        cells[one.name, one.severity] = Cell(
-            features=looks,
-            bits=looks.sum(1, dtype=np.float64),
-            trimmed=np.array(coarser, dtype=np.float64),
-            clean_bits=float(clean[one.origin].sum(dtype=np.float64)),
-        )
-    return cells
-
-
-def by_kind(cells: Mapping[tuple[str, int], Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
-    """The cells of each of ``KINDS``: those that its alarm is fitted to, and those that its trims are."""
-
-    def of(names: tuple[str, ...], severities: Sequence[int]) -> list[Cell]:
-        return [cells[name, severity] for name in names for severity in severities]
-
-    return (
-        [of(names, severities) for names, severities, _ in KINDS.values()],
-        [of(names, severities) for names, _, severities in KINDS.values()],
-    )
+    return {"discriminants": np.stack(weights), "bias": -np.array(thresholds, dtype=np.float32)}
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:

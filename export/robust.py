@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from export.images import random_square
 from export.progress import bar
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
+from export.training_state import keep, resume
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
 from runtime.preprocess import Preprocess
@@ -93,7 +93,7 @@ class _Training:
 
     def run(self) -> dict[str, torch.Tensor]:
         """All steps that are left; the trained weights by name."""
-        start = self._resume()
+        start = resume(self._checkpoint, self._weights, self._optimiser)
         plan = self._plan
         with bar(plan.steps, "robust") as progress:
             progress.update(start)
@@ -104,7 +104,7 @@ class _Training:
                 progress.update(plan.replays)
                 done = first + plan.replays
                 if done % plan.save_every < plan.replays or done >= plan.steps:
-                    self._save(done)
+                    keep(self._checkpoint, self._weights, self._optimiser, done)
         return {name: weight.detach() for name, weight in self._weights.items()}
 
     def _replay(self, images: torch.Tensor, first: int, rng: np.random.Generator) -> float:
@@ -150,23 +150,6 @@ class _Training:
         self._optimiser.step()
         return float(loss)
 
-    def _resume(self) -> int:
-        if not self._checkpoint.exists():
-            return 0
-        kept: dict[str, Any] = torch.load(self._checkpoint, weights_only=True)
-        with torch.no_grad():
-            for name, weight in self._weights.items():
-                weight.copy_(kept["weights"][name])
-        self._optimiser.load_state_dict(kept["optimiser"])
-        return int(kept["step"])
-
-    def _save(self, step: int) -> None:
-        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._checkpoint.with_suffix(".partial")
-        weights = {name: weight.detach() for name, weight in self._weights.items()}
-        torch.save({"weights": weights, "optimiser": self._optimiser.state_dict(), "step": step}, partial)
-        partial.replace(self._checkpoint)
-
 
 def backbone_weights(graph: TorchGraph) -> dict[str, torch.Tensor]:
     """The backbone's convolutions and biases, ready to be trained, by their name in the graph."""
@@ -182,12 +165,16 @@ def views(
     photographs: Sequence[NDArray[np.uint8]], prepare: Preprocess, count: int, rng: np.random.Generator
 ) -> torch.Tensor:
     """Random crops and flips of random photographs, float32 (count, 3, S, S) in [0, 1]."""
-    chosen = []
-    for number in rng.choice(len(photographs), count, replace=False):
-        view = prepare.square(random_square(photographs[number], rng))
-        chosen.append(view[:, ::-1] if rng.random() < 0.5 else view)
+    numbers = rng.choice(len(photographs), count, replace=False)
+    chosen = [view(photographs[number], prepare, rng) for number in numbers]
     stacked = np.stack(chosen).transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(stacked)).float() / 255
+
+
+def view(photograph: NDArray[np.uint8], prepare: Preprocess, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A random crop of a photograph, mirrored half the time, uint8 (S, S, 3)."""
+    square = prepare.square(random_square(photograph, rng))
+    return square[:, ::-1] if rng.random() < 0.5 else square
 
 
 def _half() -> torch.autocast:

@@ -1,4 +1,7 @@
-"""Write a robust bundle: a plain one plus ``shield.onnx``, the trained head, and ``guard.npz``, its alarm."""
+"""Write a robust bundle: a plain one plus ``shield.onnx``, the trained head, and ``guard.npz``, its alarm.
+
+And ``adapted.onnx``, another trained head, beside them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def write_robust(
         notes: for the manifest's provenance.
     """
     folder = _copy(bundle, out / f"{bundle.manifest.name}{ROBUST}")
-    write_shield(bundle, weights, folder / "shield.onnx")
+    write_graph(bundle, weights, folder / "shield.onnx")
     return _with_alarm(bundle, folder, frames, {"shield": notes})
 
 
@@ -46,6 +49,18 @@ def write_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[str,
     Arguments as of ``write_robust``, but for the bundle, which is the robust one.
     """
     return _with_alarm(bundle, _copy(bundle, out / bundle.manifest.name), frames, {"alarm": notes})
+
+
+def write_adapted(
+    bundle: Bundle, weights: Mapping[str, torch.Tensor], out: Path, notes: dict[str, Any]
+) -> Path:
+    """Write ``out/NAME``, a robust bundle with (another) ``adapted.onnx``, and the files that it shares.
+
+    weights: of ``export.adapt``. The alarm and the shield stay as they are. Returns the folder.
+    """
+    folder = _copy(bundle, out / bundle.manifest.name)
+    write_graph(bundle, weights, folder / "adapted.onnx")
+    return _with_manifest(bundle, folder, {"adapted": "adapted.onnx"}, {"adapted": notes})
 
 
 def _copy(bundle: Bundle, folder: Path) -> Path:
@@ -61,8 +76,12 @@ def _copy(bundle: Bundle, folder: Path) -> Path:
 def _with_alarm(bundle: Bundle, folder: Path, frames: AlarmFrames, notes: dict[str, Any]) -> Path:
     """Fit the alarm, write it and the manifest of all that is in ``folder``."""
     np.savez_compressed(folder / "guard.npz", **fit_alarm(bundle, frames))
-    added = {role: FileEntry.of(folder / name, name) for role, name in
-             (("shield", "shield.onnx"), ("guard", "guard.npz"))}  # fmt: skip
+    return _with_manifest(bundle, folder, {"shield": "shield.onnx", "guard": "guard.npz"}, notes)
+
+
+def _with_manifest(bundle: Bundle, folder: Path, files: Mapping[str, str], notes: dict[str, Any]) -> Path:
+    """Write the manifest of a copy with other ``files``, by role; the folder."""
+    added = {role: FileEntry.of(folder / name, name) for role, name in files.items()}
     manifest = replace(
         bundle.manifest,
         name=folder.name,
@@ -84,12 +103,12 @@ def family(bundle: Bundle, robust: bool = False) -> list[Bundle]:
 
 
 def provenance(command: str, images: int, **more: int) -> dict[str, Any]:
-    """What the manifest says about where the shield, or another alarm, comes from."""
+    """What the manifest says about where a head, or another alarm, comes from."""
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return {"command": command, "date": date, "images": images, **more}
 
 
-def write_shield(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+def write_graph(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path) -> None:
     """The head graph with other weights in its backbone, stored as precisely as the head's.
 
     Raises BundleError when the head is not one that these weights fit.
@@ -99,7 +118,7 @@ def write_shield(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path
     for name, weight in weights.items():
         initializer = constants.get(name)
         if initializer is None or tuple(initializer.dims) != tuple(weight.shape):
-            raise BundleError(f"{bundle.manifest.name}: the shield's {name} does not fit its head")
+            raise BundleError(f"{bundle.manifest.name}: {path.stem}'s {name} does not fit its head")
         stored = numpy_helper.to_array(initializer).dtype
         initializer.CopyFrom(numpy_helper.from_array(weight.numpy().astype(stored), name))
     save(model, path)

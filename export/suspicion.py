@@ -4,8 +4,7 @@ An attack on the rate wakes coefficients that photographs leave asleep; snow, mu
 do it each in their own way. A few hundred frames of a kind and of clean photographs give the direction in
 which they differ most against their spread; clean frames that the fit has not seen give the threshold. The
 bits of all channels together tell less: at 2/255 they leave a third of the attacked frames below the 99th
-percentile of clean ones, the discriminant one in twenty. How dear a frame is for what it looks like, the same
-bits tell by linear regression.
+percentile of clean ones, the discriminant one in twenty.
 """
 
 from __future__ import annotations
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: there are about as many channels as frames."""
-
-RIDGE = 0.03
-"""The same of a regression, which has more frames."""
 
 
 def discriminant(
@@ -39,14 +35,3 @@ def discriminant(
     weights = np.linalg.solve(spread, unusual.mean(0) - clean.mean(0))
     unit: NDArray[np.float32] = (weights / (held_out @ weights).std()).astype(np.float32)
     return unit
-
-
-def regression(
-    features: NDArray[np.float32], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Weights, float64 (C,), and bias of the linear function of ``features`` (n, C) nearest to ``values``."""
-    spread = np.cov(features, rowvar=False, bias=True)
-    spread[np.diag_indices_from(spread)] += RIDGE * np.trace(spread) / len(spread)
-    mean = features.mean(0, dtype=np.float64)
-    weights = np.linalg.solve(spread, (features - mean).T @ (values - values.mean()) / len(values))
-    return weights, float(values.mean() - mean @ weights)

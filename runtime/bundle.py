@@ -6,6 +6,7 @@
         prior.npz        coding tables (integers), basis energy, exact h_s
         h_s.onnx         the exact h_s as a graph (MSHP only)
         shield.onnx      image -> y (and z) of a frame that is defended (robust bundles only)
+        adapted.onnx     image -> y (and z) of a frame that looks corrupted (robust bundles only)
         guard.npz        what makes a frame suspicious (robust bundles only)
     shared/              files that several bundles use: restore, tail, labels, scale tables
 
@@ -37,7 +38,7 @@ INSTALLED = Path(__file__).parent / "bundles"
 DEFAULT = "efficientnet_lite0-mshp-r1-robust"
 MANIFEST = "manifest.json"
 ROBUST = "-robust"
-"""Ends the name of a bundle that is another one with a shield and an alarm."""
+"""Ends the name of a bundle that is another one with a shield, an adapted head and an alarm."""
 
 _PATH = re.compile(r"(\.\./shared/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -68,8 +69,9 @@ class Manifest:
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
-            optional ``shield``, a second head for defended frames, with the inputs and outputs of ``head``;
-            optional ``guard``, ``weights`` and ``bias`` of ``guard.Discriminant``.
+            optional ``shield`` and ``adapted``, heads for defended frames and for those that look corrupted,
+            with the inputs and outputs of ``head``;
+            optional ``guard``, ``discriminants`` and ``bias`` of ``guard.Discriminant``.
         provenance: how and from what the bundle was made.
     """
 

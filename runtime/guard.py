@@ -2,7 +2,7 @@
 
     first pass --score--> calm: send as it is
                           attacked, or shortly after: defend
-                          corrupted (snow, noise, a codec): the dearest in coarser steps
+                          corrupted (snow, noise, a codec): look again, by the adapted head
     over budget?          defend, unless the frame is calm and no larger than clean ones are  >
                           coarser steps, then rate control, with z or with z all zero  >  all zero
 
@@ -27,8 +27,8 @@ from runtime.latent import Latent
 Mode = Literal["never", "always", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-Rung = Literal["plain", "trimmed", "defended", "fitted", "without_z", "empty"]
-"""Where the ladder ended: sent as it was; in somewhat coarser steps, because it looks corrupted and dear;
+Rung = Literal["plain", "adapted", "defended", "fitted", "without_z", "empty"]
+"""Where the ladder ended: sent as it was; as the adapted head sees it, because it looks corrupted;
 defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
 the defence unless it is an ordinary frame; the same with z all zero, where z alone is too dear or y comes out
 nearer; all symbols zero."""
@@ -40,12 +40,10 @@ class Suspicion:
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
         weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
-    trim: the coarseness of a frame that looks corrupted and is among the dearest of its kind; else 0.
     """
 
     attack: float
     corruption: float = -np.inf
-    trim: int = 0
 
 
 Score = Callable[[Latent], Suspicion]
@@ -53,9 +51,6 @@ Score = Callable[[Latent], Suspicion]
 CEILING = 1.15
 """Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
 who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 without this ceiling)."""
-
-TRIM = 8
-"""Coarseness of the dearest frames that only look corrupted: it takes a fifth of their bytes."""
 
 QUANTILE = 0.99
 """Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
@@ -67,9 +62,9 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
-    trim: coarser steps for the dearest frames that only look corrupted, else they are sent as they are. What
-        corruptions add is content to the network: shield and denoiser would lose more of its accuracy than
-        they save (docs/results.md). ``auto`` only.
+    adapt: frames that only look corrupted are looked at again by the bundle's adapted head, where it has one,
+        else they are sent as they are. What corruptions add is content to the network: shield and denoiser
+        would lose more of its accuracy than they save (docs/results.md). ``auto`` only.
     budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
     hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
     """
@@ -78,7 +73,7 @@ class Guard:
     defence: Defence = field(default_factory=Defence)
     budget: int | None = None
     hold: int = 0
-    trim: bool = True
+    adapt: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -98,7 +93,7 @@ class Decision:
     """What the guard did with one frame, and why.
 
     mode: as in ``Guard``.
-    rung: where the ladder ended; without a budget ``plain``, ``trimmed`` or ``defended``.
+    rung: where the ladder ended; without a budget ``plain``, ``adapted`` or ``defended``.
     score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
     suspicious, held: it looks attacked; it does not, but follows one that does by at most ``hold``.
     defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
@@ -210,9 +205,8 @@ class Excess:
 class Discriminant:
     """Fisher's linear discriminants between clean frames and each of K kinds of corruption, fitted at export.
 
-    weights: float32 (1 + 2 K, C), bias: float32 (1 + 2 K,); a score is the product with ``features``, plus
-        the bias. The first one tells attacks, the next K a kind of corruption each, of which the highest
-        counts, the last K whether a frame is among the dearest of that kind (``export.trims``).
+    weights: float32 (1 + K, C), bias: float32 (1 + K,); a score is the product with ``features``, plus the
+        bias. The first one tells attacks, the others a kind of corruption each, of which the highest counts.
     ceiling: a frame also looks attacked by its excess over this many bits.
     """
 
@@ -223,14 +217,8 @@ class Discriminant:
     def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
-        attack, *others = (self.weights @ y + self.bias).tolist()
-        attack = max(attack, self.ceiling.of(latent, y))
-        kinds = len(others) // 2
-        if not kinds:
-            return Suspicion(attack)
-        likeliest = int(np.argmax(others[:kinds]))
-        corruption, dear = others[likeliest], others[kinds + likeliest]
-        return Suspicion(attack, corruption, TRIM if corruption > 0 and dear > 0 else 0)
+        attack, *kinds = (self.weights @ y + self.bias).tolist()
+        return Suspicion(max(attack, self.ceiling.of(latent, y)), max(kinds, default=-np.inf))
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -248,15 +236,15 @@ def open_score(bundle: Bundle) -> Score:
 
 def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
     arrays, channels = bundle.arrays("guard"), bundle.manifest.latent[0]
-    weights, bias = (np.asarray(arrays.get(name)) for name in ("weights", "bias"))
+    weights, bias = (np.asarray(arrays.get(name)) for name in ("discriminants", "bias"))
     shapes = ((weights, (bias.size, channels)), (bias, (bias.size,)))
-    fits = bias.size % 2 and all(
+    fits = bias.size and all(
         array.dtype == np.float32 and array.shape == shape and bool(np.isfinite(array).all())
         for array, shape in shapes
     )
-    if not fits or set(arrays) != {"weights", "bias"}:
+    if not fits or set(arrays) != {"discriminants", "bias"}:
         raise BundleError(
-            f"bundle {bundle.manifest.name}: its guard needs finite float32 weights (1 + 2 kinds, "
-            f"{channels}) and bias (1 + 2 kinds,), no more; fit its alarm again (python -m export alarm)"
+            f"bundle {bundle.manifest.name}: its guard needs finite float32 discriminants (1 + kinds, "
+            f"{channels}) and bias (1 + kinds,), no more; fit its alarm again (python -m export alarm)"
         )
     return Discriminant(weights, bias, Excess(ceiling))

@@ -29,10 +29,10 @@ class HeadReport:
 
     latent: streams, expected bits and likelihood map of what was sent.
     seconds: wall time by stage, the first that ran first: preprocess, head, prior; guard in mode ``auto``;
-        of a defended frame mask, denoise, head_defended, prior_defended, without the first head and prior
-        where the mask came from the frames before; rate_control where steps were coarser or symbols given up;
-        encode. On a GPU mask
-        and denoise are only queued, and head_defended waits for them.
+        head_adapted, prior_adapted of one that looks corrupted; of a defended one mask, denoise,
+        head_defended, prior_defended, without the first head and prior where the mask came from the frames
+        before; rate_control where steps were coarser or symbols given up; encode. On a GPU mask and denoise
+        are only queued, and head_defended waits for them.
     stream_bits: bits that each stream took in the payload.
     decision: what the guard did, and why.
     before: the latent of the first pass where something else was sent: ``before.expected_bits`` is what the
@@ -106,7 +106,10 @@ class Head:
         self._defender: Defender | None = None
         if self.guard.mode != "never":
             self._defender = Defender(self.guard.defence, self._size, options.threads)
-            self._shield = self._open_shield(options)
+            self._shield = self._open_second("shield", options) or self._engine
+        self._adapted: Engine | None = None
+        if self._score is not None and self.guard.adapt:
+            self._adapted = self._open_second("adapted", options)
         if on_gpu:
             self._move_to_gpu(options)
         self.limit(self.guard.budget)
@@ -135,8 +138,8 @@ class Head:
         suspicious = suspicion is not None and suspicion.attack > 0
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
-        trim = suspicion.trim if suspicion and self.guard.trim else 0
-        ladder = self._ladder(frame, defend, trim)
+        corrupted = suspicion is not None and suspicion.corruption > 0
+        ladder = self._ladder(frame, defend, self._adapted if corrupted else None)
         for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
                 frame.clock.lap("rate_control")
@@ -167,8 +170,11 @@ class Head:
         size, counters = self._size, self.counters
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
         self.encode(noise)
+        frame = self._open_frame(noise)
+        if self._adapted is not None:
+            self._look(self._adapted, frame.prepared, frame.clock)
         if self._defender is not None:
-            self._defended(self._defender, self._open_frame(noise))
+            self._defended(self._defender, frame, frame.first)
         self.forget()
         self.counters = counters
 
@@ -195,16 +201,18 @@ class Head:
         frame.clock.lap("guard")
         return suspicion
 
-    def _ladder(self, frame: Frame, defend: bool, trim: int) -> Iterator[Attempt]:
+    def _ladder(self, frame: Frame, defend: bool, adapted: Engine | None) -> Iterator[Attempt]:
         """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last.
 
         One that is over the budget with nothing unusual about it needs coarser steps and no defence.
         """
-        look, flags, coarseness, weight = frame.first, Flags.NONE, trim, 0.0
+        look, flags, coarseness, weight = frame.first, Flags.NONE, 0, 0.0
         if look is not None and not defend:
-            yield self._fitter.coded(Attempt("trimmed" if trim else "plain", look.latent), trim, 0.0)
+            if adapted is not None:
+                look = self._look(adapted, frame.prepared, frame.clock, "_adapted")
+            yield Attempt("plain" if adapted is None else "adapted", look.latent)
         if self._defender is not None and (look is None or defend or not self._is_ordinary(look.latent)):
-            look, flags = self._defended(self._defender, frame), Flags.DENOISED
+            look, flags = self._defended(self._defender, frame, look), Flags.DENOISED
             coarseness, weight = self.guard.defence.coarseness, self.guard.defence.rate_control
             yield self._fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)
         assert look is not None and self.guard.budget is not None  # without a budget one of these was sent
@@ -226,10 +234,10 @@ class Head:
         clock.lap(f"prior{suffix}")
         return Look(outputs, latent)
 
-    def _defended(self, defender: Defender, frame: Frame) -> Look:
-        """A second look, at the denoised frame."""
-        if frame.first is not None:
-            frame.mask = defender.mask(frame.first.latent)
+    def _defended(self, defender: Defender, frame: Frame, last: Look | None) -> Look:
+        """Another look, at the frame denoised under the mask of the ``last`` one, else of earlier frames."""
+        if last is not None:
+            frame.mask = defender.mask(last.latent)
         assert frame.mask is not None
         frame.clock.lap("mask")
         calm = defender.denoise(frame.prepared, frame.mask)
@@ -246,20 +254,20 @@ class Head:
         stream_bits = push_streams(latent.streams, encoder)
         return Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits
 
-    def _open_shield(self, options: EngineOptions) -> Engine:
-        """The graph of the second look, tried once: the bundle's shield, or the head where it has none."""
-        if "shield" not in self.bundle.manifest.files:
-            return self._engine
-        shield, head = open_engine(self.bundle.path("shield"), options), self._engine
-        if (shield.inputs, shield.outputs) == (head.inputs, head.outputs):
+    def _open_second(self, role: str, options: EngineOptions) -> Engine | None:
+        """The graph of another look at a frame, tried once; None where the bundle has no such role."""
+        if role not in self.bundle.manifest.files:
+            return None
+        second, head = open_engine(self.bundle.path(role), options), self._engine
+        if (second.inputs, second.outputs) == (head.inputs, head.outputs):
             try:
-                self._latent(shield.run(*(np.zeros(shape, np.float32) for _, shape in shield.inputs)))
-                return shield
+                self._latent(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
+                return second
             except EngineError as error:
-                raise BundleError(f"bundle {self.bundle.manifest.name}: its shield: {error}") from error
+                raise BundleError(f"bundle {self.bundle.manifest.name}: its {role}: {error}") from error
         raise BundleError(
-            f"bundle {self.bundle.manifest.name}: its shield takes {shield.inputs} and returns "
-            f"{shield.outputs}, its head {head.inputs} and {head.outputs}"
+            f"bundle {self.bundle.manifest.name}: its {role} takes {second.inputs} and returns "
+            f"{second.outputs}, its head {head.inputs} and {head.outputs}"
         )
 
     def _move_to_gpu(self, options: EngineOptions) -> None:
@@ -271,6 +279,10 @@ class Head:
         assert isinstance(head, DeviceEngine) and (shield is None or isinstance(shield, DeviceEngine))
         pipeline = Pipeline(self.bundle, head, shield, defence, options)
         self._prepare, self._engine = pipeline.prepare, OnDevice(head, pipeline)
+        if self._adapted is not None:
+            assert isinstance(self._adapted, DeviceEngine)
+            pipeline.bind(self._adapted)
+            self._adapted = OnDevice(self._adapted, pipeline)
         if shield is not None:
             self._shield = OnDevice(shield, pipeline)
             self._defender = DeviceDefender(defence, self._size, pipeline)

@@ -56,9 +56,14 @@ class Pipeline:
             self._latents = [Crossing(shape, np.float32, memory) for shape in head.output_shapes]
             self._head, self._shield = head, shield
             for engine in {id(e): e for e in (head, shield) if e is not None}.values():
-                self._bind(engine)
+                self.bind(engine)
             if shield is not None:
                 self._open_defence(bundle, defence, options)
+
+    def bind(self, engine: DeviceEngine) -> None:
+        """Another engine that looks at the same input, and leaves its latents in the same place."""
+        outputs = [address_of(latent.device) for latent in self._latents]
+        engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
     def prepare(self, image: NDArray[np.uint8]) -> Any:
         """Queue an image, uint8 (H, W, 3); the head's input, on the GPU. Raises ImageError."""
@@ -108,10 +113,6 @@ class Pipeline:
         self.denoise()
         self.look_again()
         return self.outputs()
-
-    def _bind(self, engine: DeviceEngine) -> None:
-        outputs = [address_of(latent.device) for latent in self._latents]
-        engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
     def _open_defence(self, bundle: Bundle, defence: Defence, options: EngineOptions) -> None:
         size = bundle.manifest.preprocess.size

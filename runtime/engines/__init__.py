@@ -46,7 +46,7 @@ class EngineOptions:
     memory: for an engine on a GPU: where frames and latents cross to and from it. ``device``: copied from and
         to pinned host memory; ``pinned_mapped``: in pinned host memory that the GPU reads and writes itself,
         right where both share one DRAM; ``auto``: what fits the GPU (see ``runtime.device.memory``).
-    precision: of the arithmetic of head and shield; ``float16`` opens their half graphs (``engines.half``).
+    precision: of the arithmetic of heads; ``float16`` opens their half graphs (``engines.half``).
     """
 
     engine: str = DEFAULT

@@ -16,7 +16,7 @@ from runtime.errors import EngineError
 
 Precision = Literal["float32", "float16"]
 
-HALVED = ("head", "shield")
+HALVED = ("head", "shield", "adapted")
 """Graphs that have one. Never h_s: a prior that rounds otherwise on two machines loses the stream."""
 
 
