@@ -41,7 +41,7 @@ class Suspicion:
         if "guard" not in bundle.manifest.files:
             return cls(None, 0.0, bits)
         arrays = bundle.arrays("guard")
-        return cls(torch.from_numpy(arrays["weights"][0]), float(arrays["bias"][0]), CEILING * bits)
+        return cls(torch.from_numpy(arrays["discriminants"][0]), float(arrays["bias"][0]), CEILING * bits)
 
     def __call__(self, coded: Coded) -> torch.Tensor:
         """Score of each latent, (N,)."""

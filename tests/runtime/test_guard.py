@@ -19,11 +19,10 @@ from runtime.bundle import MANIFEST, Bundle, FileEntry, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError, DefenceError
-from runtime.guard import TRIM, Decision, Discriminant, Guard, Suspicion, Watch, features, open_score
+from runtime.guard import Decision, Discriminant, Guard, Suspicion, Watch, features, open_score
 from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
-from runtime.tables import SCALES
 from runtime.tail import Tail
 from tests.tiny_bundle import LATENT, SIZE, make_tiny_bundle, tiny_images
 
@@ -108,7 +107,7 @@ def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: d
         latent = head.analyse(image)
         y = latent.streams[-1]
         scores = [float(bias) for bias in arrays["bias"]]
-        for kind, weights in enumerate(arrays["weights"]):
+        for kind, weights in enumerate(arrays["discriminants"]):
             for channel, weight in enumerate(weights):
                 of = slice(channel * 16, (channel + 1) * 16)
                 bits = y.tables.information_bits(y.symbols[of], y.index[of])
@@ -273,21 +272,20 @@ def test_one_flipped_bit_in_what_is_optional_is_found(copy: Path, role: str) -> 
 
 GOOD, ZEROS = np.ones((3, LATENT[0]), np.float32), np.zeros(3, np.float32)
 WRONG_GUARDS: tuple[dict[str, Any], ...] = (
-    {"weights": GOOD[:, :-1], "bias": ZEROS},
-    {"weights": GOOD[0], "bias": np.float32(0)},
-    {"weights": GOOD, "bias": np.float32(0)},
-    {"weights": GOOD, "bias": ZEROS[:2]},
-    {"weights": GOOD[:2], "bias": ZEROS},
-    {"weights": GOOD[:2], "bias": ZEROS[:2]},  # a kind without a row that tells its dearest frames
-    {"weights": GOOD[:0], "bias": ZEROS[:0]},
-    {"weights": GOOD, "bias": ZEROS + np.float32("nan")},
-    {"weights": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS},
-    {"weights": GOOD * np.float32("inf"), "bias": ZEROS},
-    {"weights": GOOD.astype(np.float64), "bias": ZEROS},
-    {"weights": GOOD.astype("U4"), "bias": ZEROS},
+    {"discriminants": GOOD[:, :-1], "bias": ZEROS},
+    {"discriminants": GOOD[0], "bias": np.float32(0)},
+    {"discriminants": GOOD, "bias": np.float32(0)},
+    {"discriminants": GOOD, "bias": ZEROS[:2]},
+    {"discriminants": GOOD[:2], "bias": ZEROS},
+    {"discriminants": GOOD[:0], "bias": ZEROS[:0]},
+    {"discriminants": GOOD, "bias": ZEROS + np.float32("nan")},
+    {"discriminants": np.where(GOOD.cumsum(1) == 2, np.float32("nan"), GOOD), "bias": ZEROS},
+    {"discriminants": GOOD * np.float32("inf"), "bias": ZEROS},
+    {"discriminants": GOOD.astype(np.float64), "bias": ZEROS},
+    {"discriminants": GOOD.astype("U4"), "bias": ZEROS},
     {"bias": ZEROS},
-    {"weights": GOOD, "bias": ZEROS, "gain": np.ones(1, np.float32)},  # of earlier releases
-    {"weights": GOOD[:2], "bias": ZEROS[:2], "trim": np.zeros(2, np.int32)},
+    {"weights": GOOD, "bias": ZEROS},  # of earlier releases, with two rows a kind
+    {"discriminants": GOOD, "bias": ZEROS, "gain": np.ones(1, np.float32)},
     {},
 )
 
@@ -296,80 +294,72 @@ WRONG_GUARDS: tuple[dict[str, Any], ...] = (
 def test_a_wrong_guard_is_a_bundle_error_at_open(copy: Path, arrays: dict[str, Any]) -> None:
     np.savez(copy / "guard.npz", **arrays)
     bundle = load(rewrite(copy, "guard", copy / "guard.npz"))
-    with pytest.raises(BundleError, match="its guard needs finite float32 weights"):
+    with pytest.raises(BundleError, match="its guard needs finite float32 discriminants"):
         Head(bundle, ONE, guard=Guard())
     Head(bundle, ONE, guard=Guard("always"))  # which does not ask it
 
 
-def alarming(copy: Path, attack: float, corruption: float, dear: float) -> Bundle:
-    """The copied bundle with a guard of two kinds that gives every frame these scores, the second one's."""
-    bias = np.array([attack, -9, corruption, -dear, dear], np.float32)
-    np.savez(copy / "guard.npz", weights=np.zeros((5, LATENT[0]), np.float32), bias=bias)
+def alarming(copy: Path, attack: float, corruption: float) -> Bundle:
+    """The copied bundle with a guard of two kinds that gives every frame these scores, the second one's, and
+    the shield for an adapted head, so that it differs from the head.
+    """
+    bias = np.array([attack, -9, corruption], np.float32)
+    np.savez(copy / "guard.npz", discriminants=np.zeros((3, LATENT[0]), np.float32), bias=bias)
+    shutil.copy(copy / "shield.onnx", copy / "adapted.onnx")
+    rewrite(copy, "adapted", copy / "adapted.onnx")
     return load(rewrite(copy, "guard", copy / "guard.npz"))
 
 
-def test_what_looks_corrupted_is_sent_in_coarser_steps_and_not_defended(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, dear=1)
+def test_what_looks_corrupted_is_sent_as_the_adapted_head_sees_it(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
     plain, auto, tail = Head(bundle, ONE), Head(bundle, ONE, guard=Guard()), Tail(bundle)
-    fewer = 0
+    adapted = open_engine(bundle.path("adapted"), ONE)
     for image in tiny_images(5):
         whole, packet = plain.encode(image), auto.encode(image)
-        assert plain.report is not None and auto.report is not None
-        decision, y = auto.report.decision, plain.report.latent.streams[-1]
-        assert (decision.rung, decision.suspicious, decision.defended) == ("trimmed", False, False)
+        assert auto.report is not None
+        decision = auto.report.decision
+        assert (decision.rung, decision.suspicious, decision.defended) == ("adapted", False, False)
         assert decision.score is not None and decision.score < 0 and decision.corruption == 0.5
-        assert packet.flags == Flags.NONE and decision.rate_weight == 0
-        assert packet.coarseness == decision.coarseness == TRIM
-        assert y.values is not None
-        expected = np.rint(y.values / SCALES[TRIM // 4] * SCALES[0])
-        assert np.mean(auto.report.latent.streams[-1].symbols != expected) < 0.01  # the factor is rounded
+        assert (packet.flags, packet.coarseness, decision.rate_weight) == (Flags.NONE, 0, 0)
+        streams = auto._prior.code(*adapted.run(bundle.manifest.preprocess(image)))
+        for sent, seen in zip(auto.report.latent.streams, streams, strict=True):
+            assert np.array_equal(sent.symbols, seen.symbols)
+        assert packet.to_bytes() != whole.to_bytes()
+        assert {"head_adapted", "prior_adapted"} <= set(auto.report.seconds)
         assert np.isfinite(tail.decode(packet.to_bytes())).all()
-        fewer += packet.size < whole.size
-    assert fewer > 0
-    assert auto.counters.rate_controlled == 5 and auto.counters.defended == auto.counters.suspicious == 0
+    assert auto.counters.rate_controlled == auto.counters.defended == auto.counters.suspicious == 0
 
 
-@pytest.mark.parametrize(
-    ("corruption", "dear", "rung"),
-    [(0.5, 0.1, "trimmed"), (0.5, 0, "plain"), (0.5, -0.1, "plain"), (0, 9, "plain"), (-0.1, 9, "plain")],
-)
-def test_of_what_looks_corrupted_the_dearest_are_trimmed(
-    copy: Path, corruption: float, dear: float, rung: str
-) -> None:
-    auto = Head(alarming(copy, -1, corruption, dear), ONE, guard=Guard())
+@pytest.mark.parametrize(("corruption", "rung"), [(0.5, "adapted"), (0, "plain"), (-0.1, "plain")])
+def test_only_what_looks_corrupted_is_looked_at_again(copy: Path, corruption: float, rung: str) -> None:
+    auto = Head(alarming(copy, -1, corruption), ONE, guard=Guard())
     plain, image = Head(auto.bundle, ONE), calm(1)[0]
     decision = decided(auto, image)
-    assert (decision.rung, decision.coarseness) == (rung, TRIM if rung == "trimmed" else 0)
-    assert decision.corruption == pytest.approx(corruption)
+    assert decision.rung == rung and decision.corruption == pytest.approx(corruption)
     if rung == "plain":
         assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
 
 
-def test_the_likeliest_kind_says_whether_a_frame_is_among_its_dearest(copy: Path) -> None:
-    weights = np.zeros((5, LATENT[0]), np.float32)
-    for scores, coarseness in (((0.5, 0.2), TRIM), ((0.2, 0.5), 0)):
-        np.savez(copy / "guard.npz", weights=weights, bias=np.array([-1, *scores, 1, -1], np.float32))
-        head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
-        assert decided(head, calm(1)[0]).coarseness == coarseness
-
-
 def test_a_guard_that_knows_no_corruption_sees_none(copy: Path) -> None:
-    np.savez(copy / "guard.npz", weights=GOOD[:1] * 0, bias=ZEROS[:1])
+    np.savez(copy / "guard.npz", discriminants=GOOD[:1] * 0, bias=ZEROS[:1])
     head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
     decision = decided(head, calm(1)[0])
     assert (decision.rung, decision.corruption) == ("plain", -np.inf)
 
 
-def test_without_trim_what_looks_corrupted_is_left_as_it_is(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, dear=1)
-    plain, auto = Head(bundle, ONE), Head(bundle, ONE, guard=Guard(trim=False))
-    for image in calm(3):
-        assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
-        assert auto.report is not None and auto.report.decision.rung == "plain"
+def test_without_an_adapted_head_what_looks_corrupted_is_left_as_it_is(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
+    files = {role: entry for role, entry in bundle.manifest.files.items() if role != "adapted"}
+    without = replace(bundle, manifest=replace(bundle.manifest, files=files))
+    plain = Head(bundle, ONE)
+    for auto in (Head(bundle, ONE, guard=Guard(adapt=False)), Head(without, ONE, guard=Guard())):
+        for image in calm(3):
+            assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
+            assert auto.report is not None and auto.report.decision.rung == "plain"
 
 
 def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path) -> None:
-    both, attacked = (alarming(copy, 1, corruption, 4) for corruption in (0.5, -0.5))
+    both, attacked = (alarming(copy, 1, corruption) for corruption in (0.5, -0.5))
     heads = [Head(bundle, ONE, guard=Guard()) for bundle in (both, attacked)]
     for image in calm(3):
         decisions = [decided(head, image) for head in heads]
@@ -377,15 +367,15 @@ def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path)
         assert decisions[0].bytes == decisions[1].bytes
 
 
-def test_a_trimmed_frame_over_budget_goes_down_the_ladder(copy: Path) -> None:
-    bundle = alarming(copy, -1, 0.5, dear=1)
+def test_an_adapted_frame_over_budget_goes_down_the_ladder(copy: Path) -> None:
+    bundle = alarming(copy, -1, 0.5)
     auto = Head(bundle, ONE, guard=Guard())
     for image in tiny_images(3):
         auto.limit(None)
         budget = auto.encode(image).size - 4
         auto.limit(budget)
         assert auto.encode(image).size <= budget
-        assert auto.report is not None and auto.report.decision.rung not in ("plain", "trimmed")
+        assert auto.report is not None and auto.report.decision.rung not in ("plain", "adapted")
 
 
 def other_shields(folder: Path) -> Iterable[Path]:
