@@ -10,6 +10,7 @@
 | decoding | the exact h_s by every engine (``bench.engines``)                                 |
 | frame    | a defended frame from pixels to latents: times (``bench.gpu_frame``)              |
 | overlap  | denoising and the head in two streams                                             |
+| shapes   | `descent` by other shapes of tile (``bench.gpu_shapes``)                          |
 
 The bundles are the default one and ResNet-50 of the paper, of random weights by a seed. What cannot run is
 skipped, said on standard error and named in the report; without a GPU that is everything, and the report is
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from bench import choices, gpu_denoise, gpu_engines, gpu_frame, paper_network, report
+from bench import choices, gpu_denoise, gpu_engines, gpu_frame, gpu_shapes, paper_network, report
 from bench.gpu_cases import Row, no_gpu, progress, run_all
 from runtime.bundle import DEFAULT, Bundle
 from runtime.errors import RateholdError
@@ -95,14 +96,19 @@ def main(arguments: list[str] | None = None) -> None:
             bundles += paper_bundles(options, Path(folder))
         cases = itertools.chain(
             gpu_denoise.cases(options.batches, options.runs, reason),
-            gpu_engines.cases(bundles, options.frames, reason),
             gpu_frame.cases(bundles, options.runs, reason),
+            gpu_shapes.cases(options.runs, reason),
+            gpu_engines.cases(bundles, options.frames, reason),
         )
-        rows, skipped = run_all(cases)
-    gpu = gpu_denoise.machine() if reason is None else None
-    chosen: dict[str, Any] = {"side": gpu_denoise.SIDE, "channels": 3, "work": gpu_denoise.WORK}
-    chosen |= {"runs": options.runs, "batches": options.batches, "frames": options.frames}
-    report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
+        gpu = gpu_denoise.machine() if reason is None else None
+        chosen: dict[str, Any] = {"side": gpu_denoise.SIDE, "channels": 3, "work": gpu_denoise.WORK}
+        chosen |= {"runs": options.runs, "batches": options.batches, "frames": options.frames}
+
+        def save(rows: list[Row], skipped: list[dict[str, str]]) -> None:
+            report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
+
+        rows, skipped = run_all(cases, save if options.json != "-" else lambda *_: None)
+    save(rows, skipped)
     if options.json != "-":
         show(rows, choices.console(options))
 

@@ -34,8 +34,13 @@ def no_gpu() -> str | None:
         return f"{type(error).__name__}: {error}"
 
 
-def run_all(cases: Iterable[Case]) -> tuple[list[Row], list[dict[str, str]]]:
-    """Rows of the cases that ran, each with its ``part`` and ``case``, and the others with the reason."""
+def run_all(
+    cases: Iterable[Case], after: Callable[[list[Row], list[dict[str, str]]], None] = lambda *_: None
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """Rows of the cases that ran, each with its ``part`` and ``case``, and the others with the reason.
+
+    after: called with both whenever a case has run, so that a run that is cut off has lost one case.
+    """
     rows: list[Row] = []
     skipped: list[dict[str, str]] = []
     for case in cases:
@@ -44,6 +49,7 @@ def run_all(cases: Iterable[Case]) -> tuple[list[Row], list[dict[str, str]]]:
             try:
                 rows.append({"part": case.part, "case": case.name} | case.run())
                 progress.print(f"done: {case.part}: {case.name}", markup=False)
+                after(rows, skipped)
                 continue
             except Exception as error:  # out of memory, say
                 reason = f"{type(error).__name__}: {error}"

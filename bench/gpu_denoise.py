@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from bench.gpu_cases import Case
 from bench.roofline import OPERATIONS
 from native_denoise import reference, settings
 from runtime.defence import ITERATIONS
+
+if TYPE_CHECKING:
+    from native_denoise.cuda import Strips
 
 SIDE = 224
 WORK = (("released", 100), ("descent", 100), ("descent", ITERATIONS), ("rof", 40))
@@ -79,8 +82,10 @@ def least_us(mode: str, steps: int, launches: int, values: int, roofs: dict[str,
     return 1e6 * max(traffic, arithmetic)
 
 
-def run_case(mode: str, steps: int, fast: bool, frames: int, runs: int) -> dict[str, Any]:
-    """Correctness and time of one mode, path and batch size."""
+def run_case(
+    mode: str, steps: int, fast: bool, frames: int, runs: int, strips: Strips | None = None
+) -> dict[str, Any]:
+    """Correctness and time of one mode, path, batch size and shape of tile."""
     from native_denoise.cuda import Workspace, denoise_device
     from native_denoise.cuda.device import cuda
 
@@ -90,7 +95,7 @@ def run_case(mode: str, steps: int, fast: bool, frames: int, runs: int) -> dict[
     images = cuda.to_device(np.repeat(np.ascontiguousarray(image)[None], frames, axis=0))
     masks = cuda.to_device(np.repeat(mask[None], frames, axis=0))
     out = cuda.device_array(images.shape, np.float32)
-    workspace = Workspace(chosen, frames, 3, SIDE, SIDE, fast=fast)
+    workspace = Workspace(chosen, frames, 3, SIDE, SIDE, fast=fast, strips=strips)
     stream = cuda.stream()
 
     def call() -> None:

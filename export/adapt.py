@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class AdaptPlan:
     batch: int = 32
     calm: int = 8
     learning_rate: float = 4e-3
-    price: float = 1e-5
+    price: float = 3e-5
     views: int = 10
     save_every: int = 100
 
@@ -136,7 +137,7 @@ def corrupted_pairs(photographs: Sequence[Frames], prepare: Preprocess, views: i
     """
     one = partial(_pairs_of, prepare=prepare, views=views)
     with (
-        ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes,
+        ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as processes,
         bar(len(photographs), "corrupted frames", "photograph") as progress,
     ):
         pairs = []

@@ -33,7 +33,6 @@ KINDS = {
     "water": (("spatter",), (1, 2, 3)),
     "mud": (("spatter",), (4, 5)),
     "codec": (("jpeg_compression",), SEVERITIES),
-    "saturation": (("saturate",), (3, 4, 5)),
 }
 """Corruptions that make frames dearer, by what they look like to the prior, and at which severities."""
 CORRUPTED = 500  # frames of each corruption and severity

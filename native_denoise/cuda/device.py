@@ -81,8 +81,8 @@ def address_of(array: Any) -> int:
 
 
 def multiprocessors() -> int:
-    """Of the GPU that is current in this thread; 1 in the simulator."""
-    return 1 if simulated() else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    """Of the GPU that is current in this thread."""
+    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def gpu_name() -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import cuda, multiprocessors
+from .device import cuda, multiprocessors, simulated
 from .lanes import ALL, LANES, inverse_root, of_left, of_right
 
 REGISTERS = 128
@@ -70,7 +70,7 @@ busy, where the instructions of a pixel count."""
 def suited(height: int, width: int, planes: int) -> Strips:
     """The shape for ``planes`` planes of height x width on the current GPU."""
     x, y, z = MANY.blocks(width, height, planes)
-    return FEW if 2 * x * y * z < multiprocessors() else MANY
+    return FEW if simulated() or 2 * x * y * z < multiprocessors() else MANY
 
 
 @functools.lru_cache(maxsize=8)

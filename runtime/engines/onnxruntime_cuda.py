@@ -4,8 +4,8 @@ Float32 throughout: TF32 would round the operands of convolutions to 10 bits, wh
 their exactness and the others 1e-3, for a gain that heads of a few hundred megaflops hardly show. NCHW, as
 the graphs and the denoiser have it: NHWC pays with tensor cores, which float32 without TF32 does not use.
 
-Not run on a GPU yet. Up to ONNX Runtime 1.26 or so the replay of a CUDA graph waits for its end, whatever it
-is told (its pull request 28686), and ``enqueue`` with it.
+Run on an H200 with ONNX Runtime 1.31 (docs/measured/gpu_h200.json). Up to ONNX Runtime 1.26 or so the replay
+of a CUDA graph waits for its end, whatever it is told (its pull request 28686), and ``enqueue`` with it.
 """
 
 from __future__ import annotations

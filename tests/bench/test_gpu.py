@@ -30,7 +30,9 @@ def test_a_case_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixtur
         Case("one", "b", lambda: {"value": 1}),
         Case("two", "c", fails, missing="no TensorRT"),
     ]
-    rows, skipped = run_all(cases)
+    kept: list[int] = []
+    rows, skipped = run_all(cases, lambda rows, _: kept.append(len(rows)))
+    assert kept == [1], "whatever has run is reported at once"
     assert rows == [{"part": "one", "case": "b", "value": 1}]
     assert [one["reason"] for one in skipped] == ["MemoryError: out of memory", "no TensorRT"]
     assert "no TensorRT" in capsys.readouterr().err
@@ -46,7 +48,7 @@ def test_without_a_gpu_all_is_skipped_and_the_report_written(
     report = json.loads(where.read_text())
     assert report["rows"] == []
     parts = {one["part"] for one in report["summary"]["skipped"]}
-    assert parts == {"denoise", "latents", "packets", "decoding", "frame", "overlap"}
+    assert parts == {"denoise", "latents", "packets", "decoding", "frame", "overlap", "shapes"}
     assert all("GPU" in one["reason"] for one in report["summary"]["skipped"])
     verdicts = ("gpu", "correct", "heads_agree", "mismatches")
     assert all(report["summary"][name] is None for name in verdicts)
@@ -62,8 +64,22 @@ def test_a_missing_engine_is_a_reason_of_its_own(tiny_bundles: dict[str, Path]) 
 
 def test_the_summary_judges_what_ran() -> None:
     rows: list[dict[str, Any]] = [
-        {"part": "denoise", "mode": "rof", "frames": 1, "us_per_frame": 9.0, "largest_error": 1e-6},
-        {"part": "denoise", "mode": "rof", "frames": 1, "us_per_frame": 5.0, "largest_error": 2e-6},
+        {
+            "part": "denoise",
+            "mode": "rof",
+            "steps": 40,
+            "frames": 1,
+            "us_per_frame": 9.0,
+            "largest_error": 1e-6,
+        },
+        {
+            "part": "denoise",
+            "mode": "rof",
+            "steps": 40,
+            "frames": 1,
+            "us_per_frame": 5.0,
+            "largest_error": 2e-6,
+        },
         {"part": "latents", "case": "x", "symbols_changed": 0.5},
         {"part": "decoding", "case": "x", "mismatches": 3},
         {"part": "frame", "case": "x", "frame_p50_ms": 0.8},
@@ -71,7 +87,7 @@ def test_the_summary_judges_what_ran() -> None:
     ]
     summary = gpu.summarise(rows, [], {"name": "GPU"})
     assert summary["correct"] is True and summary["heads_agree"] is False
-    assert summary["best"] == {"rof, 1 frames: us_per_frame": 5.0}
+    assert summary["best"] == {"rof, 40 steps, 1 frames: us_per_frame": 5.0}
     assert summary["mismatches"] == 3
     assert summary["frame_p50_ms"] == {"x": 0.8} and summary["overlap"] == {"x": 0.7}
 
