@@ -39,7 +39,7 @@ class Suspicion:
     """What a first pass looks like.
 
     attack, corruption: scores; above 0 it looks like a frame that an attacker has perturbed, or like one that
-        weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell.
+        weather, a sensor or a codec has made dearer; -inf where the bundle cannot tell or the frame is cheap.
     """
 
     attack: float
@@ -54,6 +54,10 @@ who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 wi
 
 QUANTILE = 0.99
 """Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
+
+CHEAP = 0.25
+"""Quantile of the bits of clean frames below which none looks corrupted: there is nothing to be saved, and what
+is blurred as well, which the adapted head was not taught, would lose answers."""
 
 
 @dataclass(frozen=True)
@@ -208,17 +212,21 @@ class Discriminant:
     weights: float32 (1 + K, C), bias: float32 (1 + K,); a score is the product with ``features``, plus the
         bias. The first one tells attacks, the others a kind of corruption each, of which the highest counts.
     ceiling: a frame also looks attacked by its excess over this many bits.
+    cheap: bits; a frame that has no more does not look corrupted.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     ceiling: Excess
+    cheap: float
 
     def __call__(self, latent: Latent) -> Suspicion:
         """Suspicion of a first pass."""
         y = features(latent)
         attack, *kinds = (self.weights @ y + self.bias).tolist()
-        return Suspicion(max(attack, self.ceiling.of(latent, y)), max(kinds, default=-np.inf))
+        excess = self.ceiling.of(latent, y)
+        dear = (1 + excess) * self.ceiling.bits > self.cheap
+        return Suspicion(max(attack, excess), max(kinds) if kinds and dear else -np.inf)
 
 
 def open_score(bundle: Bundle) -> Score:
@@ -247,4 +255,4 @@ def _discriminant(bundle: Bundle, ceiling: float) -> Discriminant:
             f"bundle {bundle.manifest.name}: its guard needs finite float32 discriminants (1 + kinds, "
             f"{channels}) and bias (1 + kinds,), no more; fit its alarm again (python -m export alarm)"
         )
-    return Discriminant(weights, bias, Excess(ceiling))
+    return Discriminant(weights, bias, Excess(ceiling), bundle.manifest.clean_quantile(CHEAP))

@@ -340,6 +340,17 @@ def test_only_what_looks_corrupted_is_looked_at_again(copy: Path, corruption: fl
         assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
 
 
+@pytest.mark.parametrize(("share", "rung"), [(1.01, "plain"), (0.99, "adapted")])
+def test_a_frame_cheaper_than_most_clean_ones_does_not_look_corrupted(
+    copy: Path, share: float, rung: str
+) -> None:
+    bundle, image = alarming(copy, -1, 0.5), calm(1)[0]
+    bits = Head(bundle, ONE).analyse(image).expected_bits
+    manifest = replace(bundle.manifest, clean_bits=((0.25, share * bits), (0.99, 9 * bits)))
+    decision = decided(Head(replace(bundle, manifest=manifest), ONE, guard=Guard()), image)
+    assert (decision.rung, decision.corruption) == (rung, 0.5 if rung == "adapted" else -np.inf)
+
+
 def test_a_guard_that_knows_no_corruption_sees_none(copy: Path) -> None:
     np.savez(copy / "guard.npz", discriminants=GOOD[:1] * 0, bias=ZEROS[:1])
     head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
