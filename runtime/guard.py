@@ -56,8 +56,8 @@ QUANTILE = 0.99
 """Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
 
 CHEAP = 0.25
-"""Quantile of the bits of clean frames below which none looks corrupted: there is nothing to be saved, and what
-is blurred as well, which the adapted head was not taught, would lose answers."""
+"""Quantile of the bits of clean frames below which none looks corrupted: there is nothing to be saved, and
+blurred frames, which the adapted head was not taught, would lose answers."""
 
 
 @dataclass(frozen=True)
