@@ -170,7 +170,7 @@ def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
     score = (
         open_score(bundle)
         if guard.weights is None
-        else Discriminant(guard.weights.numpy()[None], np.array([guard.bias]), Excess(guard.ceiling))
+        else Discriminant(guard.weights.numpy()[None], np.array([guard.bias]), Excess(guard.ceiling), 0.0)
     )
     expected = [score(head.analyse(square)).attack for square in squares]
     assert attacked.suspicion(images).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
