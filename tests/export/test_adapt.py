@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import export.adapt
-from export.adapt import SHARES, AdaptPlan, _Student, corrupted_pairs, train_adapted
+from export.adapt import SHARES, AdaptPlan, Frames, _pairs_of, _Student, corrupted_pairs, train_adapted
 from export.corruptions import CORRUPTIONS
 from export.shield import write_adapted
 from runtime.bundle import Bundle, load
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError
 from runtime.head import Head
+from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
 
@@ -27,14 +28,26 @@ def plain(built: Path) -> Bundle:
     return load(built / "classifier-fp-r2")
 
 
-def test_pairs_are_the_same_for_the_same_photographs_and_differ_by_a_corruption(plain: Bundle) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are made in this process: another takes seconds to start."""
+    monkeypatch.setattr(export.adapt, "corrupted_pairs", _pairs_made_here)
+
+
+def _pairs_made_here(images: list[Frames], prepare: Preprocess, views: int) -> tuple[Frames, Frames]:
+    pairs = [pair for numbered in enumerate(images) for pair in _pairs_of(numbered, prepare, views)]
+    clean, corrupted = map(np.stack, zip(*pairs, strict=True))
+    return clean, corrupted
+
+
+def test_pairs_differ_by_a_corruption_and_are_the_same_whichever_process_makes_them(plain: Bundle) -> None:
     assert set(SHARES) <= set(CORRUPTIONS)
     images, prepare = tiny_images(4), plain.manifest.preprocess
     clean, corrupted = corrupted_pairs(images, prepare, 2)
     assert clean.shape == corrupted.shape == (8, prepare.size, prepare.size, 3)
     assert clean.dtype == corrupted.dtype == np.uint8
     assert (clean != corrupted).any((1, 2, 3)).all()
-    for first, second in zip((clean, corrupted), corrupted_pairs(images, prepare, 2), strict=True):
+    for first, second in zip((clean, corrupted), _pairs_made_here(images, prepare, 2), strict=True):
         assert np.array_equal(first, second)
 
 
@@ -45,11 +58,12 @@ def test_the_loss_of_the_untrained_head_on_clean_frames_is_the_price_of_its_bits
     assert float(_Student(plain).loss(images, images, 1e-3).detach()) == pytest.approx(1e-3 * bits, rel=1e-3)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_run_lowers_the_loss_and_ends_in_a_bundle(plain: Bundle, tmp_path: Path) -> None:
     images = tiny_images(12)
     plan = AdaptPlan(steps=40, batch=8, calm=2, views=1, price=1e-3)
     weights = train_adapted(plain, images, plan, tmp_path / "adapted.pt")
-    clean, corrupted = map(export.adapt._images, corrupted_pairs(images, plain.manifest.preprocess, 1))
+    clean, corrupted = map(export.adapt._images, _pairs_made_here(images, plain.manifest.preprocess, 1))
     before, after = _Student(plain), _Student(plain)
     after._student.constants.update(weights)
     with torch.no_grad():
@@ -63,12 +77,11 @@ def test_a_run_lowers_the_loss_and_ends_in_a_bundle(plain: Bundle, tmp_path: Pat
     assert np.isfinite(Tail(written).decode(packet.to_bytes())).all()
 
 
+@pytest.mark.usefixtures("here")
 def test_an_interrupted_run_ends_like_one_that_was_not(
     plain: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tiny_images(6)
-    pairs = corrupted_pairs(images, plain.manifest.preprocess, 1)
-    monkeypatch.setattr(export.adapt, "corrupted_pairs", lambda *_: pairs)
     whole = train_adapted(plain, images, PLAN, tmp_path / "whole.pt")
     loss, calls = _Student.loss, 0
 

@@ -17,7 +17,7 @@ GAUSSIANS = gaussian_tables()
 HALF = TOTAL // 2
 COIN = Tables([HALF, HALF // 2, HALF // 2], [3], [0])
 
-quick = settings(max_examples=2_000, database=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=1_000, database=None, suppress_health_check=list(HealthCheck))
 long = settings(quick, max_examples=100_000)
 INSTALLED = [name for name in BACKENDS if find_spec(name)]  # constriction has no wheel for Linux on ARM
 each_backend = pytest.mark.parametrize("backend", INSTALLED)
