@@ -40,12 +40,12 @@ KINDS: dict[str, Kind] = {
 """Corruptions that make frames dearer, by what they look like to the prior, and at which severities."""
 CORRUPTED = 500  # frames of each corruption and severity
 
-BLURRING = "codec"
-BLURS: Kind = (("gaussian_blur", "defocus_blur"), (1, 2, 3))
-"""They make frames cheaper and are no business of the alarm, but a codec blurs too: unless they stand beside
-the clean frames, one blurred frame in twenty rings its alarm. Beside them for all kinds, they would cost half
-of light snow."""
-BLURRED = 100  # frames of each blur and severity: the clean ones stay the greater part
+LIKE_CALM = "codec"
+CALM: tuple[Kind, ...] = ((("gaussian_blur", "defocus_blur"), (1, 2, 3)), (("saturate",), (3, 4, 5)))
+"""These cost little or nothing and are no business of the alarm, but a codec blurs too, and strong colours
+have its edges: unless they stand beside the clean frames, one in twenty of them rings its alarm. Beside them
+for all kinds, they would cost half of light snow."""
+CALM_EACH = 100  # frames of each of those and severity: the clean ones stay the greater part
 
 DEVIATIONS = 5.5
 """Threshold of the attack, in standard deviations above the mean of clean frames. Their tail is heavier than
@@ -68,15 +68,15 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class AlarmFrames:
-    """Frames to fit the alarm, uint8 (N, S, S, 3): clean, attacked, corrupted and blurred ones."""
+    """Frames to fit the alarm, uint8 (N, S, S, 3): clean, attacked, corrupted, and like clean ones."""
 
     clean: Frames
     attacked: Frames
     corrupted: Sequence[Corrupted]
-    blurred: Sequence[Corrupted]
+    calm: Sequence[Corrupted]
 
     def __len__(self) -> int:
-        cells = (*self.corrupted, *self.blurred)
+        cells = (*self.corrupted, *self.calm)
         return len(self.clean) + len(self.attacked) + sum(len(one.frames) for one in cells)
 
 
@@ -93,7 +93,7 @@ def alarm_frames(bundle: Bundle, squares: Sequence[Frames], seed: int = 0) -> Al
         clean=np.stack(squares),
         attacked=np.ascontiguousarray(perturbed.permute(0, 2, 3, 1).numpy()),
         corrupted=corrupted_frames(squares, KINDS.values(), CORRUPTED, rng),
-        blurred=corrupted_frames(squares, [BLURS], BLURRED, rng),
+        calm=corrupted_frames(squares, CALM, CALM_EACH, rng),
     )
 
 
@@ -116,7 +116,7 @@ def corrupted_frames(
 
 
 def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float32]]:
-    """The arrays of guard.npz. A third of the clean (and blurred) frames is kept for the thresholds."""
+    """The arrays of guard.npz. A third of the clean (and calm) frames is kept for the thresholds."""
     head = Head(bundle)
     with bar(len(frames), f"{bundle.manifest.name}: alarm", "frame") as progress:
 
@@ -126,12 +126,12 @@ def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float
 
         clean, attacked = look(frames.clean), look(frames.attacked)
         corrupted = {(one.name, one.severity): look(one.frames) for one in frames.corrupted}
-        sharp_or_not = np.concatenate([clean, *(look(one.frames) for one in frames.blurred)])
+        calm = np.concatenate([clean, *(look(one.frames) for one in frames.calm)])
     fit, held_out = _thirds(clean)
     weights = [discriminant(fit, attacked, held_out, pooled=False)]
     thresholds = [(held_out @ weights[0]).mean() + DEVIATIONS]
     for kind, (names, severities) in KINDS.items():
-        fit, held_out = _thirds(sharp_or_not if kind == BLURRING else clean)
+        fit, held_out = _thirds(calm if kind == LIKE_CALM else clean)
         unusual = np.concatenate([corrupted[name, severity] for name in names for severity in severities])
         weights.append(discriminant(fit, unusual, held_out, pooled=True))
         scores, highest = unusual @ weights[-1], (held_out @ weights[-1]).max()

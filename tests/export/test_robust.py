@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 import export.robust
 from export.__main__ import main
 from export.alarm import (
-    BLURRING,
     DEVIATIONS,
     KINDS,
+    LIKE_CALM,
     SURE,
     AlarmFrames,
     Corrupted,
@@ -163,8 +163,8 @@ def frames_of(squares: NDArray[np.uint8], rng: np.random.Generator) -> AlarmFram
         )
         for severity in SEVERITIES
     ]  # fmt: skip
-    blurred = [Corrupted("gaussian_blur", severity, noisy(4 * severity)[:30]) for severity in (1, 2, 3)]
-    return AlarmFrames(squares, noisy(100), corrupted, blurred)
+    calm = [Corrupted("gaussian_blur", severity, noisy(4 * severity)[:30]) for severity in (1, 2, 3)]
+    return AlarmFrames(squares, noisy(100), corrupted, calm)
 
 
 def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(plain: Bundle) -> None:
@@ -177,8 +177,8 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 
     scores = looks(squares[::3]) @ alarm["discriminants"].T + alarm["bias"]
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
-    beside_a_codec = np.concatenate([squares, *(one.frames for one in frames.blurred)])
-    codec = 1 + list(KINDS).index(BLURRING)
+    beside_a_codec = np.concatenate([squares, *(one.frames for one in frames.calm)])
+    codec = 1 + list(KINDS).index(LIKE_CALM)
     calm = looks(beside_a_codec[::3]) @ alarm["discriminants"][codec] + alarm["bias"][codec]
     for number, (names, severities) in enumerate(KINDS.values(), 1):
         of_kind = np.concatenate(
