@@ -6,6 +6,7 @@ image 3x32x32  ->  y 6x4x4 (and z 2x2x2)  ->  features 5x8x8  ->  10 logits
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,15 @@ def tiny_images(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
     blend_columns = np.maximum(0, 1 - np.abs(columns[:, None] - np.arange(4)))
     smooth = np.einsum("yi,xj,nijc->nyxc", blend_rows, blend_columns, coarse)
     return list(np.rint(smooth).astype(np.uint8))
+
+
+def rewrite(folder: Path, role: str, path: Path) -> Path:
+    """Make the manifest say what the file of a role is now."""
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    entry = FileEntry.of(path, path.name)
+    raw["files"][role] = {"path": entry.path, "bytes": entry.bytes, "sha256": entry.sha256}
+    (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+    return folder
 
 
 def _write_head(path: Path, rng: np.random.Generator, hyper: bool) -> None:

@@ -13,7 +13,7 @@ from bench.attacks.target import Target
 from bench.attacks.threat import Ascent
 
 SLACK = 1e-3
-"""Distance that a score keeps from the threshold: other engines differ in the last digits."""
+"""Distance that scores keep from the threshold: other engines differ in the last digits."""
 
 BISECTIONS = 8
 
@@ -22,17 +22,33 @@ def unsuspected_bits(
     target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting
 ) -> Objective:
     """Bits of frames that the guard lets pass; of the others, below all bits, how far they are from it."""
-    undefended = target.undefended
 
     def objective(x: torch.Tensor) -> torch.Tensor:
-        bits, score = undefended.bits_and_suspicion(x, setting)
-        return torch.where(score < -SLACK, bits, -score)
+        bits, suspicion = target.bits_and_suspicion(x, setting)
+        return torch.where(suspicion.worst < -SLACK, bits, -suspicion.worst)
+
+    return objective
+
+
+def adapted_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
+    """Bits, as the adapted head sees them, of frames that do not look attacked; of others as above.
+
+    Nothing makes a frame look corrupted here: what costs bits without looking attacked mostly does.
+    """
+
+    def objective(x: torch.Tensor) -> torch.Tensor:
+        attack = target.suspicion(x).attack
+        return torch.where(attack < -SLACK, target.adapted_bits(x, setting), -attack)
 
     return objective
 
 
 stealth = Ascent(unsuspected_bits)
-"""Most bits while the guard sends the frame as it is. A clean frame that is suspected already has none."""
+"""Most bits while the guard sends the frame as it is: below the alarms of attack and corruption. A clean
+frame that is suspected already has none."""
+
+second_look = Ascent(adapted_bits)
+"""Most bits through the adapted head."""
 
 
 def adaptive_guard(
@@ -48,24 +64,28 @@ def adaptive_guard(
 ) -> torch.Tensor:
     """See ``Threat``: most bits against decision and defence together.
 
-    What is sent jumps where the guard begins to defend, so both sides are climbed, below the threshold
-    (``stealth``) and through the defence (``adaptive``), and of each image the frame is kept of which the
-    guard sends more. Raises AttackError for a target without a defence.
+    What is sent jumps where the guard decides otherwise, so each of its three answers is climbed: frames that
+    are sent as they are (``stealth``), that are looked at again (``second_look``), and through the defence
+    (``adaptive``). Of each image the frame is kept of which the guard sends most. Raises AttackError for a
+    target without a defence.
     """
-    below, through = (
-        attack(target, images, labels, eps, steps=steps, seed=seed, setting=setting, restarts=restarts)
-        for attack in (stealth, adaptive)
+    frames = torch.stack(
+        [
+            attack(target, images, labels, eps, steps=steps, seed=seed, setting=setting, restarts=restarts)
+            for attack in (stealth, second_look, adaptive)
+        ]
     )
-    dearer = (sent_bits(target, below) > sent_bits(target, through)).view(-1, 1, 1, 1)
-    return torch.where(dearer, below, through)
+    dearest = torch.stack([sent_bits(target, each) for each in frames]).argmax(0)
+    return frames[dearest, torch.arange(len(images))]
 
 
 @torch.no_grad()
 def sent_bits(target: Target, images: torch.Tensor) -> torch.Tensor:
-    """Bits of each frame as the guard sends it, after the defence where it is suspicious, (N,)."""
+    """Bits of each frame as the guard sends it: as it is, looked at again, or after the defence, (N,)."""
     frames = as_pixels(images)
-    plain, score = target.undefended.bits_and_suspicion(frames)
-    return torch.where(score > 0, target.bits(frames), plain)
+    plain, suspicion = target.bits_and_suspicion(frames)
+    calm = torch.where(suspicion.corruption > 0, target.adapted_bits(frames), plain)
+    return torch.where(suspicion.attack > 0, target.bits(frames), calm)
 
 
 def provoke(
@@ -85,13 +105,16 @@ def provoke(
     bisection, as long as it stays suspicious in 8 bits. Where even that frame is not, it is what is returned.
     """
     plan = schedule(setting, steps, eps)
-    far = ascend(target.suspicion, Linf(images, eps), plan, seed=seed, restarts=restarts) - images
+    far = (
+        ascend(lambda x: target.suspicion(x).attack, Linf(images, eps), plan, seed=seed, restarts=restarts)
+        - images
+    )
     enough = torch.ones(len(images), 1, 1, 1)
     too_little = torch.zeros_like(enough)
     for _ in range(BISECTIONS):
         share = (enough + too_little) / 2
         with torch.no_grad():
-            suspicious = (target.suspicion(as_pixels(images + share * far)) > SLACK).view(-1, 1, 1, 1)
+            suspicious = (target.suspicion(as_pixels(images + share * far)).attack > SLACK).view(-1, 1, 1, 1)
         enough = torch.where(suspicious, share, enough)
         too_little = torch.where(suspicious, too_little, share)
     return Linf(images, eps).frames(enough * far)

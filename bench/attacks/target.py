@@ -5,12 +5,14 @@
 
 Forwards the bits are the runtime's own to within the arithmetic of another engine; backwards every rounding
 passes the gradient straight through. Without a defence the first latent is coded. The path draws no random
-numbers, so an attack needs no expectation over them.
+numbers, so an attack needs no expectation over them. A frame that only looks corrupted is looked at again by
+the adapted head, undenoised.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
@@ -20,35 +22,62 @@ from bench.attacks.settings import Setting
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.defence import Defence
-from runtime.guard import CEILING, QUANTILE
+from runtime.guard import CEILING, CHEAP, QUANTILE
+
+
+class Suspicion(NamedTuple):
+    """The guard's scores of frames as they come, (N,) each.
+
+    attack: above 0 a frame is defended.
+    corruption: above 0, where ``attack`` is not, a frame is looked at again by the adapted head.
+    """
+
+    attack: torch.Tensor
+    corruption: torch.Tensor
+
+    @property
+    def worst(self) -> torch.Tensor:
+        """The higher of the two: below 0 a frame is sent as it comes."""
+        return torch.maximum(self.attack, self.corruption)
 
 
 @dataclass(frozen=True)
-class Suspicion:
-    """The guard's score of an attack: weights . bits of y a channel + bias, or the excess over ``ceiling``.
+class Alarms:
+    """``runtime.guard.Discriminant`` in torch.
 
-    Above 0 a frame is defended. ``weights`` (C,) is None for bundles without guard.npz.
+    discriminants (1 + K, C), bias (1 + K,): of an attack, and of each kind of corruption that a bundle's
+        adapted head is there for; None without guard.npz.
+    ceiling, cheap: bits.
     """
 
-    weights: torch.Tensor | None
-    bias: float
+    discriminants: torch.Tensor | None
+    bias: torch.Tensor
     ceiling: float
+    cheap: float
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Suspicion:
-        """The guard of a bundle."""
-        bits = dict(bundle.manifest.clean_bits)[QUANTILE]
-        if "guard" not in bundle.manifest.files:
-            return cls(None, 0.0, bits)
-        arrays = bundle.arrays("guard")
-        return cls(torch.from_numpy(arrays["discriminants"][0]), float(arrays["bias"][0]), CEILING * bits)
+    def of(cls, bundle: Bundle) -> Alarms:
+        """Those of a bundle."""
+        bits, files = bundle.manifest.clean_quantile(QUANTILE), bundle.manifest.files
+        if "guard" not in files:
+            return cls(None, torch.zeros(1), bits, 0.0)
+        scores = None if "adapted" in files else 1
+        discriminants, bias = (
+            torch.from_numpy(bundle.arrays("guard")[name])[:scores] for name in ("discriminants", "bias")
+        )
+        return cls(discriminants, bias, CEILING * bits, bundle.manifest.clean_quantile(CHEAP))
 
-    def __call__(self, coded: Coded) -> torch.Tensor:
-        """Score of each latent, (N,)."""
-        excess = coded.bits / self.ceiling - 1
-        if self.weights is None:
-            return excess
-        return torch.maximum(coded.y_bits.sum((2, 3)) @ self.weights + self.bias, excess)
+    def __call__(self, coded: Coded) -> Suspicion:
+        """Scores of each latent."""
+        bits = coded.bits
+        excess, none = bits / self.ceiling - 1, torch.full_like(bits, -torch.inf)
+        if self.discriminants is None:
+            return Suspicion(excess, none)
+        scores = coded.y_bits.sum((2, 3)) @ self.discriminants.T + self.bias
+        attack = torch.maximum(scores[:, 0], excess)
+        if scores.shape[1] == 1:
+            return Suspicion(attack, none)
+        return Suspicion(attack, torch.where(bits > self.cheap, scores[:, 1:].amax(1), none))
 
 
 @dataclass(frozen=True)
@@ -57,22 +86,26 @@ class Target:
 
     head: TorchGraph
     shield: TorchGraph
+    adapted: TorchGraph
     restore: TorchGraph
     tail: TorchGraph
     prior: Prior
     energy: torch.Tensor
-    guard: Suspicion
+    guard: Alarms
     defence: Defence | None
 
     @classmethod
     def open(cls, bundle: Bundle, defence: Defence | None = None) -> Target:
         """The model of a bundle; with a ``defence`` bits and logits are those of the defended path."""
         head = TorchGraph(bundle.path("head"))
-        shield = TorchGraph(bundle.path("shield")) if "shield" in bundle.manifest.files else head
+        shield, adapted = (
+            TorchGraph(bundle.path(role)) if role in bundle.manifest.files else head
+            for role in ("shield", "adapted")
+        )
         energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
         return cls(
-            head, shield, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
-            open_prior(bundle), energy / energy.sum(0), Suspicion.of(bundle), defence,
+            head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            open_prior(bundle), energy / energy.sum(0), Alarms.of(bundle), defence,
         )  # fmt: skip
 
     @property
@@ -95,16 +128,20 @@ class Target:
         latents = self._latents(images)
         return self._bits(latents, setting), self._logits(latents)
 
-    def suspicion(self, images: torch.Tensor) -> torch.Tensor:
-        """The guard's score of each frame as it comes, (N,); above 0 it is defended."""
+    def adapted_bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
+        """Bits of each frame as the adapted head sees it, (N,)."""
+        return self.undefended._bits(self.adapted(images), setting)
+
+    def suspicion(self, images: torch.Tensor) -> Suspicion:
+        """The guard's scores of each frame as it comes."""
         return self.guard(self.prior.code(self.head(images)))
 
     def bits_and_suspicion(
         self, images: torch.Tensor, setting: Setting = "unmasked"
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bits of frames that are sent as they come, and the guard's score of them."""
+    ) -> tuple[torch.Tensor, Suspicion]:
+        """Bits of frames that are sent as they come, and the guard's scores of them."""
         latents = self.head(images)
-        return self._bits(latents, setting), self.guard(self.prior.code(latents))
+        return self.undefended._bits(latents, setting), self.guard(self.prior.code(latents))
 
     def mask(self, images: torch.Tensor) -> torch.Tensor:
         """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""

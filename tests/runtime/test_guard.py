@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from native_denoise import denoise_planar, settings, soft_mask
-from runtime.bundle import MANIFEST, Bundle, FileEntry, load
+from runtime.bundle import MANIFEST, Bundle, load
 from runtime.defence import Defence
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import BundleError, DefenceError
@@ -24,7 +24,7 @@ from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
 from runtime.tail import Tail
-from tests.tiny_bundle import LATENT, SIZE, make_tiny_bundle, tiny_images
+from tests.tiny_bundle import LATENT, SIZE, make_tiny_bundle, rewrite, tiny_images
 
 PRIORS = ("fp", "mshp")
 ONE = EngineOptions(threads=1)
@@ -243,15 +243,6 @@ def test_no_score_above_zero_is_no_suspicion(
 def test_settings_that_make_no_sense_are_said_at_once(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(DefenceError, match=message):
         Guard(**wrong)
-
-
-def rewrite(folder: Path, role: str, path: Path) -> Path:
-    """Make the manifest say what the file of a role is now."""
-    raw = json.loads((folder / MANIFEST).read_text())
-    entry = FileEntry.of(path, path.name)
-    raw["files"][role] = {"path": entry.path, "bytes": entry.bytes, "sha256": entry.sha256}
-    (folder / MANIFEST).write_text(json.dumps(raw))
-    return folder
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The tiny bundles as targets, and images for them."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from bench.attacks import Target
 from runtime.bundle import Bundle, load
 from runtime.defence import Defence
-from tests.tiny_bundle import tiny_images
+from runtime.guard import features
+from runtime.head import Head
+from tests.tiny_bundle import rewrite, tiny_images
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +53,26 @@ def labels(target, images):
 @pytest.fixture(scope="session")
 def with_guard(target, images) -> Target:
     """A target whose guard weighs channels, as one of a bundle with guard.npz does; clean images are calm."""
-    guard = dataclasses.replace(target.guard, weights=torch.linspace(0.5, 1.5, 6), bias=0.0)
-    highest = float(dataclasses.replace(target, guard=guard).suspicion(images).max())
-    return dataclasses.replace(target, guard=dataclasses.replace(guard, bias=-1.1 * highest))
+    guard = dataclasses.replace(target.guard, discriminants=torch.linspace(0.5, 1.5, 6)[None])
+    highest = dataclasses.replace(target, guard=guard).suspicion(images).attack.amax()
+    return dataclasses.replace(target, guard=dataclasses.replace(guard, bias=-1.1 * highest[None]))
+
+
+@pytest.fixture(scope="session")
+def adapting(bundle, robust_bundles, squares, tmp_path_factory) -> Bundle:
+    """A bundle whose guard takes two of the images for attacked and two for corrupted.
+
+    Its adapted head is the shield's graph, so that it differs from the head.
+    """
+    folder = tmp_path_factory.mktemp("adapting") / "bundles"
+    shutil.copytree(robust_bundles[bundle.manifest.prior].parent, folder)
+    path = folder / robust_bundles[bundle.manifest.prior].name
+    head = Head(load(path))
+    means = np.sort([features(head.analyse(square)).mean() for square in squares])
+    attack, corruption = -(means[4] + means[3]) / 2, -(means[2] + means[1]) / 2
+    rows = np.full((3, len(features(head.analyse(squares[0])))), 1.0, np.float32)
+    rows /= rows.shape[1]
+    np.savez(path / "guard.npz", discriminants=rows, bias=np.float32([attack, -9e9, corruption]))
+    shutil.copy(path / "shield.onnx", path / "adapted.onnx")
+    rewrite(path, "adapted", path / "adapted.onnx")
+    return load(rewrite(path, "guard", path / "guard.npz"))

@@ -1,11 +1,14 @@
 """The target forwards is the runtime; backwards its gradients reach the image, or only the scales."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from bench.attacks import Target
 from bench.attacks.denoise import denoise, soft_mask
+from bench.attacks.on_guard import sent_bits
 from bench.attacks.prior import Hyperprior, open_prior
 from export.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
@@ -169,12 +172,51 @@ def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
     guard = attacked.guard
     score = (
         open_score(bundle)
-        if guard.weights is None
-        else Discriminant(guard.weights.numpy()[None], np.array([guard.bias]), Excess(guard.ceiling), 0.0)
+        if guard.discriminants is None
+        else Discriminant(guard.discriminants.numpy(), guard.bias.numpy(), Excess(guard.ceiling), 0.0)
     )
     expected = [score(head.analyse(square)).attack for square in squares]
-    assert attacked.suspicion(images).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    assert torch.equal(attacked.bits_and_suspicion(images)[1], attacked.suspicion(images))
+    suspicion = attacked.suspicion(images)
+    assert suspicion.attack.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert torch.equal(suspicion.worst, suspicion.attack)
+    assert torch.equal(attacked.bits_and_suspicion(images)[1].attack, suspicion.attack)
+
+
+def test_both_alarms_are_the_guards(adapting, images, squares):
+    head, score = Head(adapting), open_score(adapting)
+    expected = [score(head.analyse(square)) for square in squares]
+    assert sum(each.attack > 0 for each in expected) == 2
+    assert sum(each.corruption > 0 for each in expected) == 4
+    suspicion = Target.open(adapting).suspicion(images)
+    assert suspicion.attack.numpy() == pytest.approx([each.attack for each in expected], abs=1e-4)
+    assert suspicion.corruption.numpy() == pytest.approx([each.corruption for each in expected], abs=1e-4)
+
+
+def test_cheap_frames_do_not_look_corrupted(adapting, images):
+    target = Target.open(adapting)
+    middle = float(target.bits(images).median())
+    cheap = dataclasses.replace(target, guard=dataclasses.replace(target.guard, cheap=middle))
+    before, after = target.suspicion(images).corruption, cheap.suspicion(images).corruption
+    dear = target.bits(images) > middle
+    assert bool(torch.isinf(after[~dear]).all()) and torch.equal(after[dear], before[dear])
+
+
+def test_without_an_adapted_head_corruption_is_not_looked_for(robust_bundles, images):
+    suspicion = Target.open(load(robust_bundles["fp"])).suspicion(images)
+    assert bool(torch.isneginf(suspicion.corruption).all())
+
+
+def test_sent_bits_are_the_runtimes(adapting, images, squares):
+    defence = Defence(weight=0.05)
+    head = Head(adapting, guard=Guard("auto", defence))
+    expected, rungs = [], []
+    for square in squares:
+        head.encode(square)
+        expected.append(head.report.decision.expected_bits)
+        rungs.append(head.report.decision.rung)
+    assert sorted(rungs) == ["adapted"] * 2 + ["defended"] * 2 + ["plain"] * 2
+    sent = sent_bits(Target.open(adapting, defence), images)
+    assert sent.numpy() == pytest.approx(expected, rel=1e-3)
 
 
 def test_undefended_is_the_same_bundle_without_its_defence(defended, target, images):
