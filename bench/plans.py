@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from typing import Any, Literal
 
 from bench.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
@@ -131,10 +132,11 @@ def custom(
     return list(dict.fromkeys(cells))
 
 
-def senders(defences: Sequence[str], guards: Sequence[Mode]) -> list[Sender]:
+def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Sender]:
     """What ``--defence`` names: ``none``, ``ours``, ``ours:weight=0.02,...``, ``baselines`` or one of them.
 
-    ``ours`` comes once a guard mode. Raises CampaignError for anything else.
+    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. Raises
+    CampaignError for anything else.
     """
     found: list[Sender] = []
     for name in defences:
@@ -146,7 +148,9 @@ def senders(defences: Sequence[str], guards: Sequence[Mode]) -> list[Sender]:
             found.append(Sender(name, before=name))
         elif name.split(":")[0] == OURS:
             defence, about = _defence(name.partition(":")[2])
-            found += [Sender(f"{mode} {about}".strip(), guard=Guard(mode, defence)) for mode in guards]
+            for mode, budget in product(guards, (None, *budgets)):
+                words = (mode, about, f"budget={budget}" if budget else "")
+                found.append(Sender(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
         else:
             known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL))
             raise CampaignError(f"no defence {name!r}: there are {known}")

@@ -54,7 +54,7 @@ def plan(options: argparse.Namespace, subjects: list[Subject]) -> list[Cell]:
     if options.preset:
         return plans.PRESETS[options.preset](subjects, effort)
     corrupting = CORRUPTIONS if options.corruption == ["all"] else options.corruption
-    senders = plans.senders(options.defence, options.guard)
+    senders = plans.senders(options.defence, options.guard, options.budget)
     return plans.custom(
         subjects, effort, options.threat, options.setting, corrupting, options.severity, senders
     )
@@ -186,6 +186,7 @@ def _add_plan(group: Any) -> None:
         metavar="NAME",
     )  # fmt: skip
     several("--guard", ["auto"], "modes in which ours runs", choices=MODES)
+    several("--budget", [], "bytes, with which ours runs besides", type=choices.positive, metavar="N")
     several("--seeds", [0], "each is an attack of its own; rows are means over them", type=int, metavar="N")
     group.add_argument(
         "--eps", nargs="+", type=choices.positive, metavar="N", help="budgets, of 255 (default: 2 4 8)"
