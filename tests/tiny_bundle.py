@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +84,14 @@ def rewrite(folder: Path, role: str, path: Path) -> Path:
     raw["files"][role] = {"path": entry.path, "bytes": entry.bytes, "sha256": entry.sha256}
     (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
     return folder
+
+
+def adapt(folder: Path, discriminants: NDArray[np.float32], bias: NDArray[np.float32]) -> Path:
+    """Give a robust bundle this guard, and its shield for an adapted head, which so differs from the head."""
+    np.savez(folder / "guard.npz", discriminants=discriminants, bias=bias)
+    shutil.copy(folder / "shield.onnx", folder / "adapted.onnx")
+    rewrite(folder, "adapted", folder / "adapted.onnx")
+    return rewrite(folder, "guard", folder / "guard.npz")
 
 
 def _write_head(path: Path, rng: np.random.Generator, hyper: bool) -> None:

@@ -104,17 +104,18 @@ def provoke(
     The most suspicious frame inside the budget is drawn back towards the image, along a line and by
     bisection, as long as it stays suspicious in 8 bits. Where even that frame is not, it is what is returned.
     """
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        return target.suspicion(x).attack
+
     plan = schedule(setting, steps, eps)
-    far = (
-        ascend(lambda x: target.suspicion(x).attack, Linf(images, eps), plan, seed=seed, restarts=restarts)
-        - images
-    )
+    far = ascend(score, Linf(images, eps), plan, seed=seed, restarts=restarts) - images
     enough = torch.ones(len(images), 1, 1, 1)
     too_little = torch.zeros_like(enough)
     for _ in range(BISECTIONS):
         share = (enough + too_little) / 2
         with torch.no_grad():
-            suspicious = (target.suspicion(as_pixels(images + share * far)).attack > SLACK).view(-1, 1, 1, 1)
+            suspicious = (score(as_pixels(images + share * far)) > SLACK).view(-1, 1, 1, 1)
         enough = torch.where(suspicious, share, enough)
         too_little = torch.where(suspicious, too_little, share)
     return Linf(images, eps).frames(enough * far)

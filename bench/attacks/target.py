@@ -141,7 +141,9 @@ class Target:
     ) -> tuple[torch.Tensor, Suspicion]:
         """Bits of frames that are sent as they come, and the guard's scores of them."""
         latents = self.head(images)
-        return self.undefended._bits(latents, setting), self.guard(self.prior.code(latents))
+        coded = self.prior.code(latents)
+        bits = self.prior.released(latents) if setting == "released" else coded.bits
+        return bits, self.guard(coded)
 
     def mask(self, images: torch.Tensor) -> torch.Tensor:
         """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""

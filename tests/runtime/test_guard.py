@@ -24,7 +24,7 @@ from runtime.head import Head
 from runtime.packet import Flags
 from runtime.rate_control import control_rate
 from runtime.tail import Tail
-from tests.tiny_bundle import LATENT, SIZE, make_tiny_bundle, rewrite, tiny_images
+from tests.tiny_bundle import LATENT, SIZE, adapt, make_tiny_bundle, rewrite, tiny_images
 
 PRIORS = ("fp", "mshp")
 ONE = EngineOptions(threads=1)
@@ -295,10 +295,7 @@ def alarming(copy: Path, attack: float, corruption: float) -> Bundle:
     the shield for an adapted head, so that it differs from the head.
     """
     bias = np.array([attack, -9, corruption], np.float32)
-    np.savez(copy / "guard.npz", discriminants=np.zeros((3, LATENT[0]), np.float32), bias=bias)
-    shutil.copy(copy / "shield.onnx", copy / "adapted.onnx")
-    rewrite(copy, "adapted", copy / "adapted.onnx")
-    return load(rewrite(copy, "guard", copy / "guard.npz"))
+    return load(adapt(copy, np.zeros((3, LATENT[0]), np.float32), bias))
 
 
 def test_what_looks_corrupted_is_sent_as_the_adapted_head_sees_it(copy: Path) -> None:

@@ -12,7 +12,7 @@ from runtime.bundle import Bundle, load
 from runtime.defence import Defence
 from runtime.guard import features
 from runtime.head import Head
-from tests.tiny_bundle import rewrite, tiny_images
+from tests.tiny_bundle import adapt, tiny_images
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +60,7 @@ def with_guard(target, images) -> Target:
 
 @pytest.fixture(scope="session")
 def adapting(bundle, robust_bundles, squares, tmp_path_factory) -> Bundle:
-    """A bundle whose guard takes two of the images for attacked and two for corrupted.
-
-    Its adapted head is the shield's graph, so that it differs from the head.
-    """
+    """A bundle whose guard takes two of the images for attacked and two for corrupted."""
     folder = tmp_path_factory.mktemp("adapting") / "bundles"
     shutil.copytree(robust_bundles[bundle.manifest.prior].parent, folder)
     path = folder / robust_bundles[bundle.manifest.prior].name
@@ -72,7 +69,4 @@ def adapting(bundle, robust_bundles, squares, tmp_path_factory) -> Bundle:
     attack, corruption = -(means[4] + means[3]) / 2, -(means[2] + means[1]) / 2
     rows = np.full((3, len(features(head.analyse(squares[0])))), 1.0, np.float32)
     rows /= rows.shape[1]
-    np.savez(path / "guard.npz", discriminants=rows, bias=np.float32([attack, -9e9, corruption]))
-    shutil.copy(path / "shield.onnx", path / "adapted.onnx")
-    rewrite(path, "adapted", path / "adapted.onnx")
-    return load(rewrite(path, "guard", path / "guard.npz"))
+    return load(adapt(path, rows, np.float32([attack, -9e9, corruption])))
