@@ -32,7 +32,7 @@ from bench.denoise_sections import (
 )
 from native_denoise import settings
 from native_denoise.cpu.bands import plan
-from native_denoise.cpu.threads import available
+from native_denoise.vectors.threads import available
 
 SIZES = (64, 128, 224, 512, 1024, 2048)
 

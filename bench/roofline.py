@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from native_denoise.cpu.jit import kernel
-from native_denoise.cpu.simd import LANES, load, splat, store
-from native_denoise.cpu.threads import share
+from native_denoise.vectors.jit import kernel
+from native_denoise.vectors.simd import LANES, load, splat, store
+from native_denoise.vectors.threads import share
 
 OPERATIONS = {"released": 5, "descent": 21, "rof": 26}
 """float32 operations of one pixel and step, counted in native_denoise/cpu (released.py, descent.py, rows.py):

@@ -14,9 +14,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from native_denoise.cpu.jit import row
-from native_denoise.cpu.simd import LANES, everywhere, load, vector
-from runtime.engines.tile import ROWS, address_of, behind, keep_of, products_of, put, sums_of, zeros_of
+from native_denoise.vectors.jit import row
+from native_denoise.vectors.register_block import (
+    ROWS,
+    address_of,
+    behind,
+    keep_of,
+    products_of,
+    put,
+    sums_of,
+    zeros_of,
+)
+from native_denoise.vectors.simd import LANES, everywhere, load, vector
 
 BLOCK = 12 if LANES == 16 else 6
 """Channels whose sums, for both rows, fill three quarters of the registers."""

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.engines.dot import BLOCK, BYTES, ZERO
 from runtime.exact import Layer
 

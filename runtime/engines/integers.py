@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.threads import available as cores
-from native_denoise.cpu.threads import share
+from native_denoise.vectors.register_block import ROWS
+from native_denoise.vectors.threads import available as cores
+from native_denoise.vectors.threads import share
 from runtime.engines import dot
 from runtime.engines.dot import BYTES
 from runtime.engines.integer_kernel import hidden_rows, last_rows, pack_input, scratch_size
 from runtime.engines.integer_layout import Grid, Laid, Phase, Shape, lay_out
-from runtime.engines.tile import ROWS
 from runtime.exact import IntegerNetwork
 
 WORTH_SHARING = 1 << 24

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.jit import row
-from native_denoise.cpu.simd import LANES, load, splat, store
+from native_denoise.vectors.jit import row
+from native_denoise.vectors.simd import LANES, load, splat, store
 from runtime.engines.gdn_kernel import BLOCK, TILE, add_products, keep, normalised, scatter, zeros
 
 Array = NDArray[np.float32]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from native_denoise.cpu.bands import aligned_zeros
-from native_denoise.cpu.simd import LANES
-from native_denoise.cpu.threads import available, share
+from native_denoise.vectors.simd import LANES
+from native_denoise.vectors.threads import available, share
 from runtime.engines import Engine
 from runtime.engines.gdn_kernel import BLOCK, TILE
 from runtime.engines.minimal_kernel import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.engines.gdn_kernel import TILE
 from runtime.engines.onnx_file import FLOAT, attributes, floats, parse, shape_of
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.jit import kernel, row
-from native_denoise.cpu.simd import LANES, load, splat, store
+from native_denoise.vectors.jit import kernel, row
+from native_denoise.vectors.register_block import ROWS
+from native_denoise.vectors.simd import LANES, load, splat, store
 from runtime.engines.gdn_kernel import (
     BLOCK,
     TILE,
@@ -24,7 +25,6 @@ from runtime.engines.gdn_kernel import (
     zeros,
 )
 from runtime.engines.minimal_kernel import OUTPUTS, RING, four_rows, slot
-from runtime.engines.tile import ROWS
 
 Array = NDArray[np.float32]
 

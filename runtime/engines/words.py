@@ -11,7 +11,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from native_denoise.cpu.simd import LANES, everywhere, vector, words
+from native_denoise.vectors.simd import LANES, everywhere, vector, words
 from runtime.engines.dot import ZERO
 from runtime.exact import LEAK
 

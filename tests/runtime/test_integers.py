@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.bundle import installed, load
 from runtime.engines import EngineOptions, dot, integers
 from runtime.engines.integers import CompiledNetwork, can_run

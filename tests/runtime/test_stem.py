@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.engines import EngineOptions, open_engine
 from runtime.engines.gdn_kernel import BLOCK
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu, open_model

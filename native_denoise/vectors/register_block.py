@@ -1,7 +1,6 @@
-"""Sums of a tile in registers: a block of channels at LANES pixels in each of two rows.
+"""Convolution sums of one block in registers: several channels at LANES pixels in each of two rows.
 
-What convolutions on the vectors of ``native_denoise.cpu.simd`` have in common: a weight is loaded once for
-the pixels of both rows, and each pixel once for all channels of the block.
+A weight is loaded once for the pixels of both rows, and a pixel once for all channels of the block.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from native_denoise.cpu.simd import LANES, VectorType, everywhere
+from native_denoise.vectors.simd import LANES, VectorType, everywhere
 
 ROWS = 2
 

@@ -1,6 +1,6 @@
 """Every CUDA path against the float64 reference: run by test_cuda.py in the simulator or on a GPU.
 
-python tests/native_denoise/cuda_cases.py [--large]
+python tests/native_denoise/cuda/cuda_cases.py [--large]
 """
 
 import contextlib

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native_denoise.cpu import descent, simd
-from native_denoise.cpu.simd import LANES
+from native_denoise.cpu import descent
+from native_denoise.vectors import simd
+from native_denoise.vectors.simd import LANES
 
 
 @numba.njit

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native_denoise.cpu import folded
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 
 
 @numba.njit

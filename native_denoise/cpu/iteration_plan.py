@@ -33,7 +33,7 @@ WORTH_SHARING = 500_000
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class IterationPlan:
     """How a batch of one shape is denoised."""
 
     settings: Settings
@@ -54,10 +54,10 @@ class Course:
 
 
 @functools.lru_cache(maxsize=32)
-def course(
+def iteration_plan(
     settings: Settings, shape: tuple[int, ...], grey_levels: bool, vectorial: bool, threads: int
-) -> Course:
-    """The course of images (N, C, H, W), with ``grey_levels`` of uint8, on at most ``threads`` threads."""
+) -> IterationPlan:
+    """The plan for images (N, C, H, W), with ``grey_levels`` of uint8, on at most ``threads`` threads."""
     frames, channels, height, width = shape
     mode = _MODES[settings.mode]
     depth = channels if vectorial else 1
@@ -71,7 +71,9 @@ def course(
     layout = plan(frames, each, depth, height, width, sweeps.PLANES[mode], count, halo)
     parts = turns(stacks, settings.iterations, count, round(LEAD / cost)) if in_turns else None
     scales = _scales(settings, grey_levels)
-    return Course(settings, mode, depth, layout, block, parts, _factor(settings), scales, _rates(settings))
+    return IterationPlan(
+        settings, mode, depth, layout, block, parts, _factor(settings), scales, _rates(settings)
+    )
 
 
 def _block(settings: Settings, rows: int, threads: int) -> int:

@@ -1,6 +1,6 @@
 """Compile every CUDA kernel to PTX for one target, without a GPU, and ask ptxas what it needs.
 
-    python tests/native_denoise/cuda_ptx.py 9.0 DIRECTORY
+    python tests/native_denoise/cuda/cuda_ptx.py 9.0 DIRECTORY
 
 Writes NAME.ptx to the directory and prints {name: {"double_instructions": ..., and, where ptxas is on the
 path, "registers", "spill_bytes", "stack_bytes", "shared_bytes"}} as JSON.

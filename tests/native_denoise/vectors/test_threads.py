@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from native_denoise.cpu import threads
-from native_denoise.cpu.threads import share
+from native_denoise.vectors import threads
+from native_denoise.vectors.threads import share
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -10,10 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from native_denoise import denoise, denoise_planar, reference, settings
-from native_denoise.cpu import course, solver
+from native_denoise.cpu import iteration_plan, solver
 from native_denoise.cpu.bands import plan, turns
-from native_denoise.cpu.simd import LANES
 from native_denoise.cpu.sweeps import BOTTOM, FIRST, FRAME, LAST, STACK, TOP
+from native_denoise.vectors.simd import LANES
 
 BAR = 1e-5
 CASES = [("rof", False), ("rof", True), ("descent", False), ("descent", True), ("released", False)]
@@ -29,10 +29,10 @@ def batch(shape, seed=0):
 @pytest.fixture
 def always_shared(monkeypatch):
     """However small the images are, they are worth a second thread."""
-    monkeypatch.setattr(course, "WORTH_SHARING", 0)
-    course.course.cache_clear()
+    monkeypatch.setattr(iteration_plan, "WORTH_SHARING", 0)
+    iteration_plan.iteration_plan.cache_clear()
     yield
-    course.course.cache_clear()
+    iteration_plan.iteration_plan.cache_clear()
 
 
 def expected(planes, masks, chosen, vectorial):
@@ -143,7 +143,7 @@ def test_stacks_stop_on_their_own():
     taken, gaps = solver.solve(
         planes, None, settings("rof", 0.1, tolerance=1e-3, iterations=2000), False, 1, out
     )
-    assert taken[0, 0] == course.CHECK < taken.max()
+    assert taken[0, 0] == iteration_plan.CHECK < taken.max()
     assert gaps.shape == (2, 2)
     assert np.all(gaps <= 0.5e-6 * 900)
 
