@@ -22,8 +22,8 @@ from bench.trivial_defences import TRIVIAL
 from bench.workers import Run
 from export.corruptions import corrupt
 from runtime.bundle import load
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
+from runtime.guard.defence import Defence
 from runtime.head import Head
 from runtime.tail import Tail
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from bench.errors import CampaignError
 from bench.photos import Sample
 from runtime.bundle import Bundle
-from runtime.defence import Defence
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 
 VERSION = 1
 """Of what a cell's file holds; raised when the same settings give other results."""
@@ -99,7 +99,8 @@ class Measured:
 
     bytes: int64, of the packet, header included.
     correct: bool, whether the server's first answer is the label.
-    rung: str, where the guard's ladder ended (``runtime.guard.Rung``): ``plain`` for a frame sent as it came.
+    rung: str, where the guard's ladder ended (``runtime.guard.decision.Rung``): ``plain`` for a frame sent as
+        it came.
     linf: int64, largest change of a value of the input, of 255.
     """
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.coder import BACKENDS, open_coder
+from runtime.codec.coder import BACKENDS, open_coder
+from runtime.codec.limits import TOTAL
+from runtime.codec.tables import SCALES, Tables, scale_index
 from runtime.errors import CoderError
-from runtime.tables import SCALES, TOTAL, Tables, scale_index
 
 
 @dataclass(frozen=True)

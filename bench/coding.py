@@ -28,11 +28,11 @@ from rich.table import Table
 from bench import report
 from bench.coders import Frame, Ours, Part, Peer, peers
 from bench.timing import Timing, measure_side_by_side
-from runtime.coder import BACKENDS
-from runtime.coder.stream import SEAL_BITS
+from runtime.codec.coder import BACKENDS
+from runtime.codec.packet import Flags, Packet
+from runtime.codec.stream import SEAL_BITS
+from runtime.codec.tables import gaussian_tables, scale_index
 from runtime.errors import RateholdError
-from runtime.packet import Flags, Packet
-from runtime.tables import gaussian_tables, scale_index
 
 SYMBOLS = 72_600
 LOWEST, HIGHEST = 0.11, 20.0

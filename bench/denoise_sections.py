@@ -14,7 +14,7 @@ from bench.denoise_peers import WARM, Peer, chambolle, rested_turns
 from bench.roofline import measure_roofs
 from bench.timing import measure
 from native_denoise import Settings, denoise, denoise_planar, reference, settings
-from runtime.defence import Defence
+from runtime.guard.defence import Defence
 
 BATCHES = (1, 2, 4, 8)
 STEPS = 40
@@ -102,8 +102,8 @@ def modes(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
 
 
 def default_setting(noisy: Image, mask: Image, threads: int, runs: int) -> Rows:
-    """First the step as the runtime takes it when nothing is said (``runtime.defence``), with a mask; then
-    `rof` as ``denoise`` does, with the mask and without, one channel and three.
+    """First the step as the runtime takes it when nothing is said (``runtime.guard.defence``), with a mask;
+    then `rof` as ``denoise`` does, with the mask and without, one channel and three.
     """
     rows: Rows = []
     for name, chosen, image, weights in (

@@ -29,11 +29,12 @@ from bench.engine_frames import KINDS, frames
 from bench.exact_engines import priors
 from bench.photos import photos
 from runtime.bundle import DEFAULT, Bundle
-from runtime.coder import BACKENDS, Coder, open_coder
+from runtime.codec.coder import BACKENDS, Coder, open_coder
+from runtime.codec.packet import symbol_checksum
 from runtime.engines import EngineOptions
 from runtime.errors import CoderError, PacketError, RateholdError
-from runtime.packet import symbol_checksum
-from runtime.prior import Prior, Stream, open_prior, push_streams
+from runtime.prior import open_prior
+from runtime.prior.base import Prior, Stream, push_streams
 
 BUNDLES = (DEFAULT, DEFAULT.replace("mshp", "fp"))
 

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from runtime.bundle import Bundle
+from runtime.codec.tables import Tables
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, Optimisation, missing, open_engine
 from runtime.engines.integers import CompiledNetwork, can_run
-from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
-from runtime.prior import Hyperprior, Prior, open_prior
-from runtime.synthesis import GraphSynthesis, Synthesis
-from runtime.tables import Tables
+from runtime.prior import open_prior
+from runtime.prior.base import Prior
+from runtime.prior.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
+from runtime.prior.hyperprior import Hyperprior
+from runtime.prior.synthesis import GraphSynthesis, Synthesis
 
 
 def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:

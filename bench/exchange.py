@@ -31,11 +31,11 @@ from bench.errors import ExchangeError
 from bench.exchange_folder import Exchange
 from bench.photos import photos
 from runtime.bundle import DEFAULT, load
+from runtime.codec.packet import Flags
 from runtime.engines import EngineOptions
 from runtime.errors import PacketError, RateholdError
 from runtime.guard import Guard
 from runtime.head import Head
-from runtime.packet import Flags
 from runtime.tail import Tail
 
 SIZE = 224

@@ -19,7 +19,7 @@ from bench.denoise import disturbed, photograph, smooth_mask
 from bench.gpu_cases import Case
 from bench.roofline import OPERATIONS
 from native_denoise import reference, settings
-from runtime.defence import ITERATIONS
+from runtime.guard.defence import ITERATIONS
 
 if TYPE_CHECKING:
     from native_denoise.cuda import Strips

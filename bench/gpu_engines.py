@@ -14,7 +14,8 @@ from bench.gpu_cases import Case, progress
 from bench.photos import photos
 from runtime.bundle import Bundle
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, missing, open_engine
-from runtime.guard import Guard, Mode
+from runtime.guard import Guard
+from runtime.guard.decision import Mode
 from runtime.head import Head
 from runtime.tail import Tail
 

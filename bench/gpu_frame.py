@@ -20,9 +20,9 @@ from bench.gpu_engines import ON_GPU
 from bench.photos import photos
 from bench.timing import Timing, measure
 from runtime.bundle import Bundle
-from runtime.defence import Defence
 from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 from runtime.head import Head
 
 if TYPE_CHECKING:

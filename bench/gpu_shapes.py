@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.gpu_cases import Case
 from bench.gpu_denoise import run_case
-from runtime.defence import ITERATIONS
+from runtime.guard.defence import ITERATIONS
 
 if TYPE_CHECKING:
     from native_denoise.cuda import Strips

@@ -27,10 +27,10 @@ from bench.pack import attacked as in_pack
 from bench.photos import photos, samples
 from bench.served import serving
 from runtime.bundle import DEFAULT, Bundle, load
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
-from runtime.packet import MAX_OVERHEAD
 from runtime.preprocess import Preprocess
 from runtime.streaming.in_flight import MOST
 from runtime.tail import Tail

@@ -16,8 +16,9 @@ from bench.cells import Cell, Input, Sender, Subject
 from bench.errors import CampaignError
 from bench.trivial_defences import TRIVIAL
 from export.corruptions import CORRUPTIONS, SEVERITIES
-from runtime.defence import Defence
-from runtime.guard import Guard, Mode
+from runtime.guard import Guard
+from runtime.guard.decision import Mode
+from runtime.guard.defence import Defence
 
 Setting = Literal["unmasked", "released"]
 PLAIN = Sender()

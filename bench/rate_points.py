@@ -14,7 +14,7 @@ from bench.image_codecs import ImageCodec
 from bench.photos import Sample
 from bench.unquantised import Unquantised
 from runtime.bundle import Bundle
-from runtime.coder.stream import SEAL_BITS
+from runtime.codec.stream import SEAL_BITS
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head

@@ -24,10 +24,10 @@ from bench.rate_points import Point, of_bundle, of_network, told
 from bench.savings import bytes_at
 from bench.unquantised import Unquantised
 from runtime.bundle import Bundle
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 
 COARSE = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 WEIGHTS = (0.01, 0.02, 0.04, 0.06, 0.1, 0.2)

@@ -34,7 +34,7 @@ from bench.workers import Run, in_process, in_processes, on_ray
 from export.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
 from runtime.errors import RateholdError
-from runtime.guard import MODES
+from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
 SETTINGS = ("unmasked", "released")

@@ -13,7 +13,7 @@ import psutil
 from bench.serve_load import post, together
 from bench.served import ServerProcess
 from runtime.bundle import Bundle
-from runtime.packet import MAX_OVERHEAD, Flags, Packet
+from runtime.codec.packet import MAX_OVERHEAD, Flags, Packet
 from runtime.serving.options import Options
 from runtime.streaming.connection import MODEL, Address, request
 

@@ -20,9 +20,9 @@ from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
-from runtime.guard import features
+from runtime.codec.tables import Tables
+from runtime.guard.alarm import features
 from runtime.head import Head
-from runtime.tables import Tables
 
 ATTACK_STEPS = 12
 ATTACKED = 200  # frames: the mean of the discriminant's other side

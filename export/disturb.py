@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from runtime.bundle import Bundle
-from runtime.defence import Defence, Defender
 from runtime.engines import EngineOptions
+from runtime.guard.defence import Defence, Defender
 from runtime.latent import Latent
 from runtime.prior import open_prior
 

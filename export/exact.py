@@ -7,8 +7,8 @@ import torch
 
 from export.factorized import channel_bits, channel_tables
 from export.hyperprior import Hyperprior, Synthesis
-from runtime.exact import MAGNITUDE, IntegerNetwork, Layer
-from runtime.tables import gaussian_tables
+from runtime.codec.tables import gaussian_tables
+from runtime.prior.exact import MAGNITUDE, IntegerNetwork, Layer
 
 PARAMETER_LIMIT = 2047  # of the last layer: means up to 128 symbols
 

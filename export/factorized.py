@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from runtime.tables import Tables
+from runtime.codec.tables import Tables
 
 PSEUDO_COUNT = 0.3
 """Added to each bin: what calibration never saw is rare, not impossible."""

@@ -2,9 +2,9 @@
 
     y --h_a--> z --round--> z_hat --h_s--> (table index, mean) of each symbol of y
 
-h_s is trained in the shape in which it is shipped (``runtime.exact``): activations clamped to [0, 127] in
-steps of 1/8, one table index per log-spaced scale, means in steps of 1/16. First in floating point, then with
-quantised weights and activations (straight-through), so that the integers lose next to nothing.
+h_s is trained in the shape in which it is shipped (``runtime.prior.exact``): activations clamped to [0, 127]
+in steps of 1/8, one table index per log-spaced scale, means in steps of 1/16. First in floating point, then
+with quantised weights and activations (straight-through), so that the integers lose next to nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
-from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE
-from runtime.steps import MEAN_STEPS
-from runtime.tables import SCALES
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import SCALES
+from runtime.prior.exact import ACCUMULATOR_LIMIT, MAGNITUDE
 
 UNIT = 8  # hidden activations count eighths
 HIDDEN = 96

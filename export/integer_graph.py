@@ -26,7 +26,7 @@ from onnx import helper, numpy_helper
 from export.errors import GraphError
 from export.onnx_file import OPSET, save, store_in_half
 from export.phases import of_phases, phases
-from runtime.exact import ACCUMULATOR_LIMIT, LEAK, IntegerNetwork, Layer
+from runtime.prior.exact import ACCUMULATOR_LIMIT, LEAK, IntegerNetwork, Layer
 
 BLOCK = 16
 """ONNX Runtime's CPU convolutions fill up their input channels to a multiple of so many with AVX-512."""
@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 
 
 def write_integer_network(network: IntegerNetwork, shape: tuple[int, int, int], path: Path) -> None:
-    """An exact network as a float32 graph whose activations are whole numbers; see ``runtime.exact``.
+    """An exact network as a float32 graph whose activations are whole numbers; see ``runtime.prior.exact``.
 
     ``IntegerNetwork`` has asserted the bound on its accumulators. Raises GraphError when the graph differs
     from the NumPy definition anywhere on random inputs.

@@ -12,7 +12,7 @@ from export.exact import code_size
 from export.factorized import channel_tables
 from export.hyperprior import Hyperprior, Synthesis, TrainingPlan, train
 from export.progress import bar
-from runtime.tables import Tables, gaussian_tables
+from runtime.codec.tables import Tables, gaussian_tables
 
 HYPER_CHANNELS = 16
 

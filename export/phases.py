@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.exact import Layer
+from runtime.prior.exact import Layer
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from export.training_state import keep, resume
 from runtime.bundle import Bundle
+from runtime.codec.tables import Tables
 from runtime.errors import BundleError
 from runtime.preprocess import Preprocess
-from runtime.tables import Tables
 
 BACKBONE = "backbone."
 """Names of the backbone's weights in a head graph begin like this (``export.build.HeadGraph``)."""

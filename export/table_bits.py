@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from runtime.tables import Tables
+from runtime.codec.tables import Tables
 
 
 class TableBits:

@@ -10,12 +10,13 @@ import numpy as np
 
 from native_denoise.modes import MODES as DENOISERS
 from runtime.bundle import DEFAULT, Bundle, installed, load
-from runtime.defence import Defence
+from runtime.codec.packet import Packet
 from runtime.engines import tensorrt_verb
 from runtime.errors import BundleError, RateholdError
-from runtime.guard import MODES, Guard
+from runtime.guard import Guard
+from runtime.guard.decision import MODES
+from runtime.guard.defence import Defence
 from runtime.head import Head, HeadReport
-from runtime.packet import Packet
 from runtime.preprocess import read_image
 from runtime.serving import verb as serving
 from runtime.streaming import verb as streaming

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.budget import Attempt, Fitter
 from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.coder import Backend, open_coder
-from runtime.defence import Defender
+from runtime.codec.coder import Backend, open_coder
+from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
-from runtime.guard import QUANTILE, Counters, Decision, Guard, Suspicion, Watch, open_score
+from runtime.guard import Guard
+from runtime.guard.alarm import QUANTILE, Suspicion, Watch, open_score
+from runtime.guard.budget import Attempt, Fitter
+from runtime.guard.decision import Counters, Decision
+from runtime.guard.defence import Defender
 from runtime.latent import Latent
-from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import open_prior, push_streams
+from runtime.prior import open_prior
+from runtime.prior.base import push_streams
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from bench.attacks.rounding import straight_through
 from native_denoise.mask import MIN_SPAN
 from native_denoise.modes import Settings, schedule
-from runtime.defence import Defence
+from runtime.guard.defence import Defence
 
 
 def soft_mask(likelihood: torch.Tensor, size: int, defence: Defence) -> torch.Tensor:

@@ -19,10 +19,10 @@ from torch.nn import functional
 from bench.attacks.rounding import rounded, straight_through
 from export.table_bits import TableBits
 from runtime.bundle import Bundle
-from runtime.coarseness import factor, rebinned, rungs
-from runtime.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
-from runtime.steps import LATENT_LIMIT, MEAN_STEPS
-from runtime.tables import Tables
+from runtime.codec.coarseness import factor, rebinned, rungs
+from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS
+from runtime.codec.tables import Tables
+from runtime.prior.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
 
 NOISE_SAMPLES = 16
 

@@ -21,8 +21,8 @@ from bench.attacks.prior import Coded, Prior, open_prior
 from bench.attacks.settings import Setting
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle
-from runtime.defence import Defence
-from runtime.guard import CEILING, CHEAP, QUANTILE
+from runtime.guard.alarm import CEILING, CHEAP, QUANTILE
+from runtime.guard.defence import Defence
 
 
 class Suspicion(NamedTuple):
@@ -43,7 +43,7 @@ class Suspicion(NamedTuple):
 
 @dataclass(frozen=True)
 class Alarms:
-    """``runtime.guard.Discriminant`` in torch.
+    """``runtime.guard.decision.Discriminant`` in torch.
 
     discriminants (1 + K, C), bias (1 + K,): of an attack, and of each kind of corruption that a bundle's
         adapted head is there for; None without guard.npz.

@@ -26,11 +26,11 @@ from export.models.rungs import fit_rungs
 from export.models.tables import density_tables, medians_of
 from export.progress import bar, say
 from runtime.bundle import SCHEMA, FileEntry, Manifest
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import Tables, gaussian_tables, scale_index
 from runtime.errors import ImageError
-from runtime.exact import MAGNITUDE, IntegerNetwork
 from runtime.preprocess import Preprocess
-from runtime.steps import MEAN_STEPS
-from runtime.tables import Tables, gaussian_tables, scale_index
+from runtime.prior.exact import MAGNITUDE, IntegerNetwork
 
 PHOTOGRAPHS = 100
 """At most so many for calibration, evenly from those at hand: z of each is 3,136 symbols."""

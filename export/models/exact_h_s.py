@@ -1,4 +1,4 @@
-"""A published h_s -> the exact integer network that stands for it (see ``runtime.exact``).
+"""A published h_s -> the exact integer network that stands for it (see ``runtime.prior.exact``).
 
     z -> 1x1: counts 1/2**k and adds the medians -> three convolutions -> look-up of the scales' table indices
 
@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE, IntegerNetwork, Layer
-from runtime.steps import MEAN_STEPS
-from runtime.tables import SCALES, scale_index
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import SCALES, scale_index
+from runtime.prior.exact import ACCUMULATOR_LIMIT, MAGNITUDE, IntegerNetwork, Layer
 
 SCALE_STEPS = 64
 """Steps of a scale in one symbol: the smallest of the tables, 0.11, is 7 of them wide."""

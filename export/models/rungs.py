@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.exact import IntegerNetwork
-from runtime.steps import MEAN_STEPS
-from runtime.tables import SCALES, gaussian_tables
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import SCALES, gaussian_tables
+from runtime.prior.exact import IntegerNetwork
 
 FINE = 64  # scales below so many steps are fitted one by one, larger ones by table
 ENOUGH = 300  # symbols to fit a table to: with fewer the nearest one stays

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck
 
-from runtime.tables import ESCAPE_FLOOR, MAX_TABLE_SIZE, Tables
+from runtime.codec.tables import ESCAPE_FLOOR, MAX_TABLE_SIZE, Tables
 
 
 def medians_of(density: EntropyBottleneck) -> torch.Tensor:

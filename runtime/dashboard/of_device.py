@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.dashboard.history import History, Shown, named
 from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
-from runtime.defence import Defender
 from runtime.guard import Guard
+from runtime.guard.defence import Defender
 from runtime.head import HeadReport
 from runtime.streaming.frame import Encoded
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.codec.packet import Flags
 from runtime.dashboard.history import History, Shown, named
 from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
-from runtime.packet import Flags
 from runtime.serving.answer import Answer
 from runtime.serving.protocol import ANY_BUNDLE, Request, tensors
 from runtime.tail import Reader

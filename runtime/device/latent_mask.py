@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from native_denoise.cuda.device import address_of, compiled, cuda
 from runtime.bundle import Bundle
+from runtime.codec.limits import TOTAL
+from runtime.codec.tables import Tables
 from runtime.device import kernels
 from runtime.device.launch import over_pixels, over_values
 from runtime.device.memory import handle
 from runtime.engines import DeviceEngine
-from runtime.tables import TOTAL, Tables
 
 
 class LatentMask:

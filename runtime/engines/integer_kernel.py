@@ -16,7 +16,7 @@ from native_denoise.vectors.register_block import ROWS
 from native_denoise.vectors.simd import LANES, load, store
 from runtime.engines.dot import BLOCK, BYTES, ZERO, add_products, keep, zeros
 from runtime.engines.words import floats, packed, requantised
-from runtime.exact import MAGNITUDE
+from runtime.prior.exact import MAGNITUDE
 
 TILE = ROWS * LANES
 """Sums of a channel in the scratch: those of the upper row before those of the lower."""

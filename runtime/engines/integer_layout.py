@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from native_denoise.vectors.simd import LANES
 from runtime.engines.dot import BLOCK, BYTES, ZERO
-from runtime.exact import Layer
+from runtime.prior.exact import Layer
 
 Shape = tuple[int, int, int]
 

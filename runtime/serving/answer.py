@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.packet import Flags
+from runtime.codec.packet import Flags
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Answer:
 
     logits: float32 (classes,).
     flags: what the device had done to the frame.
-    coarseness: of the steps in which it sent it (``runtime.coarseness``).
+    coarseness: of the steps in which it sent it (``runtime.codec.coarseness``).
     seconds: wall time by stage: queue (for a worker, and for the companions that it decoded as well), decode,
         tail (of all of them).
     together: frames in that run of the tail.

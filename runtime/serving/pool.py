@@ -17,11 +17,12 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from runtime.bundle import Bundle
-from runtime.coder import open_coder
+from runtime.codec.coder import open_coder
+from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import EngineOptions
 from runtime.errors import TryLater
-from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import open_prior, push_streams
+from runtime.prior import open_prior
+from runtime.prior.base import push_streams
 from runtime.serving.answer import Answer
 from runtime.serving.networks import OPTIONS, Networks
 from runtime.serving.waiting import Job, Waiting

@@ -11,7 +11,7 @@ class Encoded:
     """A frame that is ready to be sent.
 
     identity: the id of its requests, however often it is sent and by whichever process.
-    rung: as in ``runtime.guard.Decision``.
+    rung: as in ``runtime.guard.decision.Decision``.
     captured: ``time.perf_counter()`` when it was taken, or found in the spool.
     file: where it lies in the spool, None without one.
     """

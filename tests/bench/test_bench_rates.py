@@ -11,9 +11,9 @@ import pytest
 from bench import rates
 from bench.photos import labelled
 from runtime.bundle import load
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 from runtime.head import Head
 from tests.tiny_bundle import tiny_images
 

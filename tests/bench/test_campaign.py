@@ -16,9 +16,9 @@ from bench.trivial_defences import TRIVIAL
 from bench.workers import in_process, in_processes, on_ray
 from export.corruptions import corrupt
 from runtime.bundle import load
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 from runtime.head import Head
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images

@@ -5,7 +5,7 @@ import pytest
 
 from bench import coding
 from bench.coders import Ours, Part, peers
-from runtime.tables import SCALES, gaussian_tables
+from runtime.codec.tables import SCALES, gaussian_tables
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from bench.engine_frames import KINDS, frames, varied
 from bench.exact_engines import torch_network
 from runtime.bundle import Bundle, load
 from runtime.engines import EngineOptions, dot
-from runtime.exact import IntegerNetwork, Layer
 from runtime.prior import open_prior
+from runtime.prior.exact import IntegerNetwork, Layer
 from tests.tiny_bundle import tiny_images
 
 

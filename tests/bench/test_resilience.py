@@ -17,8 +17,8 @@ from bench.outcomes import Outcomes
 from bench.plans import AUTO, BASELINES, PLAIN, Effort
 from bench.trivial_defences import TRIVIAL
 from export.corruptions import CORRUPTIONS
-from runtime.defence import Defence
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 
 FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp"), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
 CLEAN = Input()

@@ -13,9 +13,9 @@ from export.factorized import channel_bits, channel_tables
 from export.hyperprior import Hyperprior, Synthesis, TrainingPlan, gaussian_bits, train
 from export.integer_graph import write_integer_network
 from export.mshp import fit_hyperprior
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import SCALES, gaussian_tables
 from runtime.engines import EngineOptions, open_engine
-from runtime.steps import MEAN_STEPS
-from runtime.tables import SCALES, gaussian_tables
 
 
 def latents(n: int = 64, channels: int = 5, size: int = 7, seed: int = 0) -> torch.Tensor:

@@ -16,9 +16,9 @@ from export.models.deploy import Head, Restore, Tail
 from export.models.networks import SplitNetwork
 from export.models.seeded import seeded_network
 from export.models.tables import density_tables
-from runtime.coder import open_coder
-from runtime.steps import MEAN_STEPS
-from runtime.tables import Tables, gaussian_tables
+from runtime.codec.coder import open_coder
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import Tables, gaussian_tables
 from tests.export.paper_networks import as_images, normalise, sc2bench_twin, squares
 
 FRAMES, STEPS = 3, 40

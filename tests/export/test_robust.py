@@ -31,11 +31,12 @@ from export.suspicion import discriminant
 from export.table_bits import ChannelRate
 from export.torch_graph import TorchGraph
 from runtime.bundle import Bundle, load
+from runtime.codec.packet import Flags
+from runtime.codec.tables import Tables
 from runtime.errors import BundleError
-from runtime.guard import Guard, features
+from runtime.guard import Guard
+from runtime.guard.alarm import features
 from runtime.head import Head
-from runtime.packet import Flags
-from runtime.tables import Tables
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
 

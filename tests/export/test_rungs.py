@@ -10,8 +10,8 @@ import torch
 
 from export.models.build import exact_bits
 from export.models.rungs import ENOUGH, fit_rungs
-from runtime.exact import IntegerNetwork, Layer
-from runtime.tables import scale_index
+from runtime.codec.tables import scale_index
+from runtime.prior.exact import IntegerNetwork, Layer
 
 STEPS = 64
 LARGEST = 100  # z: scales up to 12.5

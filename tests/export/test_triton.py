@@ -22,10 +22,10 @@ from export.__main__ import main
 from export.triton import MODELS, write_repository
 from export.triton_tail import server_graph
 from runtime.bundle import DEFAULT, load
+from runtime.codec.packet import Flags, Packet
 from runtime.engines.tensorrt_build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
-from runtime.packet import Flags, Packet
 from runtime.serving.answer import Answer
 from runtime.serving.protocol import Request, metadata, tensors
 from runtime.streaming.connection import Address, Connection, Refused, request

@@ -10,8 +10,8 @@ from PIL import Image
 
 from runtime.__main__ import main
 from runtime.bundle import installed, load
-from runtime.defence import COARSENESS, Defence
 from runtime.guard import Guard
+from runtime.guard.defence import COARSENESS, Defence
 from runtime.head import Head
 from tests.tiny_bundle import tiny_images
 

@@ -13,7 +13,7 @@ from bench.attacks.regional import background_region
 from bench.attacks.rounding import as_pixels
 from bench.attacks.universal import applied, universal
 from bench.errors import AttackError
-from runtime.defence import Defence
+from runtime.guard.defence import Defence
 from runtime.head import Head
 
 FLOAT32 = 1e-6

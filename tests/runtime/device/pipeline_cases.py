@@ -20,15 +20,15 @@ from native_denoise import denoise_planar, soft_mask
 from native_denoise.cuda import Workspace
 from native_denoise.cuda.device import cuda
 from runtime.bundle import Bundle, load
-from runtime.defence import Defence
+from runtime.codec.packet import Flags
 from runtime.device import kernels, launch, pipeline
 from runtime.device.latent_mask import LatentMask
 from runtime.device.memory import Crossing
 from runtime.device.pixels import Pixels
 from runtime.engines import EngineOptions, Memory, open_engine
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 from runtime.head import Head
-from runtime.packet import Flags
 from runtime.preprocess import Preprocess
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 

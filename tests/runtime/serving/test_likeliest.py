@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.packet import Flags
+from runtime.codec.packet import Flags
 from runtime.serving.answer import Answer
 from runtime.serving.protocol import Request, likeliest, tensors
 

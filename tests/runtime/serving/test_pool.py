@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
+from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketError, TryLater
 from runtime.head import Head
-from runtime.packet import Flags, Packet
 from runtime.serving import pool
 from runtime.serving.answer import Answer
 from runtime.serving.networks import TOLERANCE

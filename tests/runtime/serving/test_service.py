@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from runtime.bundle import load
+from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
-from runtime.packet import Flags, Packet
 from runtime.serving.messages import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle, load
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
-from runtime.packet import MAX_OVERHEAD
 from runtime.streaming.buffer import Buffer, Policy
 from runtime.streaming.connection import Answer
 from runtime.streaming.frame import Encoded
