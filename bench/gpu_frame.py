@@ -1,7 +1,7 @@
 """A defended frame on the GPU: how long it takes end to end, and whether denoising and the head overlap.
 
 A frame is a prepared square of pixels on the host; it ends with y and z on the host, without entropy coding.
-``frame`` is ``runtime.device.Pipeline.defended``, which waits once, at the end; ``encode`` is the whole of
+``frame`` is ``runtime.gpu.Pipeline.defended``, which waits once, at the end; ``encode`` is the whole of
 ``Head.encode`` with guard ``always``, its entropy coding and the host's look at the first pass included.
 """
 
@@ -26,7 +26,7 @@ from runtime.guard.defence import Defence
 from runtime.head import Head
 
 if TYPE_CHECKING:
-    from runtime.device import Pipeline
+    from runtime.gpu import Pipeline
 
 QUEUED = 50  # frames that are queued at once to see what overlaps
 
@@ -43,7 +43,7 @@ def cases(bundles: list[Bundle], runs: int, without_gpu: str | None) -> Iterator
 
 def open_pipeline(bundle: Bundle, engine: str) -> Pipeline:
     """A pipeline with engines of its own, defending as ``Defence`` does by default."""
-    from runtime.device import Pipeline
+    from runtime.gpu import Pipeline
 
     options = EngineOptions(engine)
     head = open_engine(bundle.path("head"), options)

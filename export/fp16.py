@@ -2,7 +2,7 @@
 
 GDN divides by a weighted sum over all channels: in float16 that sum overflows or loses its small terms.
 Inputs and outputs stay float32, so the half graph stands in for its original wherever that runs. Where it
-belongs, and why h_s has none: ``runtime.engines.half``.
+belongs, and why h_s has none: ``runtime.engines.precision``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper, shape_inference
 from export.errors import GraphError
 from export.onnx_file import save
 from runtime.bundle import Bundle
-from runtime.engines.half import HALVED, half_graph
+from runtime.engines.precision import HALVED, half_graph
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 

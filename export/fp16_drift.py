@@ -15,7 +15,7 @@ import numpy as np
 from export.progress import bar
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
-from runtime.engines.half import HALVED, Precision
+from runtime.engines.precision import HALVED, Precision
 from runtime.head import Head
 from runtime.preprocess import read_image
 from runtime.tail import Tail

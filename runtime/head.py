@@ -275,7 +275,7 @@ class Head:
 
     def _move_to_gpu(self, options: EngineOptions) -> None:
         """Take every step up to the latents there: the same verbs, on frames that stay on the GPU."""
-        from runtime.device import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
+        from runtime.gpu import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
 
         head, defence = self._engine, self.guard.defence
         shield = self._shield if self._defender is not None else None

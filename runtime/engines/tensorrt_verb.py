@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.bundle import Bundle, load
 from runtime.engines import EngineOptions, open_engine
-from runtime.engines.half import HALVED
+from runtime.engines.precision import HALVED
 
 
 def add_parser(commands: Any) -> None:

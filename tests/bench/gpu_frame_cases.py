@@ -13,7 +13,7 @@ from bench import gpu_engines, gpu_frame
 from bench.timing import Timing
 from native_denoise import denoise_planar
 from runtime.bundle import load
-from runtime.device import kernels, launch, pipeline
+from runtime.gpu import kernels, launch, pipeline
 from runtime.head import Head
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 

@@ -18,7 +18,7 @@ from export.fp16 import to_half, write_half_graph
 from export.onnx_file import save
 from runtime.bundle import load
 from runtime.engines import EngineOptions, open_engine
-from runtime.engines.half import half_graph
+from runtime.engines.precision import half_graph
 from runtime.errors import EngineError
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 

@@ -21,8 +21,8 @@ from export.models.architectures import ARCHITECTURES, Architecture, PriorName
 from export.models.build import Imported, write_bundle
 from export.onnx_file import save
 from runtime.bundle import INSTALLED, load
-from runtime.engines.half import HALVED
-from runtime.engines.tensorrt_build import BuildSettings, build
+from runtime.engines.precision import HALVED
+from runtime.engines.tensorrt.build import BuildSettings, build
 from runtime.errors import EngineError
 from tests.export.paper_networks import TINY
 

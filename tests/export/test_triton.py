@@ -23,7 +23,7 @@ from export.triton import MODELS, write_repository
 from export.triton_tail import server_graph
 from runtime.bundle import DEFAULT, load
 from runtime.codec.packet import Flags, Packet
-from runtime.engines.tensorrt_build import BuildSettings, build
+from runtime.engines.tensorrt.build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
 from runtime.serving.answer import Answer

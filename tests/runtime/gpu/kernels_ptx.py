@@ -1,6 +1,6 @@
-"""Compile the kernels of runtime.device to PTX for each target, without a GPU.
+"""Compile the kernels of runtime.gpu to PTX for each target, without a GPU.
 
-    python tests/runtime/device/kernels_ptx.py 8.7 9.0
+    python tests/runtime/gpu/kernels_ptx.py 8.7 9.0
 
 Prints {target: {name: number of its double-precision instructions}} as JSON.
 """
@@ -11,7 +11,7 @@ import sys
 
 from numba import cuda, float32, int32, int64, uint8, void
 
-from runtime.device import kernels
+from runtime.gpu import kernels
 
 IMAGE, INPUT, MASK = uint8[:, :, ::1], float32[:, :, :, ::1], float32[:, :, ::1]
 FLAT, MAP, TAPS, INTEGERS = float32[::1], float32[:, ::1], int32[:, ::1], int32[::1]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.engines import Optimisation
-from runtime.engines.plan_cache import Plan
+from runtime.engines.tensorrt.plan_cache import Plan
 from runtime.errors import EngineError
 
 LEVELS: dict[Optimisation, int] = {"disabled": 0, "basic": 1, "extended": 2, "all": 3}

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engines import DeviceEngine, EngineOptions
-from runtime.engines.plan_cache import Key, Plan, PlanCache
-from runtime.engines.tensorrt_binding import Binding, HostBinding
-from runtime.engines.tensorrt_build import LEVELS, BuildSettings, build, logger_of, reasons
+from runtime.engines.tensorrt.binding import Binding, HostBinding
+from runtime.engines.tensorrt.build import LEVELS, BuildSettings, build, logger_of, reasons
+from runtime.engines.tensorrt.plan_cache import Key, Plan, PlanCache
 from runtime.errors import EngineError, EngineUnavailable
 
 ON_JETSON = (
@@ -106,7 +106,7 @@ class TensorRt:
     ``run`` and ``bind`` have an execution context each, so that neither disturbs the addresses of the other.
     """
 
-    precision = "float32"  # of the graph that the plan was made from; see runtime.engines.half
+    precision = "float32"  # of the graph that the plan was made from; see runtime.engines.precision
 
     def __init__(self, engine: Any, plan: Plan, device: str, trt: Any):
         self._engine, self._trt = engine, trt

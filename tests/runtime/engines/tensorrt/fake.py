@@ -18,7 +18,7 @@ import onnxruntime
 
 from native_denoise.cuda import device as cuda_device
 from native_denoise.cuda import graph as cuda_graph
-from runtime.engines import tensorrt
+from runtime.engines.tensorrt import engine
 
 
 class Status(enum.IntEnum):
@@ -311,9 +311,9 @@ class FakeContext:
 
 
 def install(monkeypatch: Any, cache: Any, trt: FakeTensorRt) -> FakeTensorRt:
-    """Make ``runtime.engines.tensorrt`` see this TensorRT and its GPU, and keep its plans in ``cache``."""
+    """Make the TensorRT engine see this TensorRT and its GPU, and keep its plans in ``cache``."""
     monkeypatch.setenv("RATEHOLD_CACHE", str(cache))
-    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: trt)
+    monkeypatch.setattr(engine, "import_tensorrt", lambda: trt)
     monkeypatch.setattr(cuda_device, "cuda", trt.gpu)
     monkeypatch.setattr(cuda_graph, "_driver", lambda: trt.gpu)
     return trt

@@ -1,6 +1,6 @@
 """The frame that stays on the GPU against the CPU's: run by test_device_pipeline.py in the simulator.
 
-    python tests/runtime/device/pipeline_cases.py FOLDER
+    python tests/runtime/gpu/pipeline_cases.py FOLDER
 
 FOLDER is for the tiny bundles.
 """
@@ -21,11 +21,11 @@ from native_denoise.cuda import Workspace
 from native_denoise.cuda.device import cuda
 from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags
-from runtime.device import kernels, launch, pipeline
-from runtime.device.latent_mask import LatentMask
-from runtime.device.memory import Crossing
-from runtime.device.pixels import Pixels
 from runtime.engines import EngineOptions, Memory, open_engine
+from runtime.gpu import kernels, launch, pipeline
+from runtime.gpu.latent_mask import LatentMask
+from runtime.gpu.memory import Crossing
+from runtime.gpu.pixels import Pixels
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head

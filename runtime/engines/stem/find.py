@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.vectors.simd import LANES
-from runtime.engines.gdn_kernel import TILE
 from runtime.engines.onnx_file import FLOAT, attributes, floats, parse, shape_of
+from runtime.engines.stem.gdn import TILE
 
 LEVEL = ("Conv", "Abs", "Conv", "Div")
 OPERATIONS = ("Sub", *LEVEL, *LEVEL)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.errors import BackendUnavailable, GraphError
-from runtime.engines.tensorrt_build import reasons
+from runtime.engines.tensorrt.build import reasons
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:  # it imports numba.cuda, which a machine without TensorRT need not

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from native_denoise.vectors.simd import LANES
 from runtime.engines import EngineOptions, open_engine
-from runtime.engines.gdn_kernel import BLOCK
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu, open_model
-from runtime.engines.stem import Stemmed
-from runtime.engines.stem_graph import find_stem
+from runtime.engines.stem.engine import Stemmed
+from runtime.engines.stem.find import find_stem
+from runtime.engines.stem.gdn import BLOCK
 from runtime.errors import EngineError
 
 PLAIN = EngineOptions(threads=1, optimisation="disabled")

@@ -11,10 +11,10 @@ from native_denoise.cuda.device import address_of, compiled, cuda
 from runtime.bundle import Bundle
 from runtime.codec.limits import TOTAL
 from runtime.codec.tables import Tables
-from runtime.device import kernels
-from runtime.device.launch import over_pixels, over_values
-from runtime.device.memory import handle
 from runtime.engines import DeviceEngine
+from runtime.gpu import kernels
+from runtime.gpu.launch import over_pixels, over_values
+from runtime.gpu.memory import handle
 
 
 class LatentMask:

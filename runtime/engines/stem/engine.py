@@ -3,7 +3,7 @@
     image - mean -> (convolution, 5 x 5, stride 2 -> x / (beta + gamma |x|)) twice -> ONNX Runtime
 
 ONNX Runtime computes in a blocked layout, in which it has no Abs and no Div. So it changes the layout of the
-head's largest tensor, 5 MB, four times here, and walks through it twice more. ``runtime.engines.stem_kernel``
+head's largest tensor, 5 MB, four times here, and walks through it twice more. ``runtime.engines.stem.kernel``
 keeps it in the caches from the image to the second quotient, and has three quarters of the multiplications.
 """
 
@@ -15,10 +15,10 @@ from native_denoise.cpu.bands import aligned_zeros
 from native_denoise.vectors.simd import LANES
 from native_denoise.vectors.threads import available, share
 from runtime.engines import Engine
-from runtime.engines.gdn_kernel import BLOCK, TILE
-from runtime.engines.minimal_kernel import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed
-from runtime.engines.stem_graph import KERNEL, PADDING, STRIDE, Array, Level, Stem
-from runtime.engines.stem_kernel import Direct, lay_out, stem
+from runtime.engines.stem.find import KERNEL, PADDING, STRIDE, Array, Level, Stem
+from runtime.engines.stem.gdn import BLOCK, TILE
+from runtime.engines.stem.kernel import Direct, lay_out, stem
+from runtime.engines.stem.winograd import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed
 from runtime.errors import EngineError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engines.plan_cache import Key, Plan, PlanCache, PlanCacheWarning
+from runtime.engines.tensorrt.plan_cache import Key, Plan, PlanCache, PlanCacheWarning
 
 KEY = Key("ab" * 32, "10.3.0", "aarch64", "Orin", (8, 7), 3, 1 << 28)
 OTHERS = [

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.device.resample import WEIGHT_BITS, Taps, bicubic
+from runtime.gpu.resample import WEIGHT_BITS, Taps, bicubic
 from runtime.preprocess import Preprocess
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from native_denoise.cuda.device import cuda
 from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS
-from runtime.device.resample import WEIGHT_BITS
+from runtime.gpu.resample import WEIGHT_BITS
 from runtime.prior.exact import MAGNITUDE
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.cuda.device import cuda
-from runtime.device import kernels
-from runtime.device.launch import over_pixels
-from runtime.device.memory import Crossing
-from runtime.device.resample import bicubic
 from runtime.engines import Memory
+from runtime.gpu import kernels
+from runtime.gpu.launch import over_pixels
+from runtime.gpu.memory import Crossing
+from runtime.gpu.resample import bicubic
 from runtime.preprocess import Preprocess, as_rgb
 
 

@@ -17,11 +17,11 @@ from native_denoise.cuda import Workspace, denoise_device
 from native_denoise.cuda.device import address_of, cuda, require_gpu
 from native_denoise.errors import BackendUnavailable, DenoiseError, GraphError
 from runtime.bundle import Bundle
-from runtime.device.latent_mask import LatentMask
-from runtime.device.memory import Crossing, handle, policy
-from runtime.device.pixels import Pixels
 from runtime.engines import DeviceEngine, EngineOptions, open_engine
 from runtime.errors import EngineError, EngineUnavailable
+from runtime.gpu.latent_mask import LatentMask
+from runtime.gpu.memory import Crossing, handle, policy
+from runtime.gpu.pixels import Pixels
 from runtime.guard.defence import Defence, Defender
 from runtime.latent import Latent
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from native_denoise.vectors.jit import row
 from native_denoise.vectors.simd import LANES, load, splat, store
-from runtime.engines.gdn_kernel import BLOCK, TILE, add_products, keep, normalised, scatter, zeros
+from runtime.engines.stem.gdn import BLOCK, TILE, add_products, keep, normalised, scatter, zeros
 
 Array = NDArray[np.float32]
 

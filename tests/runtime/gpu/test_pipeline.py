@@ -45,7 +45,7 @@ def test_the_kernels_compile_to_ptx() -> None:
 
 def test_memory_policies_are_checked() -> None:
     code = (
-        "from runtime.device.memory import policy\nfrom runtime.errors import EngineError\n"
+        "from runtime.gpu.memory import policy\nfrom runtime.errors import EngineError\n"
         "assert policy('device') == 'device' and policy('pinned_mapped') == 'pinned_mapped'\n"
         "assert policy('auto') == 'device'\n"
         "try: policy('managed')\n"

@@ -10,10 +10,11 @@ import pytest
 
 from runtime.__main__ import main
 from runtime.bundle import load
-from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine, tensorrt
-from runtime.engines.plan_cache import PlanCacheWarning
+from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
+from runtime.engines.tensorrt import engine
+from runtime.engines.tensorrt.plan_cache import PlanCacheWarning
 from runtime.errors import EngineError, EngineUnavailable
-from tests.runtime.tensorrt_fake import FakeGpu, FakeTensorRt, install
+from tests.runtime.engines.tensorrt.fake import FakeGpu, FakeTensorRt, install
 
 OPTIONS = EngineOptions("tensorrt")
 VERSIONS = ("10.3.0", "11.4.1")
@@ -59,7 +60,7 @@ def test_it_builds_in_order_strongly_typed_and_without_tf32(trt: FakeTensorRt, h
 def test_it_tells_that_it_builds(
     trt: FakeTensorRt, head: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.engines.tensorrt_build.BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("runtime.engines.tensorrt.build.BETWEEN_LINES", 0.0)
     open_engine(head, OPTIONS)
     shown = capsys.readouterr()
     assert "head.onnx: TensorRT" in shown.err and "Tactics, 1 of 2" in shown.err and shown.out == ""
@@ -271,7 +272,7 @@ def test_a_missing_tensorrt_names_cause_and_cure(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(tensorrt, "import_tensorrt", fail)
+    monkeypatch.setattr(engine, "import_tensorrt", fail)
     with pytest.raises(EngineUnavailable, match=r"nvidia-l4t-dla-compiler.*pip install tensorrt") as caught:
         open_engine(head, OPTIONS)
     assert str(error) in str(caught.value)
@@ -288,7 +289,7 @@ def test_without_a_gpu_it_is_missing(trt: FakeTensorRt, head: Path) -> None:
 def test_the_module_is_imported_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     module = FakeTensorRt(FakeGpu())
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    assert tensorrt.import_tensorrt() is module
+    assert engine.import_tensorrt() is module
 
 
 def test_the_verb_builds_every_graph_ahead(
