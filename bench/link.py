@@ -32,7 +32,7 @@ from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-from runtime.streaming.in_flight import MOST
+from runtime.streaming.window import MOST
 from runtime.tail import Tail
 
 LINKS = ("50kbit,40ms", "100kbit,40ms", "250kbit,40ms", "1000kbit,40ms", "250kbit,80ms,1%loss")

@@ -19,9 +19,9 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Address, Answer, Connection
-from runtime.streaming.in_flight import Trip, Window, send_all
 from runtime.streaming.link_budget import LinkBudget, bounds
 from runtime.streaming.sender import Link, Sender
+from runtime.streaming.window import Trip, Window, send_all
 
 Image = NDArray[np.uint8]
 BUFFER = 2

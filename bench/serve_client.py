@@ -26,12 +26,11 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.connection import Address, Connection
-from runtime.streaming.frame import Encoded
-from runtime.streaming.in_flight import MOST
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.sender import Link, Sender
 from runtime.streaming.source import Shot, paced
-from runtime.streaming.spool import Spool
+from runtime.streaming.spool import Encoded, Spool
+from runtime.streaming.window import MOST
 
 BUFFER = 4
 TIMEOUT = 5.0

@@ -35,7 +35,7 @@ from export.robust import RobustPlan, train_shield
 from export.shield import family, provenance, write_adapted, write_alarm, write_robust
 from export.triton import write_repository
 from runtime.bundle import load
-from runtime.engines import tensorrt_verb
+from runtime.cli import tensorrt
 from runtime.errors import RateholdError
 from runtime.preprocess import read_image
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _import_command(commands)
     _triton_command(commands)
     _fp16_command(commands)
-    tensorrt_verb.add_parser(commands)
+    tensorrt.add_parser(commands)
     return parser
 
 

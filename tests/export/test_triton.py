@@ -26,8 +26,7 @@ from runtime.codec.packet import Flags, Packet
 from runtime.engines.tensorrt.build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
-from runtime.serving.answer import Answer
-from runtime.serving.protocol import Request, metadata, tensors
+from runtime.serving.protocol import Answer, Request, metadata, tensors
 from runtime.streaming.connection import Address, Connection, Refused, request
 from runtime.tail import Tail
 from tests.export.triton_harness import Ensemble, Front, TritonError, config, datatype

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from export.onnx_file import OPSET
 from runtime.bundle import DEFAULT, load
 from runtime.errors import EngineError
-from runtime.serving.any_batch import BATCH, any_batch
+from runtime.serving.networks import BATCH, any_batch
 
 FLOAT = onnx.TensorProto.FLOAT
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.__main__ import main
 from runtime.bundle import load
+from runtime.cli.main import main
 from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
 from runtime.engines.tensorrt import engine
 from runtime.engines.tensorrt.plan_cache import PlanCacheWarning

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from runtime.bundle import DEFAULT, load
+from runtime.cli.guard_options import add_guard, guard_of
 from runtime.errors import StreamError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
-from runtime.streaming.frame import Encoded
-from runtime.streaming.in_flight import MOST
+from runtime.streaming.spool import Encoded
 from runtime.streaming.status import Status
+from runtime.streaming.window import MOST
 
 
-def add_parser(
-    commands: Any,
-    add_guard: Callable[[argparse.ArgumentParser], None],
-    guard: Callable[[argparse.Namespace], Guard],
-) -> None:
-    """Add ``stream`` to the subcommands of ``python -m runtime``, with the guard's options of ``encode``."""
+def add_parser(commands: Any) -> None:
+    """Add ``stream``, with the guard's options of ``encode``."""
     stream = commands.add_parser(
         "stream", help="frames of a folder, a video or a camera -> a tail server",
         description="Encode frames and send them to a tail server; a JSON line for each goes to stdout.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
-    stream.set_defaults(run=lambda given: _stream(given, guard(given)))
+    stream.set_defaults(run=lambda given: _stream(given, guard_of(given)))
     stream.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
     stream.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
     stream.add_argument(
@@ -77,8 +73,8 @@ def add_parser(
 
 def _stream(given: argparse.Namespace, guard: Guard) -> None:
     from runtime.dashboard.listener import Listener
-    from runtime.dashboard.of_device import DeviceView
     from runtime.streaming.connection import Address, Connection
+    from runtime.streaming.dashboard import DeviceView
     from runtime.streaming.pipeline import Pipeline
     from runtime.streaming.sender import Sender
     from runtime.streaming.source import paced, shots

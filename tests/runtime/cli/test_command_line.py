@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.__main__ import main
 from runtime.bundle import installed, load
+from runtime.cli.main import main
 from runtime.guard import Guard
 from runtime.guard.defence import COARSENESS, Defence
 from runtime.head import Head

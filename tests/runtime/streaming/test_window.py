@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.streaming.in_flight import PATIENCE, Trip, Window, send_all
 from runtime.streaming.link_budget import SHARE, LinkBudget
+from runtime.streaming.window import PATIENCE, Trip, Window, send_all
 
 
 def simulate(

@@ -17,7 +17,7 @@ from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, pictur
 from runtime.guard import Guard
 from runtime.guard.defence import Defender
 from runtime.head import HeadReport
-from runtime.streaming.frame import Encoded
+from runtime.streaming.spool import Encoded
 
 WAITING = 256
 """Frames that are encoded and not settled, of which the facts are kept: those of a buffer or two."""
