@@ -20,7 +20,7 @@ from bench.errors import CampaignError
 from bench.photos import Sample
 from bench.trivial_defences import TRIVIAL
 from bench.workers import Run
-from export.corruptions import corrupt
+from export.robust.corruptions import corrupt
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard.defence import Defence

@@ -1,6 +1,6 @@
 """One of the paper's networks as a bundle to measure: from a checkpoint, or of random weights by a seed.
 
-A seeded network's prior is fitted to the photographs (``export.models.seeded``): times and bytes then mean
+A seeded network's prior is fitted to the photographs (``export.paper.seeded``): times and bytes then mean
 what they mean for trained weights, classes do not.
 
 Torch is imported where a network is built and not before: a device without it has other benchmarks to run.
@@ -21,7 +21,7 @@ from bench.photos import photos
 from runtime.bundle import Bundle, load
 
 if TYPE_CHECKING:
-    from export.models.build import Imported
+    from export.paper.build import Imported
 
 STEPS = 300  # of fitting a seeded network's prior
 
@@ -55,10 +55,10 @@ def build(options: argparse.Namespace, folder: Path, say: Callable[[str], object
     try:
         import torch
 
-        from export.checkpoint import load_checkpoint
-        from export.models.architectures import ARCHITECTURES
-        from export.models.build import Imported, calibration_photographs, normalised, write_bundle
-        from export.models.seeded import FITTED_TO, seeded_network
+        from export.paper.architectures import ARCHITECTURES
+        from export.paper.build import Imported, calibration_photographs, normalised, write_bundle
+        from export.paper.checkpoint import load_checkpoint
+        from export.paper.seeded import FITTED_TO, seeded_network
     except ImportError as error:
         raise MissingPackage(f"--arch builds a network: pip install 'ratehold[export]' ({error})") from error
     if options.arch not in ARCHITECTURES:

@@ -30,8 +30,8 @@ from bench.errors import PeerError
 from bench.paper_network import PaperNetwork
 from bench.sc2bench_twin import Peer, size_of
 from bench.timing import Timing
-from export.models.architectures import SIZE
-from export.models.build import normalised
+from export.paper.architectures import SIZE
+from export.paper.build import normalised
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError

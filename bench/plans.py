@@ -15,7 +15,7 @@ from bench.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
 from bench.cells import Cell, Input, Sender, Subject
 from bench.errors import CampaignError
 from bench.trivial_defences import TRIVIAL
-from export.corruptions import CORRUPTIONS, SEVERITIES
+from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
 from runtime.guard.decision import Mode
 from runtime.guard.defence import Defence

@@ -31,7 +31,7 @@ from bench.outcomes import Outcomes
 from bench.photos import labelled
 from bench.resilience_page import page
 from bench.workers import Run, in_process, in_processes, on_ray
-from export.corruptions import CORRUPTIONS, SEVERITIES
+from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
 from runtime.errors import RateholdError
 from runtime.guard.decision import MODES

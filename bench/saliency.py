@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from bench.unquantised import Unquantised
-from export.torch_graph import TorchGraph
+from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 
 Map = NDArray[np.float64]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.errors import MissingPackage
-from export.models.architectures import HYPER, Architecture, PriorName
+from export.paper.architectures import HYPER, Architecture, PriorName
 
 Strings = dict[str, Any]
 

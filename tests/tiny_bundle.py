@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.integer_graph import write_integer_network
-from export.onnx_file import OPSET, save
+from export.graphs.integer_graph import write_integer_network
+from export.graphs.onnx_file import OPSET, save
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.codec.tables import Tables, gaussian_tables
 from runtime.guard.alarm import features

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from bench.attacks.rounding import rounded, straight_through
-from export.table_bits import TableBits
+from export.prior.table_bits import TableBits
 from runtime.bundle import Bundle
 from runtime.codec.coarseness import factor, rebinned, rungs
 from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS

@@ -19,7 +19,7 @@ import torch
 from bench.attacks.denoise import denoise, soft_mask
 from bench.attacks.prior import Coded, Prior, open_prior
 from bench.attacks.settings import Setting
-from export.torch_graph import TorchGraph
+from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.guard.alarm import CEILING, CHEAP, QUANTILE
 from runtime.guard.defence import Defence

@@ -14,7 +14,7 @@ from bench.errors import BenchError, CampaignError, MissingPackage
 from bench.photos import labelled
 from bench.trivial_defences import TRIVIAL
 from bench.workers import in_process, in_processes, on_ray
-from export.corruptions import corrupt
+from export.robust.corruptions import corrupt
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard import Guard

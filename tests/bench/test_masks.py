@@ -121,7 +121,7 @@ def test_grad_cam_of_a_linear_end_is_its_class_activation(tiny_bundles):
 
 
 def _logits(bundle, features):
-    from export.torch_graph import TorchGraph
+    from export.graphs.torch_graph import TorchGraph
 
     return TorchGraph(bundle.path("tail"))(torch.from_numpy(features))[0][0].numpy()
 

@@ -16,7 +16,7 @@ from bench.errors import CampaignError
 from bench.outcomes import Outcomes
 from bench.plans import AUTO, BASELINES, PLAIN, Effort
 from bench.trivial_defences import TRIVIAL
-from export.corruptions import CORRUPTIONS
+from export.robust.corruptions import CORRUPTIONS
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 

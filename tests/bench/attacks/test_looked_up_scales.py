@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bench.attacks.prior import Hyperprior
-from export.table_bits import TableBits
+from export.prior.table_bits import TableBits
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables, scale_index
 from runtime.prior.exact import IntegerNetwork, Layer

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.integer_graph import write_integer_network
-from export.phases import of_phases, phases
+from export.graphs.integer_graph import of_phases, phases, write_integer_network
 from runtime.bundle import ROBUST, installed, load
 from runtime.engines import EngineOptions, Optimisation, open_engine
 from runtime.errors import BundleError
