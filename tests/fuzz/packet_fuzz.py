@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench.common import report
 
 COUNTS = {
     "executions": r"stat::number_of_executed_units:\s*(\d+)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.attacks.prior import Hyperprior
+from bench.attacks.differentiable.prior import Hyperprior
 from export.prior.table_bits import TableBits
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables, scale_index

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bench.attacks import Target
-from bench.attacks.denoise import denoise, soft_mask
+from bench.attacks.differentiable.denoise import denoise, soft_mask
+from bench.attacks.differentiable.prior import Hyperprior, open_prior
 from bench.attacks.on_guard import sent_bits
-from bench.attacks.prior import Hyperprior, open_prior
 from export.prior.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
 from native_denoise.reference import solve

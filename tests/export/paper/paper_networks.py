@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.photos import photos
-from bench.sc2bench_twin import twin
+from bench.common.photos import photos
+from bench.sc2bench.twin import twin
 from export.paper.architectures import SIZE, Architecture, PriorName
 from export.paper.bottleneck import Bottleneck
 from export.paper.networks import SplitNetwork

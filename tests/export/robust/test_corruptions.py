@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage, special
 
-from bench.photos import photos
+from bench.common.photos import photos
 from export.errors import CorruptionError
 from export.robust import corruptions
 from export.robust.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt
