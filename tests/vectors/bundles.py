@@ -1,7 +1,7 @@
 """Makes the bundles of the vectors: a few kilobytes each, odd on purpose, decoding parts only.
 
     fp          5 x 6 x 7       one table without 0, one with a single symbol, one with a likely escape
-    fp-long     3 x 24 x 32     enough symbols for a length of three bytes
+    fp-long     3 x 28 x 34     enough symbols for a length of three bytes
     mshp        5 x 5 x 7       h_s as shipped ones: transposed, 3x3, 1x1; scale tables in no order
     mshp-leaky  4 x 6 x 8       every other part of h_s: leaks, shifts by channel, strides, rungs
 
@@ -35,7 +35,7 @@ def make_bundles(folder: Path = FOLDER) -> None:
         _table(rng, 7, -5, 1.0, escape=1 << 23),
     ]
     _write(folder / "fp", "fp", (5, 6, 7), None, {"prior": _arrays(channels)}, compressed=False)
-    _write(folder / "fp-long", "fp", (3, 24, 32), None, {"prior": _arrays(channels[:3])}, compressed=False)
+    _write(folder / "fp-long", "fp", (3, 28, 34), None, {"prior": _arrays(channels[:3])}, compressed=False)
     scales = [
         _table(rng, 2 + 2 * int(width), -int(width) + t % 3 - 1, 0.2 + width / 3)
         for t, width in enumerate(rng.permutation(24) * 1.3)
@@ -48,7 +48,9 @@ def make_bundles(folder: Path = FOLDER) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
         write_integer_network(IntegerNetwork.from_arrays(h_s), hyper, folder / name / "h_s.onnx")
         prior = _arrays(z_tables[: hyper[0]]) | h_s
-        _write(folder / name, "mshp", latent, hyper, {"prior": prior, "scales": _arrays(scales)}, compressed=True)
+        _write(
+            folder / name, "mshp", latent, hyper, {"prior": prior, "scales": _arrays(scales)}, compressed=True
+        )
 
 
 def _table(

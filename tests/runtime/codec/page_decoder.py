@@ -125,6 +125,11 @@ class Stack:
         return symbols
 
 
+def reading_order(numbers: list[int]) -> list[int]:
+    """Places by table number, then by place, given the number of the table at each."""
+    return sorted(range(len(numbers)), key=numbers.__getitem__)  # stable
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer of the exact h_s; int64 arrays."""
@@ -247,10 +252,8 @@ class PageDecoder:
             z = np.reshape(stack.part(self._channels(self.hyper), self.tables), self.hyper)
             if np.abs(z).max() > 65536:
                 raise Refused("sync")
-            number, mean = np.split(self.h_s(z), 2)
-            assert number.shape == self.latent
-            number = np.clip(number, 0, len(self.scales) - 1)
-            y = stack.part(np.maximum(number - (c + 2) // 4, 0).ravel().tolist(), self.scales)
+            numbers, mean = self.parameters(z, c)
+            y = stack.part(numbers, self.scales)
         else:
             y = stack.part(self._channels(self.latent), self._at(c))
         y = np.reshape(y, self.latent)
@@ -260,6 +263,13 @@ class PageDecoder:
         if self.hyper:
             y_hat = y_hat + (mean / 16).astype(np.float32)
         return Frame(z, y, y_hat, bool(done & 1), bool(done & 2), c)
+
+    def parameters(self, z: Any, c: int) -> tuple[list[int], Any]:
+        """The number of the table of each symbol of y by place, and their means in sixteenths."""
+        number, mean = np.split(self.h_s(z), 2)
+        assert number.shape == self.latent
+        number = np.clip(number, 0, len(self.scales) - 1)
+        return np.maximum(number - (c + 2) // 4, 0).ravel().tolist(), mean
 
     def _opened(self, data: bytes) -> tuple[int, bytes]:
         """``done`` and the payload, after the checks 1 to 9."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle, load
+from runtime.coarseness import COARSEST, factor
+from runtime.coarseness import rebinned as coarser_tables
 from runtime.coder import open_coder
 from runtime.engines import EngineOptions
 from runtime.errors import (
@@ -24,9 +26,10 @@ from runtime.errors import (
 from runtime.exact import IntegerNetwork
 from runtime.packet import VERSION, Flags, Packet, symbol_checksum
 from runtime.prior import Stream, open_prior, push_streams
+from runtime.tables import Tables
 from runtime.tail import READ_ROLES, Reader
 
-__all__ = ["VERSION", "Codec", "Flags", "Frame", "IntegerNetwork", "Packet"]
+__all__ = ["VERSION", "Codec", "Flags", "Frame", "IntegerNetwork", "factors", "rebinned"]
 
 VERDICTS: dict[type[PacketError], str] = {
     PacketTruncated: "truncated",
@@ -65,7 +68,8 @@ class Codec:
         """The packet of symbols of the bundle's shapes, |z| at most 127 apart from hostile ones; z is None
         without a hyperprior. ``broken_seal`` is xored with the seal.
         """
-        streams = [replace(s, symbols=_flat(v)) for s, v in zip(self._streams(z, coarseness), _given(z, y))]
+        pairs = zip(self._streams(z, coarseness), _given(z, y), strict=True)
+        streams = [replace(stream, symbols=_flat(symbols)) for stream, symbols in pairs]
         encoder = open_coder().encoder(symbol_checksum(*(s.symbols for s in streams)) ^ broken_seal)
         push_streams(tuple(streams), encoder)
         return Packet(self.bundle.id, flags, encoder.finish(), coarseness).to_bytes()
@@ -101,3 +105,16 @@ def _given(z: Any, y: Any) -> list[Any]:
 
 def _flat(symbols: Any) -> NDArray[np.int32]:
     return np.ascontiguousarray(symbols, np.int32).ravel()
+
+
+def rebinned(counts: list[list[int]], offsets: list[int], c: int) -> list[tuple[list[int], int]]:
+    """Counts and offset of coding tables at coarseness c."""
+    tables = coarser_tables(Tables(np.concatenate(counts), [len(table) for table in counts], offsets), c)
+    ends = np.cumsum(tables.size)[:-1]
+    parts = [part.tolist() for part in np.split(tables.counts, ends)]
+    return list(zip(parts, tables.offset.tolist(), strict=True))
+
+
+def factors() -> list[float]:
+    """The steps of each coarseness, in those of the bundle."""
+    return [float(factor(c)) for c in range(COARSEST + 1)]
