@@ -1,6 +1,7 @@
 """Makes the bundles of the vectors: a few kilobytes each, odd on purpose, decoding parts only.
 
     fp          5 x 6 x 7       one table without 0, one with a single symbol, one with a likely escape
+    fp-far      3 x 1 x 3       tables at both ends of the symbols' range, and one with two likeliest symbols
     fp-long     3 x 28 x 34     enough symbols for a length of three bytes
     mshp        5 x 5 x 7       h_s as shipped ones: transposed, 3x3, 1x1; scale tables in no order
     mshp-leaky  4 x 6 x 8       every other part of h_s: leaks, shifts by channel, strides, rungs
@@ -36,6 +37,12 @@ def make_bundles(folder: Path = FOLDER) -> None:
     ]
     _write(folder / "fp", "fp", (5, 6, 7), None, {"prior": _arrays(channels)}, compressed=False)
     _write(folder / "fp-long", "fp", (3, 28, 34), None, {"prior": _arrays(channels[:3])}, compressed=False)
+    far = [
+        (np.array([1 << 23, 1 << 23]), 1 << 20),
+        (np.array([1 << 23, 1 << 23]), -1 << 20),
+        (np.array([6_000_001, 999, 6_000_001, TOTAL - 12_001_001]), -1),
+    ]
+    _write(folder / "fp-far", "fp", (3, 1, 3), None, {"prior": _arrays(far)}, compressed=False)
     scales = [
         _table(rng, 2 + 2 * int(width), -int(width) + t % 3 - 1, 0.2 + width / 3)
         for t, width in enumerate(rng.permutation(24) * 1.3)

@@ -56,7 +56,7 @@ class Noise:
 
     def choice(self, values: list[int], shape: Any) -> Any:
         """int32 of a shape, each one of the values."""
-        return np.int32(values)[self.integers(0, len(values) - 1, shape)]
+        return np.array(values, np.int32)[self.integers(0, len(values) - 1, shape)]
 
 
 def vectors() -> Iterator[Vector]:
@@ -83,6 +83,11 @@ def _accepted(bundle: str, codec: Codec) -> Iterator[Vector]:
     if bundle == "fp-long":
         y = noise.integers(-FAR, FAR, codec.latent)
         yield vector("escapes", "escapes", "a length of three bytes: almost every symbol is an escape", y)
+        return
+    if bundle == "fp-far":
+        y = np.array([[[FAR, -FAR, 0]], [[-FAR, FAR, 0]], [[-1, 0, 1]]])
+        yield vector("ends", "escapes", "from one end of the range to the other: k = 21", y)
+        yield vector("likeliest", "coarse", "the first of two largest counts takes what is missing", y, c=3)
         return
     z = noise.integers(-3, 3, codec.hyper) if codec.hyper else None
     yield vector("plain", kind, "steps of the bundle", codec.symbols(z, latent(0.8)), z)
@@ -132,6 +137,9 @@ def _damaged() -> Iterator[Vector]:
 
     yield damaged("empty", "truncated", "no byte", b"")
     yield damaged("16-bytes", "truncated", "one byte less than any packet", good[:16])
+    yield damaged(
+        "16-others", "truncated", "16 bytes of something else: too few come first", bytes(range(16))
+    )
     yield damaged("cut", "truncated", "the last byte is missing", good[:-1])
     yield damaged("magic", "format", "RI instead of RH", repaired(b"RI" + good[2:13], payload))
     yield damaged("version", "format", "version 3", repaired(b"RH\3" + good[3:13], payload))
@@ -197,7 +205,8 @@ def write(folder: Path = FOLDER) -> None:
     """Write packets, symbols and index. Raises SystemExit where that would change a vector."""
     path = folder / INDEX
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"format_version": None}
-    entries, files = {}, {}
+    entries: dict[str, dict[str, Any]] = {}
+    files: dict[str, bytes] = {}
     for vector in vectors():
         written = _files(vector)
         entries[vector.name] = _entry(vector, written)

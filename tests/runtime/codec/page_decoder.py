@@ -164,7 +164,8 @@ class Synthesis:
     """The exact h_s of a bundle."""
 
     def __init__(self, arrays: dict[str, Any]):
-        self.layers, self.rungs = [], arrays.get("h_s.rungs")
+        self.layers: list[Layer] = []
+        self.rungs = arrays.get("h_s.rungs")
         while f"h_s.{len(self.layers)}.weight" in arrays:
             self.layers.append(self._layer(arrays, f"h_s.{len(self.layers)}."))
         for number, layer in enumerate(self.layers):
@@ -253,10 +254,10 @@ class PageDecoder:
             if np.abs(z).max() > 65536:
                 raise Refused("sync")
             numbers, mean = self.parameters(z, c)
-            y = stack.part(numbers, self.scales)
+            symbols = stack.part(numbers, self.scales)
         else:
-            y = stack.part(self._channels(self.latent), self._at(c))
-        y = np.reshape(y, self.latent)
+            symbols = stack.part(self._channels(self.latent), self._at(c))
+        y = np.reshape(symbols, self.latent)
         if stack.words or stack.x != seal(z, y):
             raise Refused("sync")
         y_hat = y.astype(np.float32) * np.float32(FACTORS[c] / 2**16)

@@ -88,14 +88,16 @@ class Codec:
         except PacketError as error:
             return VERDICTS[type(error)]
         *z, y = (stream.symbols for stream in received.streams)
-        z_symbols = z[0].reshape(self.hyper) if z else None
+        z_symbols = z[0].reshape(self.hyper) if self.hyper else None
         y_hat = received.y_hat[0]
         return Frame(z_symbols, y.reshape(self.latent), y_hat, received.flags, received.coarseness)
 
     def _streams(self, z: Any, coarseness: int, y: Any = None) -> list[Stream]:
         """The streams with their tables, in the order of reading."""
         values = np.zeros(self.latent, np.float32) if y is None else y
-        *side, last = self._prior.code(*(np.float32(a)[None] for a in reversed(list(_given(z, values)))))
+        *side, last = self._prior.code(
+            *(np.asarray(a, np.float32)[None] for a in reversed(list(_given(z, values))))
+        )
         return [*side, self._prior.coarser(last, coarseness)]
 
 

@@ -176,9 +176,8 @@ def networks(draw: st.DrawFn) -> tuple[dict[str, Any], Any]:
         arrays[f"h_s.{number}.weight"] = weight.swapaxes(0, 1) if transposed else weight
         arrays[f"h_s.{number}.bias"] = noise.integers(-999, 999, (out,))
         geometry = [transposed, stride, padding, extra, shift, -draw(st.integers(0, 127)), 127, leaky]
-        arrays[f"h_s.{number}.geometry"] = np.int32(
-            geometry if leaky or draw(st.booleans()) else geometry[:7]
-        )
+        whole = leaky or draw(st.booleans())  # the last number, leaky, may be left out where it is 0
+        arrays[f"h_s.{number}.geometry"] = np.array(geometry if whole else geometry[:7], np.int32)
         if draw(st.booleans()):
             arrays[f"h_s.{number}.shift"] = noise.integers(0, 12, (out,))
         channels = out
