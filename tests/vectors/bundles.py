@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from export.integer_graph import write_integer_network
+from export.graphs.integer_graph import write_integer_network
 from tests.runtime.codec.product import IntegerNetwork
 
 TOTAL = 1 << 24

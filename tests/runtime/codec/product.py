@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle, load
-from runtime.coarseness import COARSEST, factor
-from runtime.coarseness import rebinned as coarser_tables
-from runtime.coder import open_coder
+from runtime.codec.coarseness import COARSEST, factor
+from runtime.codec.coarseness import rebinned as coarser_tables
+from runtime.codec.coder import open_coder
+from runtime.codec.packet import VERSION, Flags, Packet, symbol_checksum
+from runtime.codec.tables import Tables
 from runtime.engines import EngineOptions
 from runtime.errors import (
     PacketBundleMismatch,
@@ -23,10 +25,9 @@ from runtime.errors import (
     PacketTooLarge,
     PacketTruncated,
 )
-from runtime.exact import IntegerNetwork
-from runtime.packet import VERSION, Flags, Packet, symbol_checksum
-from runtime.prior import Stream, open_prior, push_streams
-from runtime.tables import Tables
+from runtime.prior import open_prior
+from runtime.prior.base import Stream, push_streams
+from runtime.prior.exact import IntegerNetwork
 from runtime.tail import READ_ROLES, Reader
 
 __all__ = ["VERSION", "Codec", "Flags", "Frame", "IntegerNetwork", "factors", "rebinned"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.pack import FOLDER as PACK
+from bench.common.attack_pack import FOLDER as PACK
 from runtime.bundle import DEFAULT, INSTALLED, installed, load
 from runtime.guard import Guard
 from runtime.head import Head
