@@ -77,30 +77,30 @@ class Head:
         self.report: HeadReport | None = None
         self.counters = Counters()
         self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
-        self._engine = open_engine(bundle.path("head"), options)
-        on_gpu = isinstance(self._engine, DeviceEngine)
-        self._prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
-        self._coder = open_coder(coder)
+        self.engine = open_engine(bundle.path("head"), options)
+        on_gpu = isinstance(self.engine, DeviceEngine)
+        self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
+        self.coder = open_coder(coder)
         self._energy = _energy(bundle)
-        self._alarm = open_score(bundle) if self.guard.mode == "auto" else None
+        self.alarm = open_score(bundle) if self.guard.mode == "auto" else None
         self._watch = Watch(self.guard.hold)
         defender, shield = None, None
         if self.guard.mode != "never":
             defender = Defender(self.guard.defence, self._size, options.threads)
-            shield = self._open_second("shield", options) or self._engine
+            shield = self._open_second("shield", options) or self.engine
         self._adapted: Engine | None = None
-        if self._alarm is not None and self.guard.adapt:
+        if self.alarm is not None and self.guard.adapt:
             self._adapted = self._open_second("adapted", options)
         if on_gpu:
             defender, shield = self._move_to_gpu(options, defender, shield)
         ordinary = bundle.manifest.clean_quantile(QUANTILE)
-        self.ladder = Ladder(self._prior, self._latent, ordinary, defender, shield)
+        self.ladder = Ladder(self.prior, self.latent_of, ordinary, defender, shield)
         self.limit(self.guard.budget)
 
     @cached_property
     def least(self) -> int:
         """Bytes of the emptiest packet, which every frame has: the smallest budget that can be kept."""
-        return self._pack(self._emptiest)[0].size
+        return self.pack(self.emptiest)[0].size
 
     def limit(self, budget: int | None) -> None:
         """Keep another budget than the guard's from the next frame on. Raises BudgetError below ``least``."""
@@ -123,11 +123,11 @@ class Head:
         defend = suspicious or held or self.guard.mode == "always"
         corrupted = suspicion is not None and suspicion.corruption > 0
         adapted = self._adapted if corrupted else None
-        attempts = self.ladder.attempts(frame, self.guard, defend, adapted, self._emptiest)
+        attempts = self.ladder.attempts(frame, self.guard, defend, adapted, self.emptiest)
         for rejected, attempt in enumerate(attempts):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
                 frame.clock.lap("rate_control")
-            packet, stream_bits = self._pack(attempt.latent, attempt.flags)
+            packet, stream_bits = self.pack(attempt.latent, attempt.flags)
             frame.clock.lap("encode")
             if self.guard.budget is None or packet.size <= self.guard.budget:
                 break
@@ -145,7 +145,7 @@ class Head:
 
     def analyse(self, image: NDArray[np.uint8]) -> Latent:
         """The latent of one frame, neither defended nor coded; the same image and errors as ``encode``."""
-        return self._latent(self._engine.run(self._prepare(image)))
+        return self.latent_of(self.engine.run(self._prepare(image)))
 
     def warm_up(self) -> None:
         """Encode a frame of noise, defended too where frames may be, so that the first real one does not pay
@@ -175,21 +175,21 @@ class Head:
         if self.ladder.defender is not None:
             frame.mask = self.ladder.defender.recall_mask()
         if frame.mask is None:
-            frame.first = self.ladder.look(self._engine, frame.prepared, clock)
+            frame.first = self.ladder.look(self.engine, frame.prepared, clock)
         return frame
 
     def _suspicion(self, frame: Frame) -> Suspicion | None:
-        if self._alarm is None or frame.first is None:
+        if self.alarm is None or frame.first is None:
             return None
-        suspicion = self._alarm(frame.first.latent)
+        suspicion = self.alarm(frame.first.latent)
         frame.clock.lap("guard")
         return suspicion
 
-    def _latent(self, outputs: list[NDArray[np.float32]]) -> Latent:
-        return Latent(self._prior.code(*outputs), self._energy, self.bundle.manifest.latent)
+    def latent_of(self, outputs: list[NDArray[np.float32]]) -> Latent:
+        return Latent(self.prior.code(*outputs), self._energy, self.bundle.manifest.latent)
 
-    def _pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
-        encoder = self._coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
+    def pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
+        encoder = self.coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
         stream_bits = push_streams(latent.streams, encoder)
         return Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits
 
@@ -197,10 +197,10 @@ class Head:
         """The graph of another look at a frame, tried once; None where the bundle has no such role."""
         if role not in self.bundle.manifest.files:
             return None
-        second, head = open_engine(self.bundle.path(role), options), self._engine
+        second, head = open_engine(self.bundle.path(role), options), self.engine
         if (second.inputs, second.outputs) == (head.inputs, head.outputs):
             try:
-                self._latent(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
+                self.latent_of(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
                 return second
             except EngineError as error:
                 raise BundleError(f"bundle {self.bundle.manifest.name}: its {role}: {error}") from error
@@ -215,10 +215,10 @@ class Head:
         """Take every step up to the latents to the GPU; returns defender and shield there."""
         from runtime.gpu import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
 
-        head, defence = self._engine, self.guard.defence
+        head, defence = self.engine, self.guard.defence
         assert isinstance(head, DeviceEngine) and (shield is None or isinstance(shield, DeviceEngine))
         pipeline = Pipeline(self.bundle, head, shield, defence, options)
-        self._prepare, self._engine = pipeline.prepare, OnDevice(head, pipeline)
+        self._prepare, self.engine = pipeline.prepare, OnDevice(head, pipeline)
         if self._adapted is not None:
             assert isinstance(self._adapted, DeviceEngine)
             pipeline.bind(self._adapted)
@@ -232,10 +232,10 @@ class Head:
         return self.bundle.manifest.preprocess.size
 
     @cached_property
-    def _emptiest(self) -> Latent:
+    def emptiest(self) -> Latent:
         shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
         return self.ladder.fitter.emptied(
-            self._latent([np.zeros((1, *shape), np.float32) for shape in shapes])
+            self.latent_of([np.zeros((1, *shape), np.float32) for shape in shapes])
         )
 
 
