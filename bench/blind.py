@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.attacks import Target, to_uint8
 from bench.attacks.black_box import black_box
+from bench.attacks.budget import to_uint8
+from bench.attacks.differentiable.target import Target
 from bench.attacks.universal import applied, universal
 from bench.common import bundle_options, report
 from bench.common.bootstrap import interval, ratio_interval
@@ -40,20 +41,20 @@ SENDERS = {"undefended": None, "guard": Guard()}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BlindOutcome:
     """Bytes of the packets and whether the answer is the label, one value an image."""
 
     bytes: NDArray[np.int64]
     correct: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, head: Head, tail: Tail, frames: Frames, labels: NDArray[np.int64]) -> Outcome:
+    def of(cls, head: Head, tail: Tail, frames: Frames, labels: NDArray[np.int64]) -> BlindOutcome:
         """Send frames, uint8 (n, S, S, 3), through the real bitstream."""
         packets = [head.encode(frame).to_bytes() for frame in frames]
         answers = [int(tail.decode(packet).argmax()) for packet in packets]
         return cls(np.array([len(packet) for packet in packets]), np.array(answers) == labels)
 
-    def as_row(self, threat: str, sender: str, clean: Outcome) -> dict[str, Any]:
+    def as_row(self, threat: str, sender: str, clean: BlindOutcome) -> dict[str, Any]:
         """Against clean frames that are sent undefended."""
         return {
             "threat": threat, "sender": sender, "bytes_mean": float(self.bytes.mean()),
@@ -71,13 +72,13 @@ def run(bundle: Bundle, samples: list[Sample], limit: int, eps: float, queries: 
     labels = np.array([sample.label for sample in samples[limit : 2 * limit]])
     engine, tail = EngineOptions(threads=1), Tail(bundle, EngineOptions(threads=1))
     heads = {name: Head(bundle, engine, guard=guard) for name, guard in SENDERS.items()}
-    reference = Outcome.of(heads["undefended"], tail, clean, labels)
+    reference = BlindOutcome.of(heads["undefended"], tail, clean, labels)
     rows = [reference.as_row("clean", "undefended", reference)]
     everywhere = _universal(bundle, train, clean, eps)
     for name, head in heads.items():
-        rows.append(Outcome.of(head, tail, everywhere, labels).as_row("universal", name, reference))
+        rows.append(BlindOutcome.of(head, tail, everywhere, labels).as_row("universal", name, reference))
         queried = _black_box(head, clean, eps, queries, name)
-        rows.append(Outcome.of(head, tail, queried, labels).as_row("black_box", name, reference))
+        rows.append(BlindOutcome.of(head, tail, queried, labels).as_row("black_box", name, reference))
     return rows
 
 

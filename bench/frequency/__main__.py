@@ -34,7 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from bench.attacks import THREATS, Target
+from bench.attacks import threat_named
+from bench.attacks.differentiable.target import Target
 from bench.common import bundle_options, report
 from bench.common.bootstrap import interval
 from bench.common.photos import Sample, labelled
@@ -78,7 +79,7 @@ class Change:
     rms: float
 
 
-class Sender:
+class BandSender:
     """Sends frames through one bundle: bytes and whether the answer is right."""
 
     def __init__(self, bundle: Bundle, engine: EngineOptions):
@@ -113,7 +114,7 @@ def attacked(planes: Planes, target: Target, eps: list[int], seed: int) -> Itera
     image = torch.from_numpy(planes / 255).float()[None]
     no_label = torch.zeros(1, dtype=torch.int64)  # PGD-E does not look at it
     for e in eps:
-        tensor = THREATS["pgd_e"](target, image, no_label, e / 255, seed=seed)
+        tensor = threat_named("pgd_e")(target, image, no_label, e / 255, seed=seed)
         found: Planes = (tensor[0].double() * 255).numpy()
         yield f"attack {e}", ALL, found
         change = found - planes
@@ -122,7 +123,9 @@ def attacked(planes: Planes, target: Target, eps: list[int], seed: int) -> Itera
             yield f"without {e}", band, planes + keep(change, index != band)
 
 
-def changes(sender: Sender, square: NDArray[np.uint8], label: int, eps: list[int], seed: int) -> list[Change]:
+def changes(
+    sender: BandSender, square: NDArray[np.uint8], label: int, eps: list[int], seed: int
+) -> list[Change]:
     """Everything that is done to one frame, uint8 (S, S, 3); the clean frame first."""
     planes = square.transpose(2, 0, 1).astype(np.float64)
     clean, right = sender.send(planes, label)
@@ -165,7 +168,7 @@ def measure(
     bundle: Bundle, samples: list[Sample], eps: list[int], engine: EngineOptions
 ) -> list[dict[str, Any]]:
     """The rows of one bundle."""
-    sender = Sender(bundle, engine)
+    sender = BandSender(bundle, engine)
     of_images = []
     for seed, sample in enumerate(tqdm(samples, unit="image", desc=bundle.manifest.name)):
         square = bundle.manifest.preprocess.square(sample.image())

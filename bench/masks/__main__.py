@@ -49,7 +49,7 @@ METRICS = ("auc", "iou", "spearman", "auc_over_gradient", "spearman_given_gradie
 Scores = dict[tuple[str, str], list[dict[str, float]]]
 
 
-class Measurement:
+class MaskAgreement:
     """Scores of all maps of all bundles against all evidence, image by image.
 
     The bundles have one backbone, so that the evidence, which is the first one's, is evidence for all.
@@ -150,7 +150,7 @@ def measure(
     bundles: list[Bundle], samples: list[Sample], occlude: int, engine: EngineOptions
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows and summary; the first ``occlude`` images are occluded too."""
-    measurement = Measurement(bundles, engine)
+    measurement = MaskAgreement(bundles, engine)
     for number, sample in enumerate(tqdm(samples, unit="image")):
         measurement.add(sample, seed=number, occlude=number < occlude)
     found = rows(measurement.scores)

@@ -15,22 +15,22 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
-from bench.common import bundle_options, report
+from bench import attacks
+from bench.common import bundle_options, references, report
 from bench.common.errors import CampaignError, MissingPackage
 from bench.common.photos import labelled
-from bench.resilience import plans
-from bench.resilience.bars import BARS, summarise
+from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience.bars import summarise
 from bench.resilience.campaign import Campaign
-from bench.resilience.cell import Cell, Store, Subject, fingerprint
-from bench.resilience.outcomes import Outcomes
+from bench.resilience.cell import Cell, Subject
+from bench.resilience.outcomes import Outcomes, Row
 from bench.resilience.page import page
+from bench.resilience.printed import show, show_bars
+from bench.resilience.store import Store, fingerprint
 from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
@@ -77,6 +77,7 @@ def run(options: argparse.Namespace) -> tuple[Outcomes, dict[str, Any]]:
     wanted = plan(options, [Subject.of(bundle) for bundle in bundle_options.bundles(options)])
     if plans.needs_attacks(wanted):
         _require_torch()
+    _resolve(wanted)
     campaign = Campaign(
         samples, Store(options.output, fingerprint(samples)), workers(options), bundle_options.engine(options)
     )
@@ -88,42 +89,19 @@ def run(options: argparse.Namespace) -> tuple[Outcomes, dict[str, Any]]:
 
 def _require_torch() -> None:
     try:
-        import bench.attacks  # noqa: F401
+        import torch  # noqa: F401
     except ImportError as error:
         raise MissingPackage(f"attacks need torch ({error}): pip install 'ratehold[export]'") from error
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
-    """A table of the rows of each bundle, then the bars."""
-    for bundle in dict.fromkeys(row["bundle"] for row in rows):
-        table = Table(
-            title=bundle, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-        )
-        for column in ("input", "sender", "bytes", "ratio", "95 %", "top-1 %", "drop", "defended %"):
-            left = column in ("input", "sender")
-            table.add_column(column, justify="left" if left else "right", no_wrap=not left)
-        for row in rows:
-            if row["bundle"] == bundle:
-                table.add_row(*_cells(row))
-        console.print(table)
-    for bar in BARS:
-        if bar.key in summary:
-            value = summary[bar.key]
-            said = str(value) if isinstance(value, bool) else f"{value:.4g}"
-            verdict = "[green]clears[/]" if bar.cleared(value) else "[red]misses[/]"
-            console.print(f"{bar.key:28} {said:>8}  {verdict} {bar.text}")
+def _resolve(cells: list[Cell]) -> None:
+    """Find a caller's own code now: a campaign must not fail after hours. Raises ExtensionError."""
+    for cell in cells:
+        if cell.input.code and cell.input.kind == "attack":
+            attacks.threat_named(cell.input.name)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    low, high = row["bytes_ratio_ci"]
-    return (
-        row["input"], row["sender"], f"{row['bytes_mean']:,.0f}", f"{row['bytes_ratio']:.3f}",
-        f"{low:.3f}-{high:.3f}", f"{100 * row['top1']:.1f}", f"{row['top1_drop']:+.1f}",
-        f"{100 * row['defended_share']:.0f}",
-    )  # fmt: skip
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: list[Row]) -> None:
     """One line a row; intervals in two columns."""
     flat = [_flat(row) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +111,10 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(flat)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for key, value in row.items():
-        if isinstance(value, list):
+    for key, value in vars(row).items():
+        if isinstance(value, tuple):
             flat[f"{key}_low"], flat[f"{key}_high"] = value
         else:
             flat[key] = value
@@ -144,7 +122,10 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.resilience", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="bench.resilience", description=(__doc__ or "").splitlines()[0], epilog=_listing(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -170,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
         help="processes (default: %(default)s)",
     )
     where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster; 'local' starts one here")
+    parser.add_argument(
+        "--bars", action="store_true", help="print whether the project's own bars are cleared, too"
+    )
     report.add_json_argument(parser)
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write the rows as CSV")
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write one page with tables and plots")
@@ -181,13 +165,13 @@ def _add_plan(group: Any) -> None:
         shown = " ".join(map(str, default)) or "none"
         group.add_argument(name, nargs="+", default=default, help=f"{text} (default: {shown})", **more)
 
-    several("--threat", [], "attacks, as bench.attacks names them", metavar="NAME")
+    several("--threat", [], "attacks, see below; your own as module:name", metavar="NAME")
     several("--setting", ["unmasked"], "of the attacks", choices=SETTINGS)
-    several("--corruption", [], "of ImageNet-C, or 'all'", metavar="NAME")
+    several("--corruption", [], "see below; 'all' of ImageNet-C; your own as module:name", metavar="NAME")
     several("--severity", list(SEVERITIES), "of the corruptions", type=int, choices=SEVERITIES)
     several(
         "--defence", ["none", "ours"],
-        "none, ours, ours:weight=0.02,..., a trivial filter's name, or all filters: baselines",
+        "see below; your own filter as module:name",
         metavar="NAME",
     )  # fmt: skip
     several("--guard", ["auto"], "modes in which ours runs", choices=MODES)
@@ -204,6 +188,30 @@ def _add_plan(group: Any) -> None:
     )
 
 
+def _listing() -> str:
+    """Threats, corruptions, filters and defences with a line each. Imports none of them."""
+    lines = [(name, references.first_line(where)) for name, where in attacks.known().items()]
+    text = _section("threats (--threat); those named adaptive... are told the defence", lines)
+    found = [(name, references.first_line(where)) for name, where in corruptions.known().items()]
+    text += _section("corruptions (--corruption)", [*corruptions.LINES.items(), *found])
+    found = [(name, references.first_line(where)) for name, where in trivial_defences.known().items()]
+    text += _section(
+        "defences (--defence)",
+        [
+            (plans.NONE, "the frame as it comes"),
+            (plans.OURS, "the guard, with its default defence"),
+            (f"{plans.OURS}:KEY=VALUE,...", "the guard with another one: weight=0.02, mode=rof, ..."),
+            (plans.EVERY_BASELINE, "all filters of this list"),
+        ],
+    )
+    return text + _section("filters (--defence)", [*trivial_defences.described().items(), *found])
+
+
+def _section(title: str, lines: list[tuple[str, str]]) -> str:
+    width = 2 + max(len(name) for name, _ in lines)
+    return f"{title}:\n" + "".join(f"  {name:{width}}{line}".rstrip() + "\n" for name, line in lines) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the campaign; 0, or 2 when something that it needs cannot be had."""
     options = _parser().parse_args(arguments)
@@ -213,13 +221,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench.resilience: {error}", file=sys.stderr)
         return 2
     rows, summary = [outcome.as_row() for outcome in outcomes.all], summarise(outcomes)
-    show(rows, summary, bundle_options.console(options))
+    console = bundle_options.console(options)
+    show(outcomes, rows, console)
+    if options.bars:
+        show_bars(summary, console)
+    as_json = [asdict(row) for row in rows]
     if options.csv:
         write_csv(options.csv, rows)
     if options.html:
         options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(page(outcomes, settings, rows, summary), encoding="utf-8")
-    report.write(options.json, "resilience", settings, rows, summary)
+        options.html.write_text(page(outcomes, settings, as_json, summary), encoding="utf-8")
+    report.write(options.json, "resilience", settings, as_json, summary)
     return 0
 
 

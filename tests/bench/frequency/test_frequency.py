@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from bench.attacks import Target
+from bench.attacks.differentiable.target import Target
 from bench.frequency import __main__ as frequency
 from bench.frequency.dct_bands import (
     COUNT,
@@ -125,7 +125,7 @@ def _target(tiny_bundles):
 def test_bytes_are_those_of_real_packets(tiny_bundles):
     bundle = load(tiny_bundles["mshp"])
     square = bundle.manifest.preprocess.square(tiny_images(1)[0])
-    found = frequency.changes(frequency.Sender(bundle, ENGINE), square, 0, [8], seed=3)
+    found = frequency.changes(frequency.BandSender(bundle, ENGINE), square, 0, [8], seed=3)
     head = Head(bundle, ENGINE)
     planes = square.transpose(2, 0, 1).astype(float)
     expected = [len(head.encode(square).to_bytes())]
