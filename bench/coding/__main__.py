@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     coders = peers(options.threads, progress.print)
     progress.print("synthetic ...")
-    rows = measure_set("synthetic", [synthetic()], coders, options.runs)
+    rows = measure_set("synthetic", [synthetic(SYMBOLS)], coders, options.runs)
     try:
         for name, frames in bundle_sets(options.bundle or []):
             progress.print(f"{name} ...")
