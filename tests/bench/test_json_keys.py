@@ -1,7 +1,7 @@
 """The keys of every benchmark's JSON: documents and users' scripts read them, so none may go.
 
-``json_keys.json`` has the keys of each benchmark at f55a468: ``top``, ``settings``, ``summary``, and ``rows`` by
-kind; ``rows_by`` names the field that tells the kind ("": all are of one). New keys may join.
+``json_keys.json`` has the keys of each benchmark at f55a468: ``top``, ``settings``, ``summary``, and ``rows``
+by kind; ``rows_by`` names the field that tells the kind ("": all are of one). New keys may join.
 
 To add a benchmark, add its keys to the file and a function under ``@writes(name)``, which returns a report.
 """
@@ -25,7 +25,7 @@ from bench.engines import __main__ as engines
 from bench.exchange import __main__ as exchange
 from bench.gpu import __main__ as gpu
 from bench.latency import __main__ as latency
-from bench.latency import attack_cost, frame_timing
+from bench.latency import attack_cost, frame_timing, guard_cost
 from bench.latency.cold_start import Footprint
 from bench.latency.disturbances import VARIANTS
 from bench.link import __main__ as link
@@ -176,10 +176,13 @@ def test_the_summary_of_serve_is_made_of_rows_as_they_were() -> None:
 
 def test_latency_says_what_an_attack_costs_in_the_same_keys() -> None:
     """The tiny bundle's photographs are not in the attack pack, so the keys are asked where they are made."""
-    line = attack_cost.Line("clean", bytes=1.0, right=1.0, defended=0.0, device_ms=1.0, link_ms=1.0)
-    cost = attack_cost.AttackCost(1, line, line, line, line, guard_ms=1.0, guard_percent=1.0)
+    line = attack_cost.InputCost("clean", bytes=1.0, right=1.0, defended=0.0, device_ms=1.0, link_ms=1.0)
+    cost = attack_cost.AttackCost(1, line, line, line, line)
+    cost_of_guard = guard_cost.GuardCost(1, 1.0, 1.0, 0).as_summary()
     sizes = {f"bytes_{variant.key}_p50" for variant in VARIANTS}
-    assert not set(KEYS["latency"]["summary_with_attack_pack"]) - sizes - set(cost.as_summary())
+    assert (
+        not set(KEYS["latency"]["summary_with_attack_pack"]) - sizes - set(cost.as_summary() | cost_of_guard)
+    )
 
 
 def test_the_comparison_with_sc2bench_keeps_its_keys() -> None:
