@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import attacks
-from bench.common import bundle_options, references, report
+from bench.attacks import references
+from bench.common import bundle_options, report
+from bench.common import options as options_of
 from bench.common.errors import CampaignError, MissingPackage
+from bench.common.options import positive
 from bench.common.photos import labelled
 from bench.resilience import corruptions, plans, trivial_defences
 from bench.resilience.bars import summarise
@@ -34,6 +37,7 @@ from bench.resilience.store import Store, fingerprint
 from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
+from runtime.engines import DEFAULT, ENGINES
 from runtime.errors import RateholdError
 from runtime.guard.decision import MODES
 
@@ -122,76 +126,63 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bench.resilience", description=(__doc__ or "").splitlines()[0], epilog=_listing(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = options_of.parser("bench.resilience", __doc__)
+    parser.epilog = _listing()
+    options_of.add_data(parser)
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
+        "--preset", choices=list(plans.PRESETS), help="a ready plan, instead of the options below"
     )
-    parser.add_argument(
-        "--preset", choices=list(plans.PRESETS), help="a ready plan; default: the options below"
-    )
-    parser.add_argument("--limit", type=bundle_options.positive, metavar="N", help="the first N images only")
+    options_of.add_limit(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", default=Path("out/resilience"),
-        help="where finished cells and attacked frames are kept (default: %(default)s)",
+        help="folder of finished cells and attacked frames",
     )  # fmt: skip
-    bundle_options.add_arguments(parser, "")
-    parser.set_defaults(bundle=default_bundles(), threads=1)
+    bundle_options.add_bundles(parser, default_bundles())
+    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT, help="engine that runs the graphs")
+    options_of.add_threads(parser, 1, "the engine and of torch, in each process")
     _add_plan(
         parser.add_argument_group("plan, without --preset; eps, steps, restarts and seeds also with it")
     )
     where = parser.add_argument_group("where it runs").add_mutually_exclusive_group()
-    where.add_argument(
-        "--workers",
-        type=bundle_options.positive,
-        default=1,
-        metavar="N",
-        help="processes (default: %(default)s)",
-    )
+    where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
     where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster; 'local' starts one here")
-    parser.add_argument(
-        "--bars", action="store_true", help="print whether the project's own bars are cleared, too"
-    )
-    report.add_json_argument(parser)
+    options_of.add_bars(parser)
+    options_of.add_json(parser)
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write the rows as CSV")
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="write one page with tables and plots")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write one page with tables and plots")
     return parser
 
 
 def _add_plan(group: Any) -> None:
     def several(name: str, default: list[Any], text: str, **more: Any) -> None:
-        shown = " ".join(map(str, default)) or "none"
-        group.add_argument(name, nargs="+", default=default, help=f"{text} (default: {shown})", **more)
+        group.add_argument(name, nargs="+", default=default, help=text, **more)
 
     several("--threat", [], "attacks, see below; your own as module:name", metavar="NAME")
-    several("--setting", ["unmasked"], "of the attacks", choices=SETTINGS)
+    several("--setting", ["unmasked"], "of the attacks: every gradient, or as released", choices=SETTINGS)
     several("--corruption", [], "see below; 'all' of ImageNet-C; your own as module:name", metavar="NAME")
     several("--severity", list(SEVERITIES), "of the corruptions", type=int, choices=SEVERITIES)
+    several("--defence", ["none", "ours"], "see below; your own filter as module:name", metavar="NAME")
+    several("--guard", ["auto"], "modes of the guard in 'ours'", choices=MODES)
     several(
-        "--defence", ["none", "ours"],
-        "see below; your own filter as module:name",
-        metavar="NAME",
-    )  # fmt: skip
-    several("--guard", ["auto"], "modes in which ours runs", choices=MODES)
-    several("--budget", [], "bytes, with which ours runs besides", type=bundle_options.positive, metavar="N")
-    several("--seeds", [0], "each is an attack of its own; rows are means over them", type=int, metavar="N")
-    group.add_argument(
-        "--eps", nargs="+", type=bundle_options.positive, metavar="N", help="budgets, of 255 (default: 2 4 8)"
+        "--budget", [], "bytes of a packet; 'ours' runs with each, and without", type=positive, metavar="N"
+    )
+    several(
+        "--seeds", [0], "attacks and corruptions run once with each; rows are means", type=int, metavar="N"
     )
     group.add_argument(
-        "--steps", type=bundle_options.positive, default=20, help="gradients (default: %(default)s)"
+        "--eps", nargs="+", type=positive, metavar="N", help="budgets of the attacks, of 255 (default: 2 4 8)"
     )
-    group.add_argument(
-        "--restarts", type=bundle_options.positive, default=1, help="runs of an attack (default: %(default)s)"
-    )
+    group.add_argument("--steps", type=positive, metavar="N", default=20, help="gradients of a run")
+    group.add_argument("--restarts", type=positive, metavar="N", default=1, help="runs of an attack")
 
 
 def _listing() -> str:
     """Threats, corruptions, filters and defences with a line each. Imports none of them."""
     lines = [(name, references.first_line(where)) for name, where in attacks.known().items()]
-    text = _section("threats (--threat); those named adaptive... are told the defence", lines)
+    text = _section(
+        "presets (--preset)", [(k, (v.__doc__ or "").split("\n")[0]) for k, v in plans.PRESETS.items()]
+    )
+    text += _section("threats (--threat); those named adaptive... are told the defence", lines)
     found = [(name, references.first_line(where)) for name, where in corruptions.known().items()]
     text += _section("corruptions (--corruption)", [*corruptions.LINES.items(), *found])
     found = [(name, references.first_line(where)) for name, where in trivial_defences.known().items()]

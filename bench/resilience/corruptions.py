@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.attacks.references import installed, is_reference, resolve
 from bench.common.errors import CampaignError, ExtensionError
-from bench.common.references import installed, is_reference, resolve
 from bench.resilience.trivial_defences import check_image
 from export.robust.corruptions import CORRUPTIONS, corrupt
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from bench.attacks import THREATS, knows_defence
 from bench.attacks import located as located_threat
+from bench.attacks.references import fingerprint
 from bench.common.errors import CampaignError
-from bench.common.references import fingerprint
 from bench.resilience import corruptions as corruption_names
 from bench.resilience import trivial_defences as filters
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.common.fitted_table import FEW, Column, about_count, fitted
+from bench.common.bootstrap import FEW, about_few
+from bench.common.terminal import Column, print_table
 from bench.resilience.bars import BARS
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes, Row
@@ -72,36 +73,49 @@ def _about_budget(guarded: Sequence[Outcome]) -> str:
     return f" The largest packet took {100 * largest:.0f} % of its budget."
 
 
+COLUMNS = (
+    Column("input", words=True), Column("sender", words=True), Column("bytes"), Column("ratio"),
+    Column("95 %", rank=1), Column("top-1 %"), Column("drop", rank=3), Column("defended %", rank=2),
+)  # fmt: skip
+LEGEND = "ratio, drop: bytes and points of top-1 against the same images, clean and undefended."
+
+
 def show(outcomes: Outcomes, rows: Sequence[Row], console: Console) -> None:
     """The verdict, then a table of the rows of each bundle."""
-    few = about_count(rows[0].images)
-    for text in filter(None, (few, verdict(outcomes))):
-        console.print(text, soft_wrap=False)
-    for bundle in dict.fromkeys(row.bundle for row in rows):
-        console.print()
-        console.print(fitted(bundle, _columns([row for row in rows if row.bundle == bundle]), console))
-    console.print("ratio, drop: bytes and points of top-1 against the same images clean and undefended")
+    for text in filter(None, (about_few(rows[0].images), verdict(outcomes))):
+        console.print(text)
+    names = list(dict.fromkeys(row.bundle for row in rows))
+    for name in names:
+        found = [row for row in rows if row.bundle == name]
+        few = found[0].images < FEW
+        columns = [column for column in COLUMNS if column.heading != "95 %" or not few]
+        cells = [_cells(row, few) for row in found]
+        print_table(console, columns, cells, name, LEGEND if name == names[-1] else "", _ends(found))
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
-    columns = [
-        Column("input", [row.input for row in rows], left=True),
-        Column("sender", [row.sender for row in rows], left=True),
-        Column("bytes", [f"{row.bytes_mean:,.0f}" for row in rows]),
-        Column("ratio", [f"{row.bytes_ratio:.3f}" for row in rows]),
-        Column("95 %", ["{:.3f}-{:.3f}".format(*row.bytes_ratio_ci) for row in rows], spare=1),
-        Column("top-1 %", [f"{100 * row.top1:.1f}" for row in rows]),
-        Column("drop", [f"{row.top1_drop:+.1f}" for row in rows], spare=3),
-        Column("defended %", [f"{100 * row.defended_share:.0f}" for row in rows], spare=2),
-    ]
-    return [column for column in columns if column.name != "95 %" or rows[0].images >= FEW]
+def _ends(rows: Sequence[Row]) -> list[int]:
+    """Indices of the last row of each input."""
+    return [i for i in range(len(rows) - 1) if rows[i].input != rows[i + 1].input]
+
+
+def _cells(row: Row, few: bool) -> list[str]:
+    interval = [] if few else ["{:.3f}-{:.3f}".format(*row.bytes_ratio_ci)]
+    return [
+        row.input, row.sender, f"{row.bytes_mean:,.0f}", f"{row.bytes_ratio:.3f}", *interval,
+        f"{100 * row.top1:.1f}", f"{row.top1_drop:+.1f}", f"{100 * row.defended_share:.0f}",
+    ]  # fmt: skip
 
 
 def show_bars(summary: dict[str, Any], console: Console) -> None:
-    """Each bar of ratehold itself, and whether it is cleared."""
-    for bar in BARS:
-        if bar.key in summary:
-            value = summary[bar.key]
-            said = str(value) if isinstance(value, bool) else f"{value:.4g}"
-            word = "[green]clears[/]" if bar.cleared(value) else "[red]misses[/]"
-            console.print(f"{bar.key:28} {said:>8}  {word} {bar.text}")
+    """Each of the project's own bars whose figure was measured, and whether it is met."""
+    rows = [
+        (bar.key, _value(summary[bar.key]), bar.text, "met" if bar.cleared(summary[bar.key]) else "NOT MET")
+        for bar in BARS
+        if bar.key in summary
+    ]
+    columns = [Column("figure", words=True), Column("measured"), Column("bar"), Column("verdict", words=True)]
+    print_table(console, columns, rows, "The project's own acceptance bars")
+
+
+def _value(value: Any) -> str:
+    return str(value) if isinstance(value, bool) else f"{value:.4g}"

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from bench.attacks.references import installed, is_reference, resolve
 from bench.common.errors import CampaignError, ExtensionError
 from bench.common.image_codecs import JPEG
-from bench.common.references import installed, is_reference, resolve
 
 Image = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench import attacks
-from bench.common import references
+from bench.attacks import references
 from bench.common.errors import CampaignError, ExtensionError
 from bench.resilience import corruptions, plans, trivial_defences
 from bench.resilience.__main__ import main as resilience

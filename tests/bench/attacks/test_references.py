@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.common import references
+from bench.attacks import references
 from bench.common.errors import ExtensionError
 
 SOURCE = '''"""The module's line."""
