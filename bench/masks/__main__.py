@@ -63,16 +63,21 @@ COLUMNS = (
     Column("IoU", rank=4), Column("rho", rank=5), Column("-edges", rank=2), Column("95 % of it", rank=6),
     Column("rho|edges", rank=3),
 )  # fmt: skip
-LEGEND = """cam cut     Grad-CAM of the true class at the tail's input: its largest quarter
-cam last    Grad-CAM of the true class at the tail's last map: its largest quarter
-occlusion   where hiding a window lowers the class's logit: the largest quarter
-on flat     the window with the photograph, one colour around it; outline: its border
-on texture  the window with the photograph, its own scrambled texture around it
-surprise    -log2 of the likelihood map (ours); patches: bits of y (ours)
-gradient    an edge detector; variance: of the luma; centre: nearness to the middle
-chance      noise; grad-cam: knows the class, so it shows what a map can score
-AUC         chance is 0.5; -edges: the AUC less the gradient's
-rho         rank correlation; rho|edges: what is left of it without the gradient"""
+LEGEND = """cam cut     Grad-CAM of the true class at the tail's input: largest quarter
+cam last    Grad-CAM of the true class at the tail's last map: largest quarter
+occlusion   where hiding a window lowers the class's logit: largest quarter
+on flat     the window with the photograph, one colour around it
+outline     that window's border
+on texture  the window with the photograph, its scrambled texture around it
+surprise    ours: -log2 of the likelihood map
+patches     ours: bits of y
+gradient    an edge detector
+variance    of the luma
+centre      nearness to the middle
+chance      noise
+grad-cam    knows the class, so it shows what a map can score
+AUC         chance is 0.5; -edges: less the gradient's
+rho         rank correlation; rho|edges: its part without the gradient"""
 
 
 def verdict(found: list[MaskRow]) -> str:

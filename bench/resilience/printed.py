@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.common.bootstrap import FEW, about_few
 from bench.common.terminal import Column, print_table
-from bench.resilience.bars import BARS
+from bench.resilience.bars import BARS, GUARDED
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes, Row
 
@@ -26,51 +26,52 @@ def _of_bundle(outcomes: Outcomes, subject: Subject) -> str:
     for kind in ("attack", "corruption"):
         found = outcomes.of(subject, kind)
         plain = [one for one in found if one.cell.sender.name == UNDEFENDED]
-        guarded = [one for one in found if one.cell.sender.guard is not None]
-        if not plain and not guarded:
-            continue
-        sentences = [_sentence(who, of) for who, of in (("undefended", plain), ("behind the guard", guarded))]
-        return f"{subject.name}: {' '.join(filter(None, sentences))}{_about_budget(guarded)}"
+        guarded = [one for one in found if _guard(one) and _budget(one) is None]
+        limited = [one for one in found if _budget(one) is not None]
+        sentences = [*_worst(kind, plain, guarded), *_budgets(limited)]
+        if sentences:
+            return f"{subject.name}: {' '.join(sentences)}"
     return ""
 
 
-def _sentence(who: str, found: Sequence[Outcome]) -> str:
-    """The dearest outcome, and the least accurate one where it is another."""
-    if not found:
-        return f"Nothing was measured {who}."
-    dearest = max(found, key=lambda one: one.ratio)
-    wrongest = min(found, key=lambda one: one.top1)
-    said = f"{_input(dearest)} costs {_bytes(dearest)} bytes {_name(who, dearest)}"
-    if wrongest.top1 < dearest.top1:
-        return f"{said}; {_input(wrongest)} leaves {_answers(wrongest)}."
-    return f"{said} and leaves {_answers(dearest)}."
+def _worst(kind: str, plain: Sequence[Outcome], guarded: Sequence[Outcome]) -> list[str]:
+    """The dearest input undefended and the same behind the guard; then the dearest behind the guard."""
+    said = []
+    if plain:
+        worst = max(plain, key=lambda one: one.ratio)
+        same = [one for one in guarded if one.cell.input == worst.cell.input]
+        clean = f"clean: {100 * float(worst.clean_correct.mean()):.0f} %"
+        text = f"The dearest {kind}, {worst.cell.input.label}, costs {_effect(worst)} right answers ({clean})"
+        guarded = [one for one in guarded if one.cell.input != worst.cell.input]
+        said.append(f"{text}; {_behind(same[0])}: {_effect(same[0])}." if same else f"{text}.")
+    if guarded:
+        worst = max(guarded, key=lambda one: one.ratio)
+        also = "Of the others" if said else f"Of each {kind}"
+        said.append(f"{also} the dearest {_behind(worst)} is {worst.cell.input.label}: {_effect(worst)}.")
+    return said
 
 
-def _name(who: str, one: Outcome) -> str:
-    """``behind the guard (auto)``: which of several guards it was."""
-    return who if one.cell.sender.name in (UNDEFENDED, "auto") else f"{who} ({one.cell.sender.name})"
+def _effect(one: Outcome) -> str:
+    return f"{100 * (one.ratio - 1):+.0f} % bytes and leaves {100 * one.top1:.0f} %"
 
 
-def _input(one: Outcome) -> str:
-    return one.cell.input.label
+def _behind(one: Outcome) -> str:
+    name = one.cell.sender.name
+    return "behind the guard" if name == GUARDED else f"behind the guard ({name})"
 
 
-def _bytes(one: Outcome) -> str:
-    return f"{100 * (one.ratio - 1):+.0f} %"
+def _budgets(limited: Sequence[Outcome]) -> list[str]:
+    """The largest packet of guards with a budget."""
+    shares = [one.largest / budget for one in limited if (budget := _budget(one)) is not None]
+    return [f"The largest packet with a budget took {100 * max(shares):.0f} % of it."] if shares else []
 
 
-def _answers(one: Outcome) -> str:
-    return f"{100 * one.top1:.0f} % right answers, clean {100 * float(one.clean_correct.mean()):.0f} %"
+def _guard(one: Outcome) -> bool:
+    return one.cell.sender.guard is not None
 
 
-def _about_budget(guarded: Sequence[Outcome]) -> str:
-    """How often a packet was larger than the budget that its guard has."""
-    limits = [(one, one.cell.sender.guard.budget) for one in guarded if one.cell.sender.guard is not None]
-    known = [(one, budget) for one, budget in limits if budget is not None]
-    if not known:
-        return ""
-    largest = max(one.largest / budget for one, budget in known)
-    return f" The largest packet took {100 * largest:.0f} % of its budget."
+def _budget(one: Outcome) -> int | None:
+    return None if one.cell.sender.guard is None else one.cell.sender.guard.budget
 
 
 COLUMNS = (
