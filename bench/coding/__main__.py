@@ -8,8 +8,8 @@ photographs, one stream a photograph. All coders get the same symbols and the sa
 All use tables of the same 64 scales; CompressAI's have 16 bits, as always. Times begin and end with arrays in
 memory (NumPy, for CompressAI torch). For a bundle they are of its first photograph.
 
-CompressAI runs in its fastest way: ``build_indexes``, then its ``ans`` module, with the tables as Python lists
-beforehand. Its own ``compress()`` makes those lists on each call and is slower.
+CompressAI runs in its fastest way: ``build_indexes``, then its ``ans`` module, with the tables as Python
+lists beforehand. Its own ``compress()`` makes those lists on each call and is slower.
 """
 
 from __future__ import annotations
@@ -156,7 +156,11 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
         f"symbols, and {summary['header_bytes']} bytes of header and checks."
     )
     columns = [Column("set", words=True), Column("coder", words=True), Column("symbols", rank=2)]
-    columns += [Column("bytes"), Column("gap %"), *(Column(stage, rank=1) for stage in STAGES)]
+    columns += [
+        Column("bytes"),
+        Column("gap %"),
+        *(Column(stage, rank=3 if stage == "index" else 1) for stage in STAGES),
+    ]
     columns += [Column("Msymbols/s")]
     cells, before = [], None
     for row in rows:
@@ -168,7 +172,8 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     ends = [n for n in range(len(rows) - 1) if rows[n + 1]["set"] != rows[n]["set"]]
     print_table(
         console, columns, cells, "Each set by each coder: median ms",
-        "gap: bits over the information content of our tables; index, encode, decode: of one frame.", ends=ends,
+        "gap: bits over the information content of our tables; index, encode, decode: of one frame.",
+        ends=ends,
     )  # fmt: skip
 
 

@@ -54,7 +54,6 @@ BARS = {
     ),
     "engines": (Bar("mismatches", 0.0),),
     "gpu": (Bar("mismatches", 0.0),),
-    "exchange": (Bar("symbol_mismatches", 0.0), Bar("logits_largest_difference", 1e-4)),
 }
 BARS["peer_sc2bench"] = BARS["latency"][1:]
 

@@ -46,7 +46,7 @@ progress = Console(stderr=True)
 def clean_and_attacked(
     clean: Path | None, attacked: Path | None, count: int, preprocess: Preprocess
 ) -> tuple[dict[str, list[Image]], bool]:
-    """At most ``count`` frames of each, and whether the attacked frames are the clean ones, attacked.
+    """At most ``count`` frames of each; whether the attacked ones are the clean ones, attacked.
 
     Without folders: sample photographs and the attack pack. Where no attacked frame fits this bundle, noise of
     the size of its input takes their place. An attacked folder names its files like the clean one.

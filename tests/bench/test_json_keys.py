@@ -23,6 +23,7 @@ from bench.coding import __main__ as coding
 from bench.denoise import __main__ as denoise
 from bench.engines import __main__ as engines
 from bench.exchange import __main__ as exchange
+from bench.exchange.frames import varied
 from bench.gpu import __main__ as gpu
 from bench.latency import __main__ as latency
 from bench.latency import attack_cost, frame_timing, guard_cost
@@ -134,7 +135,7 @@ def _coding(given: Given) -> Report:
 
 @writes("exchange")
 def _exchange(given: Given) -> Report:
-    np.savez(given.folder / "frames.npz", frames=exchange.varied(tiny_images(2), 2, size=SIZE))
+    np.savez(given.folder / "frames.npz", frames=varied(tiny_images(2), 2, size=SIZE))
     packets = str(given.folder / "packets")
     write = ["write", packets, "--frames", str(given.folder / "frames.npz"), "--bundle", given.fp]
     assert exchange.main(write) == 0
