@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.results.markdown import bullets, paragraph, shell
 from bench.results.record import Record
@@ -50,10 +50,21 @@ class Section:
 
 @dataclass(frozen=True)
 class Chapter:
-    """Sections of one subject."""
+    """Sections of one subject, or ``notes`` alone."""
 
     title: str
-    sections: tuple[Section, ...] = field(default=())
+    sections: tuple[Section, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+ADAPTED_HEAD = "2026-11-27"
+"""The day from which on a second head looks again at frames that seem corrupted."""
+
+
+def before_adapted(record: Record, besides: str = "") -> tuple[str, ...]:
+    """A note where a measurement is older than the adapted head."""
+    older = record.provenance.day < ADAPTED_HEAD
+    return (f"Measured with the guard before it had an adapted head. {besides}",) if older else ()
 
 
 def page(chapters: list[Chapter]) -> str:
@@ -63,6 +74,8 @@ def page(chapters: list[Chapter]) -> str:
         blocks.append(f"## {chapter.title}")
         for section in chapter.sections:
             blocks += _section(section)
+        if chapter.notes:
+            blocks.append(bullets(chapter.notes))
     return "\n\n".join(blocks) + "\n"
 
 

@@ -33,7 +33,7 @@ class Node(Mapping[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or ``default`` where there is none."""
-        return self[key] if key in self else default
+        return self._values.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

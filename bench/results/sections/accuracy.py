@@ -13,6 +13,11 @@ RATES = (1, 2, 3, 4)
 PRIORS = {"fp": "FP", "mshp": "MSHP"}
 UNROUNDED = "unquantised (no coding)"
 TUNED_RATE = 3
+SHOWN = (
+    "rate 1", *(f"coarseness {c}" for c in (4, 8, 16, 24)), *(f"lambda {w}" for w in (0.02, 0.06, 0.2)),
+    "rate 2", "rate 3",
+)  # fmt: skip
+WEIGHTS = ("0.01", "0.02", "0.04", "0.06", "0.1", "0.2")
 
 
 def sections(measured: Measured) -> tuple[Section, ...]:
@@ -59,7 +64,11 @@ def _bundles(record: Record) -> Section:
 
 def _bundle_row(row: Node) -> tuple[str, ...]:
     own = row["prior"] in PRIORS
-    name = f"{PRIORS[row['prior']]}, rate {row['rate']}" if own else row["bundle"].replace("-q", ", quality ")
+    name = (
+        f"{PRIORS[row['prior']]}, rate {row['rate']}"
+        if own
+        else row["bundle"].replace("-q", ", quality ").replace(row["prior"], row["prior"].upper())
+    )
     sizes = (count(row[f"bytes_{key}"]) for key in ("mean", "p50", "p95", "max"))
     return (name, share_within(row["top1"], row["top1_ci"]), *sizes, fixed(row["divergence_nats"], 3))
 
@@ -112,7 +121,8 @@ def _priors(record: Record, many: Record) -> Section:
         ),
         (
             "mkdir photos; ln -s $PWD/../shared/data/train/imagenet1000 photos/images",
-            """(echo image,label; ls photos/images/ | awk '{print $1 "," substr($1, 1, 4) + 0}') > photos/labels.csv""",
+            "(echo image,label; ls photos/images/ | awk '{print $1 \",\" substr($1, 1, 4) + 0}') "
+            "> photos/labels.csv",
         ),
     )
 
@@ -128,10 +138,6 @@ def _compared(record: Record, rate: int) -> tuple[str, ...]:
 
 def _rates(record: Record) -> Section:
     summary = record["summary"]
-    settings = [
-        row["setting"] for row in record.rows(prior="fp") if row["how"] in ("coarser", "rate control")
-    ]
-    shown = ["rate 1", *(s for s in settings if s in SHOWN), "rate 2", "rate 3"]
     return Section(
         "One bundle has many rates",
         "A packet says how coarse its steps are. With MSHP, rate 1 in coarser steps takes "
@@ -142,24 +148,18 @@ def _rates(record: Record) -> Section:
                 ("how", "FP: bytes", "nats", "top-1", "MSHP: bytes", "nats", "top-1"),
                 [
                     (_setting(name), *(cell for prior in PRIORS for cell in _rate_cells(record, prior, name)))
-                    for name in shown
+                    for name in SHOWN
                 ],
+            ),
+            "Bytes of rate control over those of coarser steps at the same divergence, by its weight:",
+            table(
+                ("", *WEIGHTS),
+                [(name, *(_control(record, prior, w) for w in WEIGHTS)) for prior, name in PRIORS.items()],
             ),
         ),
         (record,),
-        (
-            f"{record['settings']['images']} photographs, plain bundles. Up to a weight of 0.04 rate "
-            f"control takes {_control(record, ('0.01', '0.02', '0.04'))} times the bytes of coarser steps "
-            f"at the same divergence, at 0.06 {_control(record, ('0.06',))} times, at 0.1 "
-            f"{_control(record, ('0.1',))} times.",
-        ),
+        (f"{record['settings']['images']} photographs, plain bundles.",),
     )
-
-
-SHOWN = (
-    "coarseness 4", "coarseness 8", "coarseness 16", "coarseness 24",
-    "lambda 0.02", "lambda 0.06", "lambda 0.1", "lambda 0.2",
-)  # fmt: skip
 
 
 def _setting(name: str) -> str:
@@ -177,9 +177,9 @@ def _rate_cells(record: Record, prior: str, setting: str) -> tuple[str, ...]:
     )
 
 
-def _control(record: Record, weights: tuple[str, ...]) -> str:
-    found = [record["summary"][f"{prior}_lambda_{weight}"] for prior in PRIORS for weight in weights]
-    return spread(found, 2)
+def _control(record: Record, prior: str, weight: str) -> str:
+    ratio = record["summary"][f"{prior}_lambda_{weight}"]
+    return "" if ratio is None else fixed(ratio)
 
 
 def _tuning(record: Record) -> Section:

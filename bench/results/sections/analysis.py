@@ -7,13 +7,21 @@ from bench.results.page import Section
 from bench.results.record import Measured, Node, Record
 
 MAPS = {
-    "surprise fp-r1": "surprise, FP", "surprise mshp-r1": "surprise, MSHP", "patches mshp-r1": "patches, MSHP",
-    "gradient": "gradient", "centre": "centre", "grad-cam": "Grad-CAM",
-}  # fmt: skip
+    "surprise fp-r1": "surprise, FP",
+    "surprise mshp-r1": "surprise, MSHP",
+    "patches mshp-r1": "patches, MSHP",
+    "gradient": "gradient",
+    "centre": "centre",
+    "grad-cam": "Grad-CAM",
+}
 EVIDENCE = {
-    "cam cut": "Grad-CAM at the cut", "cam last": "Grad-CAM at the last feature map", "occlusion": "occlusion",
-    "on flat": "window, on flat", "outline": "its outline", "on texture": "window, on texture",
-}  # fmt: skip
+    "cam cut": "Grad-CAM at the cut",
+    "cam last": "Grad-CAM at the last feature map",
+    "occlusion": "occlusion",
+    "on flat": "window, on flat",
+    "outline": "its outline",
+    "on texture": "window, on texture",
+}
 FP, MSHP = "efficientnet_lite0-fp-r1", "efficientnet_lite0-mshp-r1"
 BANDS = {
     "remove": "band removed", "noise 4": "noise 4", "sign 4": "sign 4",
@@ -58,8 +66,9 @@ def _masks(record: Record) -> Section:
             "*On flat*, *outline* and *on texture* are composites with a known window: a photograph on its "
             "mean colour, and on its own spectrum with random phases. The window always covers the centre, "
             "whose figures say nothing there.",
-            f"As a mask the map is nearly flat: its mean is {fixed(surprise['inside'])} on Grad-CAM's "
-            f"largest quarter and {fixed(surprise['outside'])} elsewhere (MSHP).",
+            f"As a mask the map is nearly flat: its mean surprise is a likelihood of "
+            f"{fixed(2 ** -surprise['inside'])} on Grad-CAM's largest quarter and of "
+            f"{fixed(2 ** -surprise['outside'])} elsewhere (MSHP).",
             "BSDS500's boundaries were not at hand. IoU, rank correlations and paired leads are in the JSON.",
         ),
     )
@@ -84,8 +93,9 @@ def _frequencies(record: Record) -> Section:
     )
     return Section(
         "Chance and an attacker use different frequencies",
-        f"PGD-E has its effect at periods of {periods[SHORT]} pixels: that part alone costs {_bytes(only)}. "
-        f"Noise in the same band costs {_bytes(noise)}: the direction costs bytes, not the band's energy.",
+        f"PGD-E has most of its effect at periods of {periods[SHORT]} pixels: that part alone costs "
+        f"{_bytes(only)}. Noise in the same band costs {_bytes(noise)}: the direction costs bytes, not the "
+        "band's energy.",
         (
             "![bytes and the attack's energy by band](frequency.png)",
             "FP, rate 1: change of the bytes, and of top-1 in points, by the period in pixels:",

@@ -26,7 +26,7 @@ def sections(measured: Measured) -> tuple[Section, ...]:
 
 def _cpu(records: list[Record]) -> Section:
     summaries = [record["summary"] for record in records]
-    steps = summaries[0]["default_steps"]
+    steps, side = summaries[0]["default_steps"], records[0]["settings"]["side"]
 
     def row(name: str, value: Callable[[Node], str]) -> tuple[str, ...]:
         return (name, *(value(summary) for summary in summaries))
@@ -34,8 +34,8 @@ def _cpu(records: list[Record]) -> Section:
     return Section(
         "The denoiser on a CPU",
         f"The defence's denoiser, `descent` with {steps} steps, takes "
-        f"{_over(summaries, 'default_p50_ms', 2)} ms for a frame of 224 x 224. That depends on how much of "
-        "its two cores a virtual machine has.",
+        f"{_over(summaries, 'default_p50_ms', 2)} ms for a frame of {side} x {side}. That depends on how "
+        "much of its two cores a virtual machine has.",
         (
             table(
                 ("run", *(f"{number}" for number in range(1, len(records) + 1))),
@@ -60,7 +60,7 @@ def _cpu(records: list[Record]) -> Section:
         ),
         tuple(records),
         (
-            "Columns are in the order of the files below: four hours of one kind of machine, and one of "
+            "Columns are in the order of the files below: four runs on one kind of machine, and one on "
             "another. Two threads, medians, in turns with the peer, outputs compared first.",
             "`released` and torch run 100 steps. `rof` runs to the objective that scikit-image's Chambolle "
             "has after 100.",

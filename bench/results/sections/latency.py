@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.results.markdown import count, fixed, median, share, table
-from bench.results.page import Section
-from bench.results.record import Measured, Record
+from bench.results.page import Section, before_adapted
+from bench.results.record import Measured, Node, Record
 
 DEVICE = {
     "preprocess": "resizing to the network's input", "head": "head", "prior": "prior: h_s, tables",
@@ -14,9 +14,13 @@ DEVICE = {
 }  # fmt: skip
 SERVER = {"decode": "decoding", "tail": "restore and tail", "server": "**server together**"}
 STEPS = {
-    "mask": "mask", "denoise": "denoiser", "head": "shield", "prior": "its prior", "rate_control": "rate control",
-}  # fmt: skip
-PERCENTILES = ("p50", "p95", "p99")
+    "mask": "mask",
+    "denoise": "denoiser",
+    "head": "shield",
+    "prior": "its prior",
+    "rate_control": "rate control",
+}
+TAILS = ("p95", "p99")
 
 
 def sections(measured: Measured) -> tuple[Section, ...]:
@@ -35,9 +39,9 @@ def _frame(record: Record) -> Section:
         f"{fixed(summary['guard_clean_percent_of_device'], 1)} % to the device's time.",
         (
             table(
-                ("ms", *PERCENTILES),
+                ("ms", "p50", *TAILS),
                 [
-                    (about, *(fixed(median(row[f"{step}_{p}_ms"] for row in clean)) for p in PERCENTILES))
+                    (about, fixed(summary[f"{step}_ms_p50"]), *(_tail(clean, step, tail) for tail in TAILS))
                     for step, about in (DEVICE | SERVER).items()
                 ],
             ),
@@ -59,16 +63,19 @@ def _frame(record: Record) -> Section:
         ),
         (record,),
         (
-            f"{len(clean)} photographs, {settings['runs']} frames each. A row is the median over the "
-            "photographs of each one's percentile, so stages do not sum to the whole.",
-            "Measured before the adapted head, which looks once more at frames that seem corrupted. Its "
-            "time is not in the table.",
+            f"{len(clean)} photographs, {settings['runs']} frames each: p50 over all frames, p95 and p99 as "
+            "the median of the photographs' own. Stages do not sum to the whole.",
             f"The attack pack has {len(record.rows(codec='ratehold', variant='attacked'))} photographs: "
             f"packets grow by {fixed(summary['attack_bytes_percent'], 0)} %, behind the guard by "
             f"{fixed(summary['guarded_attack_bytes_percent'], 0)} %. {_kept(record, 'attacked')} keep their "
             f"class, behind the guard {_kept(record, 'attacked+guard')}.",
+            *before_adapted(record, "The second look at frames that seem corrupted is not in the table."),
         ),
     )
+
+
+def _tail(rows: list[Node], step: str, percentile: str) -> str:
+    return fixed(median(row[f"{step}_{percentile}_ms"] for row in rows))
 
 
 def _kept(record: Record, variant: str) -> str:
@@ -105,6 +112,6 @@ def _beside_sc2bench(record: Record) -> Section:
     )
 
 
-def _ratio(name: str, summary: Record, times: Sequence[str], key: str) -> tuple[str, ...]:
+def _ratio(name: str, summary: Node, times: Sequence[str], key: str) -> tuple[str, ...]:
     ours, theirs = (f"{fixed(summary[time], 1)} ms" for time in times)
     return name, ours, theirs, fixed(summary[f"{key}_ratio_vs_sc2bench"], 3)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.results.markdown import change, count, fixed, listed, share, spread, table
-from bench.results.page import Section
+from bench.results.page import Section, before_adapted
 from bench.results.record import Measured, Node, Record
 
 RUNS = ("serve_zen3", "serve_zen3_load", "serve_icelake", "serve_load")
 P99_BAR = 3.0
 VARIANTS = (
-    ("plain", "ratehold", "clean"), ("plain", "ratehold", "attacked"), ("guard", "ratehold guarded", "attacked"),
-    ("shrinking", "ratehold shrinking", "clean"), ("shrinking", "ratehold shrinking", "attacked"),
+    ("plain", "ratehold", "clean"),
+    ("plain", "ratehold", "attacked"),
+    ("guard", "ratehold guarded", "attacked"),
+    ("shrinking", "ratehold shrinking", "clean"),
+    ("shrinking", "ratehold shrinking", "attacked"),
     ("JPEG 75", "jpeg q75", "clean"),
-)  # fmt: skip
+)
 
 
 def sections(measured: Measured) -> tuple[Section, ...]:
@@ -76,7 +79,7 @@ def _server(records: list[Record]) -> Section:
             "Columns are in the order of the files below. Server and load share two cores; medians of "
             "ratios taken side by side, the worst policy for recovery.",
             f"The aim of p99 is {P99_BAR:g}: {met} of {len(records)} runs met it. A core that the host "
-            "takes away for 50 ms leaves frames waiting.",
+            "takes away for a while leaves frames waiting.",
             f"Of {count(sum(row['captured'] for row in kills))} frames "
             f"{count(sum(row['sent_again'] for row in kills))} were sent again, and "
             f"{sum(row['decoded_by_two_servers'] for row in kills)} were decoded by two servers. "
@@ -106,7 +109,7 @@ def _link(record: Record) -> Section:
     return Section(
         "Over a thin link",
         f"Shrinking packets bring {fixed(shrunk['goodput_fps'], 1)} instead of "
-        f"{fixed(plain['goodput_fps'], 1)} answers a second over {thin.replace(',', ', ')}, and "
+        f"{fixed(plain['goodput_fps'], 1)} answers a second over {_spelled(thin)}, and "
         f"{share(shrunk['agreement'], 0)} of them are those to whole packets.",
         (
             "Answers a second, and the share that equals the answer to the clean photograph:",
@@ -114,7 +117,7 @@ def _link(record: Record) -> Section:
                 ("link", *(f"{name}, {frames}" for name, _, frames in VARIANTS)),
                 [
                     (
-                        link.replace(",", ", "),
+                        _spelled(link),
                         *(_answers(record, link, variant, frames) for _, variant, frames in VARIANTS),
                     )
                     for link in links
@@ -128,9 +131,16 @@ def _link(record: Record) -> Section:
             "requests in flight. Shares of so few frames are rough.",
             f"An attack makes a frame wait up to {fixed(summary['attacked_slowdown'], 1)} times as long, "
             f"behind the guard up to {fixed(summary['guarded_slowdown'])} times.",
-            "Measured with the guard before the adapted head. JPEG's answers were counted and not compared.",
+            "JPEG's answers were counted and not compared.",
+            *before_adapted(record),
         ),
     )
+
+
+def _spelled(link: str) -> str:
+    """'250kbit,80ms,1%loss' -> '250 kbit/s, 80 ms, 1 % loss'."""
+    text = link.replace("kbit", " kbit/s").replace("ms", " ms").replace("%loss", " % loss")
+    return text.replace(",", ", ")
 
 
 def _answers(record: Record, link: str, variant: str, frames: str) -> str:

@@ -40,9 +40,9 @@ def _threats(record: Record, stealth: Record) -> Section:
     passed = stealth.row(name="stealth", sender=GUARD)
     return Section(
         "Other aims, other norms, and stealth",
-        f"Rate attacks that are suspected shrink: the joint one to {change(joint['bytes_ratio'])}. Stealth "
-        f"passes the guard whole, with {change(passed['bytes_ratio'])} and "
-        f"{share(passed['defended_share'], 0)} of its frames defended. Only a budget holds it.",
+        f"Attacks on the rate that the guard suspects shrink, the joint one to "
+        f"{change(joint['bytes_ratio'])}. Stealth passes the guard whole: {change(passed['bytes_ratio'])} "
+        f"with {share(passed['defended_share'], 0)} of its frames defended.",
         (
             table(
                 ("threat, 4/255", "undefended", "top-1", "guard", "top-1", "defended"),
@@ -57,7 +57,9 @@ def _threats(record: Record, stealth: Record) -> Section:
             f"FP, {record['settings']['images']} photographs, "
             f"{share_within(clean['top1'], clean['top1_ci'])} right when clean. No threat but stealth and "
             "provoke knows the guard; none knows the shield.",
-            "PGD-C raises no bytes, so nothing suspects it: the guard protects the link and not the answer.",
+            "PGD-C hardly raises the bytes, so it is not suspected: the guard protects the link and not the "
+            "answer.",
+            "What holds stealth is the ceiling on a frame's bits, and a budget.",
         ),
     )
 
