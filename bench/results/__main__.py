@@ -28,7 +28,11 @@ def difference(shown: str, made: str) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """0; 1 when the page is not current (``--check``); 2 when a measurement is missing or incomplete."""
-    parser = argparse.ArgumentParser(prog="bench.results", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="bench.results",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="A benchmark's --json PATH writes a measurement; `make docs` runs --check.",
+    )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 when the page is not current"
     )
