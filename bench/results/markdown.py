@@ -29,18 +29,19 @@ def share_within(value: float, interval: Interval) -> str:
 
 def change(ratio: float, digits: int = 1) -> str:
     """1.361 -> '+36.1 %': a ratio to the clean, undefended value as a change."""
-    return f"{100 * (ratio - 1):+.{digits}f} %"
+    return f"{signed(100 * (ratio - 1), digits)} %"
 
 
 def change_within(ratio: float, interval: Interval, digits: int = 1) -> str:
     """1.361, (1.341, 1.385) -> '+36.1 % (+34.1 to +38.5)'."""
-    low, high = (f"{100 * (end - 1):+.{digits}f}" for end in interval)
+    low, high = (signed(100 * (end - 1), digits) for end in interval)
     return f"{change(ratio, digits)} ({low} to {high})"
 
 
-def points(value: float, digits: int = 1) -> str:
-    """-3.2 -> '-3.2 points'."""
-    return f"{value:+.{digits}f} points"
+def signed(value: float, digits: int = 1) -> str:
+    """36.1 -> '+36.1'; zero has no sign."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text
 
 
 def fixed(value: float, digits: int = 2) -> str:

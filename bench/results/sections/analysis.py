@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.results.markdown import change, fixed, share, table
+from bench.results.markdown import change, fixed, share, signed, table
 from bench.results.page import Section
 from bench.results.record import Measured, Node, Record
 
@@ -133,8 +133,8 @@ def _frequencies(record: Record) -> Section:
 
 def _bytes(row: Node) -> str:
     low, high = row["bytes_change_ci"]
-    return f"{change(1 + row['bytes_change'])} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{change(1 + row['bytes_change'])} ({signed(100 * low)} to {signed(100 * high)})"
 
 
 def _both(row: Node) -> str:
-    return f"{change(1 + row['bytes_change'])} / {100 * row['top1_change']:+.0f}"
+    return f"{change(1 + row['bytes_change'])} / {signed(100 * row['top1_change'], 0)}"
