@@ -71,9 +71,9 @@ def _rivals(record: Record, ours: Record, prior: str, level: int, names: list[st
 
 
 def _denoisers(record: Record) -> Section:
-    inputs = ("clean", "pgd_e 2/255", "pgd_e 4/255")
+    inputs = ("clean", "pgd_e 4/255")
     rof, descent = (
-        record.row(input=inputs[2], sender=f"always mode={mode},weight=0.05,rate_control=0")
+        record.row(input=inputs[1], sender=f"always mode={mode},weight=0.05,rate_control=0")
         for mode in ("rof", "descent")
     )
     return Section(
@@ -85,7 +85,7 @@ def _denoisers(record: Record) -> Section:
             table(
                 (
                     "before the plain head",
-                    *(f"{name}: {what}" for name in inputs for what in ("bytes", "top-1")),
+                    *(f"{name}: {what}" for name in ("clean", "PGD-E 4/255") for what in ("bytes", "top-1")),
                 ),
                 [
                     (
@@ -100,7 +100,7 @@ def _denoisers(record: Record) -> Section:
         (
             f"FP rate 1, {record['settings']['images']} photographs, every frame denoised, no shield, no "
             "coarser steps, no rate control. The attack does not know the denoiser.",
-            "There is no paired interval of two denoisers.",
+            "There is no paired interval of two denoisers. 2/255 is in the JSON.",
         ),
     )
 
