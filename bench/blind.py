@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import choices, report
 from bench.attacks import Target, to_uint8
 from bench.attacks.black_box import black_box
 from bench.attacks.universal import applied, universal
-from bench.bootstrap import interval, ratio_interval
-from bench.photos import Sample, labelled
+from bench.common import bundle_options, report
+from bench.common.bootstrap import interval, ratio_interval
+from bench.common.photos import Sample, labelled
 from export.progress import bar
 from runtime.bundle import DEFAULT, Bundle, load
 from runtime.engines import EngineOptions
@@ -124,12 +124,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--bundle", default=DEFAULT, help="default: %(default)s")
     parser.add_argument(
-        "--limit", type=choices.positive, default=30, help="images attacked (default: %(default)s)"
+        "--limit", type=bundle_options.positive, default=30, help="images attacked (default: %(default)s)"
     )
     parser.add_argument(
-        "--queries", type=choices.positive, default=500, help="of black_box, an image (default: %(default)s)"
+        "--queries",
+        type=bundle_options.positive,
+        default=500,
+        help="of black_box, an image (default: %(default)s)",
     )
-    parser.add_argument("--eps", type=choices.positive, default=4, help="of 255 (default: %(default)s)")
+    parser.add_argument(
+        "--eps", type=bundle_options.positive, default=4, help="of 255 (default: %(default)s)"
+    )
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -143,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     except RateholdError as error:
         print(f"bench.blind: {error}", file=sys.stderr)
         return 2
-    show(rows, Console(stderr=options.json == "-", width=choices.WIDTH, highlight=False))
+    show(rows, Console(stderr=options.json == "-", width=bundle_options.WIDTH, highlight=False))
     settings = {name: getattr(options, name) for name in ("bundle", "limit", "queries", "eps")}
     summary = {f"{r['threat']}, {r['sender']}": [r["bytes_ratio"], r["top1"]] for r in rows}
     report.write(options.json, "blind", settings, rows, summary)

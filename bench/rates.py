@@ -18,16 +18,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from tqdm import tqdm
 
-from bench import choices, report
-from bench.photos import Sample, labelled
-from bench.rate_points import Point, of_bundle, of_network, told
-from bench.savings import bytes_at
-from bench.unquantised import Unquantised
+from bench.accuracy.rate_points import Point, of_bundle, of_network, told
+from bench.accuracy.savings import bytes_at
+from bench.common import bundle_options, report
+from bench.common.photos import Sample, labelled
+from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
-from runtime.defence import Defence
 from runtime.engines import EngineOptions
 from runtime.errors import RateholdError
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 
 COARSE = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 WEIGHTS = (0.01, 0.02, 0.04, 0.06, 0.1, 0.2)
@@ -108,13 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
-    choices.add_arguments(parser, choices.ALL)
-    parser.add_argument("--limit", type=choices.positive, metavar="N", help="the first N images only")
+    bundle_options.add_arguments(parser, bundle_options.ALL)
+    parser.add_argument("--limit", type=bundle_options.positive, metavar="N", help="the first N images only")
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
     try:
         samples = labelled(options.data)[: options.limit]
-        rows = rows_of(measure(choices.bundles(options), samples, choices.engine(options)))
+        rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
     except RateholdError as error:
         print(f"bench.rates: {error}", file=sys.stderr)
         return 2
@@ -122,11 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     for row in rows:
         figures = f"{row['bytes_mean']:,.0f}", f"{row['divergence_nats']:.4f}", f"{100 * row['top1']:.1f}"
         table.add_row(row["prior"], row["how"], row["setting"], *figures)
-    choices.console(options).print(table)
+    bundle_options.console(options).print(table)
     summary = summarise(rows)
     for name, ratio in summary.items():
         said = "outside the curve" if ratio is None else f"{ratio:.3f} times the bytes of coarser steps"
-        choices.console(options).print(f"{name}: {said}")
+        bundle_options.console(options).print(f"{name}: {said}")
     chosen = {"images": len(samples), "engine": options.engine, "threads": options.threads}
     report.write(options.json, "rates", chosen, rows, summary)
     return 0

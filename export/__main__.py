@@ -14,28 +14,28 @@ from typing import Any
 
 import torch
 
-from export.adapt import AdaptPlan, train_adapted
-from export.alarm import alarm_frames
-from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import LOSS_OF_RATE, Builder
-from export.calibration import load_or_calibrate
-from export.checkpoint import load_checkpoint
+from export.calibrate.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
+from export.calibrate.calibration import load_or_calibrate
+from export.calibrate.finetune import FinetunePlan, finetune, load_transform
+from export.calibrate.images import find_images, photographs_of
+from export.calibrate.rate_table import rate_table
 from export.errors import CutError
-from export.finetune import FinetunePlan, finetune, load_transform
-from export.fp16 import write_half_graphs
-from export.fp16_drift import drifts
-from export.hyperprior import TrainingPlan
-from export.images import find_images, photographs_of
-from export.models.architectures import ARCHITECTURES, BETAS
-from export.models.build import Imported, calibration_photographs, normalised, write_bundle
-from export.models.seeded import FITTED_TO, STEPS, seeded_network
+from export.graphs.fp16 import write_half_graphs
+from export.graphs.fp16_drift import drifts
+from export.paper.architectures import ARCHITECTURES, BETAS
+from export.paper.build import Imported, calibration_photographs, normalised, write_bundle
+from export.paper.checkpoint import load_checkpoint
+from export.paper.seeded import FITTED_TO, STEPS, seeded_network
+from export.prior.hyperprior import TrainingPlan
 from export.progress import say
-from export.rate_table import rate_table
-from export.robust import RobustPlan, train_shield
-from export.shield import family, provenance, write_adapted, write_alarm, write_robust
-from export.triton import write_repository
+from export.robust.adapt import AdaptPlan, train_adapted
+from export.robust.alarm import alarm_frames
+from export.robust.bundle import family, provenance, write_adapted, write_alarm, write_robust
+from export.robust.shield import RobustPlan, train_shield
+from export.triton.repository import write_repository
 from runtime.bundle import load
-from runtime.engines import tensorrt_verb
+from runtime.cli import tensorrt
 from runtime.errors import RateholdError
 from runtime.preprocess import read_image
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _import_command(commands)
     _triton_command(commands)
     _fp16_command(commands)
-    tensorrt_verb.add_parser(commands)
+    tensorrt.add_parser(commands)
     return parser
 
 

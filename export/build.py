@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.backbones import Backbone
-from export.calibration import Calibrated, step_for_loss
+from export.calibrate.backbones import Backbone
+from export.calibrate.calibration import Calibrated, step_for_loss
+from export.calibrate.images import squares
+from export.calibrate.transform import Transform, transform_at
 from export.errors import GraphError
-from export.exact import integer_network
-from export.factorized import channel_tables
-from export.graph import compare, round_to_half, write_graph
-from export.hyperprior import TrainingPlan
-from export.images import squares
-from export.integer_graph import write_integer_network
-from export.mshp import fit_hyperprior
+from export.graphs.graph import compare, round_to_half, write_graph
+from export.graphs.integer_graph import write_integer_network
+from export.prior.exact import integer_network
+from export.prior.factorized import channel_tables
+from export.prior.fit import fit_hyperprior
+from export.prior.hyperprior import TrainingPlan
 from export.progress import bar, say
-from export.transform import Transform, transform_at
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess

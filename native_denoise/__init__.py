@@ -6,10 +6,10 @@ clean = denoise(image)                                   # (H, W, C) uint8 or fl
 clean = denoise(image, soft_mask(likelihood, image.shape[:2]), weight=0.1)
 """
 
+from .api import Result, denoise, denoise_planar
 from .errors import BackendUnavailable, DenoiseError
 from .mask import MaskMemory, soft_mask
 from .modes import Settings, settings
-from .verb import Result, denoise, denoise_planar
 
 __all__ = [
     "BackendUnavailable",

@@ -29,8 +29,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.codec.packet import BUNDLE_ID_BYTES
 from runtime.errors import BundleError
-from runtime.packet import BUNDLE_ID_BYTES
 from runtime.preprocess import Preprocess
 
 SCHEMA = 1

@@ -1,8 +1,8 @@
-"""The device's half: image -> packet."""
+"""The device's half of the system: image -> packet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.budget import Attempt, Fitter
 from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.coder import Backend, open_coder
-from runtime.defence import Defender
+from runtime.codec.coder import Backend, open_coder
+from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
-from runtime.guard import QUANTILE, Counters, Decision, Guard, Suspicion, Watch, open_score
+from runtime.guard import Guard
+from runtime.guard.alarm import QUANTILE, Suspicion, Watch, open_score
+from runtime.guard.decision import Counters, Decision
+from runtime.guard.defence import Defender
+from runtime.guard.ladder import Frame, Ladder
 from runtime.latent import Latent
-from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import open_prior, push_streams
+from runtime.prior import open_prior
+from runtime.prior.base import push_streams
 
 
 @dataclass(frozen=True)
@@ -44,27 +47,6 @@ class HeadReport:
     stream_bits: dict[str, int]
     decision: Decision
     before: Latent | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """One pass of a graph and the prior: what the graph returned, and what the prior makes of it."""
-
-    outputs: list[NDArray[np.float32]]
-    latent: Latent
-
-
-@dataclass
-class Frame:
-    """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it.
-
-    prepared, mask: float32 arrays of NumPy, or on the GPU with an engine that runs there.
-    """
-
-    prepared: Any
-    clock: Clock
-    mask: Any = None
-    first: Look | None = None
 
 
 class Head:
@@ -95,29 +77,30 @@ class Head:
         self.report: HeadReport | None = None
         self.counters = Counters()
         self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
-        self._engine = open_engine(bundle.path("head"), options)
-        on_gpu = isinstance(self._engine, DeviceEngine)
-        self._prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
-        self._fitter = Fitter(self._prior)
-        self._coder = open_coder(coder)
+        self.engine = open_engine(bundle.path("head"), options)
+        on_gpu = isinstance(self.engine, DeviceEngine)
+        self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
+        self.coder = open_coder(coder)
         self._energy = _energy(bundle)
-        self._score = open_score(bundle) if self.guard.mode == "auto" else None
+        self.alarm = open_score(bundle) if self.guard.mode == "auto" else None
         self._watch = Watch(self.guard.hold)
-        self._defender: Defender | None = None
+        defender, shield = None, None
         if self.guard.mode != "never":
-            self._defender = Defender(self.guard.defence, self._size, options.threads)
-            self._shield = self._open_second("shield", options) or self._engine
+            defender = Defender(self.guard.defence, self._size, options.threads)
+            shield = self._open_second("shield", options) or self.engine
         self._adapted: Engine | None = None
-        if self._score is not None and self.guard.adapt:
+        if self.alarm is not None and self.guard.adapt:
             self._adapted = self._open_second("adapted", options)
         if on_gpu:
-            self._move_to_gpu(options)
+            defender, shield = self._move_to_gpu(options, defender, shield)
+        ordinary = bundle.manifest.clean_quantile(QUANTILE)
+        self.ladder = Ladder(self.prior, self.latent_of, ordinary, defender, shield)
         self.limit(self.guard.budget)
 
     @cached_property
     def least(self) -> int:
         """Bytes of the emptiest packet, which every frame has: the smallest budget that can be kept."""
-        return self._pack(self._empty)[0].size
+        return self.pack(self.emptiest)[0].size
 
     def limit(self, budget: int | None) -> None:
         """Keep another budget than the guard's from the next frame on. Raises BudgetError below ``least``."""
@@ -139,11 +122,12 @@ class Head:
         held = self._watch.holds(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
         corrupted = suspicion is not None and suspicion.corruption > 0
-        ladder = self._ladder(frame, defend, self._adapted if corrupted else None)
-        for rejected, attempt in enumerate(ladder):  # noqa: B007 (counted after the loop)
+        adapted = self._adapted if corrupted else None
+        attempts = self.ladder.attempts(frame, self.guard, defend, adapted, self.emptiest)
+        for rejected, attempt in enumerate(attempts):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
                 frame.clock.lap("rate_control")
-            packet, stream_bits = self._pack(attempt.latent, attempt.flags)
+            packet, stream_bits = self.pack(attempt.latent, attempt.flags)
             frame.clock.lap("encode")
             if self.guard.budget is None or packet.size <= self.guard.budget:
                 break
@@ -161,7 +145,7 @@ class Head:
 
     def analyse(self, image: NDArray[np.uint8]) -> Latent:
         """The latent of one frame, neither defended nor coded; the same image and errors as ``encode``."""
-        return self._latent(self._engine.run(self._prepare(image)))
+        return self.latent_of(self.engine.run(self._prepare(image)))
 
     def warm_up(self) -> None:
         """Encode a frame of noise, defended too where frames may be, so that the first real one does not pay
@@ -172,85 +156,40 @@ class Head:
         self.encode(noise)
         frame = self._open_frame(noise)
         if self._adapted is not None:
-            self._look(self._adapted, frame.prepared, frame.clock)
-        if self._defender is not None:
-            self._defended(self._defender, frame, frame.first)
+            self.ladder.look(self._adapted, frame.prepared, frame.clock)
+        if self.ladder.defender is not None:
+            self.ladder.defended(frame, frame.first)
         self.forget()
         self.counters = counters
 
     def forget(self) -> None:
         """Forget the frames before, as at a cut: that one was suspicious, and the masks that are reused."""
         self._watch.forget()
-        if self._defender is not None:
-            self._defender.forget()
+        if self.ladder.defender is not None:
+            self.ladder.defender.forget()
 
     def _open_frame(self, image: NDArray[np.uint8]) -> Frame:
         clock = Clock()
         frame = Frame(self._prepare(image), clock)
         clock.lap("preprocess")
-        if self._defender is not None:
-            frame.mask = self._defender.recall_mask()
+        if self.ladder.defender is not None:
+            frame.mask = self.ladder.defender.recall_mask()
         if frame.mask is None:
-            frame.first = self._look(self._engine, frame.prepared, clock)
+            frame.first = self.ladder.look(self.engine, frame.prepared, clock)
         return frame
 
     def _suspicion(self, frame: Frame) -> Suspicion | None:
-        if self._score is None or frame.first is None:
+        if self.alarm is None or frame.first is None:
             return None
-        suspicion = self._score(frame.first.latent)
+        suspicion = self.alarm(frame.first.latent)
         frame.clock.lap("guard")
         return suspicion
 
-    def _ladder(self, frame: Frame, defend: bool, adapted: Engine | None) -> Iterator[Attempt]:
-        """Ways to send a frame: what the mode asks for first, what fits every budget it opened with last.
+    def latent_of(self, outputs: list[NDArray[np.float32]]) -> Latent:
+        return Latent(self.prior.code(*outputs), self._energy, self.bundle.manifest.latent)
 
-        One that is over the budget with nothing unusual about it needs coarser steps and no defence.
-        """
-        look, flags, coarseness, weight = frame.first, Flags.NONE, 0, 0.0
-        if look is not None and not defend:
-            if adapted is not None:
-                look = self._look(adapted, frame.prepared, frame.clock, "_adapted")
-            yield Attempt("plain" if adapted is None else "adapted", look.latent)
-        if self._defender is not None and (look is None or defend or not self._is_ordinary(look.latent)):
-            look, flags = self._defended(self._defender, frame, look), Flags.DENOISED
-            coarseness, weight = self.guard.defence.coarseness, self.guard.defence.rate_control
-            yield self._fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)
-        assert look is not None and self.guard.budget is not None  # without a budget one of these was sent
-        smaller = [Attempt("fitted", look.latent, flags, weight)]
-        if len(look.outputs) > 1:
-            y, z = look.outputs
-            smaller.append(Attempt("without_z", self._latent([y, np.zeros_like(z)]), flags, weight))
-        yield from self._fitter.fitting(smaller, coarseness, self.guard.budget)
-        yield Attempt("empty", self._empty, flags | Flags.RATE_CONTROLLED)
-
-    def _is_ordinary(self, latent: Latent) -> bool:
-        """Whether it costs no more than clean frames do."""
-        return latent.expected_bits <= self.bundle.manifest.clean_quantile(QUANTILE)
-
-    def _look(self, engine: Engine, prepared: Any, clock: Clock, suffix: str = "") -> Look:
-        outputs = engine.run(prepared)
-        clock.lap(f"head{suffix}")
-        latent = self._latent(outputs)
-        clock.lap(f"prior{suffix}")
-        return Look(outputs, latent)
-
-    def _defended(self, defender: Defender, frame: Frame, last: Look | None) -> Look:
-        """Another look, at the frame denoised under the mask of the ``last`` one, else of earlier frames."""
-        if last is not None:
-            frame.mask = defender.mask(last.latent)
-        assert frame.mask is not None
-        frame.clock.lap("mask")
-        calm = defender.denoise(frame.prepared, frame.mask)
-        frame.clock.lap("denoise")
-        look = self._look(self._shield, calm, frame.clock, "_defended")
-        defender.remember(look.latent)
-        return look
-
-    def _latent(self, outputs: list[NDArray[np.float32]]) -> Latent:
-        return Latent(self._prior.code(*outputs), self._energy, self.bundle.manifest.latent)
-
-    def _pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
-        encoder = self._coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
+    def pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
+        encoder = self.coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
         stream_bits = push_streams(latent.streams, encoder)
         return Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits
 
@@ -258,10 +197,10 @@ class Head:
         """The graph of another look at a frame, tried once; None where the bundle has no such role."""
         if role not in self.bundle.manifest.files:
             return None
-        second, head = open_engine(self.bundle.path(role), options), self._engine
+        second, head = open_engine(self.bundle.path(role), options), self.engine
         if (second.inputs, second.outputs) == (head.inputs, head.outputs):
             try:
-                self._latent(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
+                self.latent_of(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
                 return second
             except EngineError as error:
                 raise BundleError(f"bundle {self.bundle.manifest.name}: its {role}: {error}") from error
@@ -270,32 +209,34 @@ class Head:
             f"{second.outputs}, its head {head.inputs} and {head.outputs}"
         )
 
-    def _move_to_gpu(self, options: EngineOptions) -> None:
-        """Take every step up to the latents there: the same verbs, on frames that stay on the GPU."""
-        from runtime.device import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
+    def _move_to_gpu(
+        self, options: EngineOptions, defender: Defender | None, shield: Engine | None
+    ) -> tuple[Defender | None, Engine | None]:
+        """Take every step up to the latents to the GPU; returns defender and shield there."""
+        from runtime.gpu import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
 
-        head, defence = self._engine, self.guard.defence
-        shield = self._shield if self._defender is not None else None
+        head, defence = self.engine, self.guard.defence
         assert isinstance(head, DeviceEngine) and (shield is None or isinstance(shield, DeviceEngine))
         pipeline = Pipeline(self.bundle, head, shield, defence, options)
-        self._prepare, self._engine = pipeline.prepare, OnDevice(head, pipeline)
+        self._prepare, self.engine = pipeline.prepare, OnDevice(head, pipeline)
         if self._adapted is not None:
             assert isinstance(self._adapted, DeviceEngine)
             pipeline.bind(self._adapted)
             self._adapted = OnDevice(self._adapted, pipeline)
-        if shield is not None:
-            self._shield = OnDevice(shield, pipeline)
-            self._defender = DeviceDefender(defence, self._size, pipeline)
+        if defender is None or shield is None:
+            return None, None
+        return DeviceDefender(defence, self._size, pipeline), OnDevice(shield, pipeline)
 
     @property
     def _size(self) -> int:
         return self.bundle.manifest.preprocess.size
 
     @cached_property
-    def _empty(self) -> Latent:
-        """The emptiest latent."""
+    def emptiest(self) -> Latent:
         shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
-        return self._fitter.emptied(self._latent([np.zeros((1, *shape), np.float32) for shape in shapes]))
+        return self.ladder.fitter.emptied(
+            self.latent_of([np.zeros((1, *shape), np.float32) for shape in shapes])
+        )
 
 
 def _energy(bundle: Bundle) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.prior import Stream
+from runtime.prior.base import Stream
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Latent:
 
     @property
     def coarseness(self) -> int:
-        """Of the steps that y counts (``runtime.coarseness``)."""
+        """Of the steps that y counts (``runtime.codec.coarseness``)."""
         return self.streams[-1].coarseness
 
     @cached_property
@@ -46,7 +46,7 @@ class Latent:
         Large in the background, small on what costs bits: the paper's soft mask before it is resized.
         A coefficient's likelihood counts where its basis function has its energy.
         """
-        from runtime import pricing  # Numba, half a second to import: only for who asks for the map
+        from runtime.codec import pricing  # Numba, half a second to import: only for who asks for the map
 
         channels, height, width = self.shape
         patch = self.energy.shape[1]

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.coder import Backend, open_coder
+from runtime.codec.coder import Backend, open_coder
+from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import PacketBundleMismatch
-from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import Stream, open_prior
+from runtime.prior import open_prior
+from runtime.prior.base import Stream
 
 ESCAPED_SYMBOL_BYTES = 9
 """Most bytes that one symbol takes: 24 bits for an escape, 42 for its sign and Elias-gamma code."""
@@ -46,7 +47,7 @@ class Received:
     streams: the decoded symbols, in decoding order.
     y_hat: float32 (1, C, H, W), what ``restore`` takes.
     flags: what the device had done to the frame.
-    coarseness: of the steps in which it sent y (``runtime.coarseness``).
+    coarseness: of the steps in which it sent y (``runtime.codec.coarseness``).
     """
 
     streams: tuple[Stream, ...]

@@ -16,14 +16,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.integer_graph import write_integer_network
-from export.onnx_file import OPSET, save
+from export.graphs.integer_graph import write_integer_network
+from export.graphs.onnx_file import OPSET, save
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
-from runtime.exact import IntegerNetwork, Layer
-from runtime.guard import features
+from runtime.codec.tables import Tables, gaussian_tables
+from runtime.guard.alarm import features
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-from runtime.tables import Tables, gaussian_tables
+from runtime.prior.exact import IntegerNetwork, Layer
 
 SIZE, CLASSES = 32, 10
 LATENT, HYPER, FEATURES = (6, 4, 4), (2, 2, 2), (5, 8, 8)

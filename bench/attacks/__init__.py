@@ -8,16 +8,15 @@ take no rate loss (torchattacks #86, foolbox #154), and neither judges its itera
 they will arrive. ``universal`` and ``black_box`` have signatures of their own.
 """
 
-from bench.attacks.accuracy import pgd_c
 from bench.attacks.adaptive import adaptive, adaptive_c
 from bench.attacks.budget import Norm, to_uint8
-from bench.attacks.joint import joint
+from bench.attacks.classification import joint, pgd_c
+from bench.attacks.differentiable.target import Target
 from bench.attacks.low_frequency import low_frequency
 from bench.attacks.noise import noise
 from bench.attacks.on_guard import adaptive_guard, provoke, stealth
 from bench.attacks.rate import pgd_e, pgd_e_l2
 from bench.attacks.regional import background, object_
-from bench.attacks.target import Target
 from bench.attacks.threat import Threat
 
 THREATS: dict[str, Threat] = {

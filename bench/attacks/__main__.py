@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from bench.attacks import THREATS, Target, to_uint8
-from bench.pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
-from bench.photos import photos
+from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
+from bench.common.photos import photos
 from runtime.bundle import DEFAULT, load
 from runtime.errors import RateholdError
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import torch
 
-from bench.attacks.accuracy import margin
-from bench.attacks.pgd import Objective
-from bench.attacks.settings import Setting
-from bench.attacks.target import Target
+from bench.attacks.ascent import Objective, Setting
+from bench.attacks.classification import margin
+from bench.attacks.differentiable.target import Target
 from bench.attacks.threat import Ascent
-from bench.errors import AttackError
+from bench.common.errors import AttackError
 
 
 def most_defended_bits(

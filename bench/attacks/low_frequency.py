@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 
 from bench.attacks.budget import Linf
+from bench.attacks.differentiable.target import Target
 from bench.attacks.rate import most_bits
-from bench.attacks.target import Target
 from bench.attacks.threat import Ascent
 
 BAND = 1 / 8

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from bench.attacks.ascent import STEPS, Setting
 from bench.attacks.budget import Linf
-from bench.attacks.settings import STEPS, Setting
-from bench.attacks.target import Target
+from bench.attacks.differentiable.target import Target
 
 
 def noise(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from bench.attacks.adaptive import adaptive
+from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
 from bench.attacks.budget import Linf
-from bench.attacks.pgd import Objective, ascend
-from bench.attacks.rounding import as_pixels
-from bench.attacks.settings import STEPS, Setting, schedule
-from bench.attacks.target import Target
+from bench.attacks.differentiable.straight_through import as_pixels
+from bench.attacks.differentiable.target import Target
 from bench.attacks.threat import Ascent
 
 SLACK = 1e-3

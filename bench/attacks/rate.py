@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.attacks.pgd import Objective
-from bench.attacks.settings import Setting
-from bench.attacks.target import Target
+from bench.attacks.ascent import Objective, Setting
+from bench.attacks.differentiable.target import Target
 from bench.attacks.threat import Ascent, l2
 
 

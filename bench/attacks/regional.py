@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 
 from bench.attacks.budget import Linf
+from bench.attacks.differentiable.target import Target
 from bench.attacks.rate import most_bits
-from bench.attacks.target import Target
 from bench.attacks.threat import Ascent
 
 

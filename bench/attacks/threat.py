@@ -8,10 +8,9 @@ from typing import Protocol
 
 import torch
 
+from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
 from bench.attacks.budget import L2, Budget, Linf
-from bench.attacks.pgd import Objective, ascend
-from bench.attacks.settings import STEPS, Setting, schedule
-from bench.attacks.target import Target
+from bench.attacks.differentiable.target import Target
 
 
 class Threat(Protocol):
@@ -39,7 +38,7 @@ class Threat(Protocol):
             eps: the budget, in units of [0, 1]; see ``bench.attacks.budget`` for l_2.
             steps: gradients a run.
             seed: of the random starts; the same seed is the same attack.
-            setting: see ``bench.attacks.settings``.
+            setting: see ``bench.attacks.ascent``.
             restarts: runs, of which each image keeps its best.
 
         Returns:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from bench.attacks.rounding import as_pixels
-from bench.attacks.settings import schedule
-from bench.attacks.target import Target
+from bench.attacks.ascent import schedule
+from bench.attacks.differentiable.straight_through import as_pixels
+from bench.attacks.differentiable.target import Target
 
 BATCH = 8
 STEPS = 60

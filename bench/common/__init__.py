@@ -1,1 +1,1 @@
-"""What the benchmarks share."""
+"""What several benchmarks share."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..vectors.simd import LANES
 from .folded import room
 from .rows import plane_size
-from .simd import LANES
 from .sweeps import ACTIVE, BASE, BOTTOM, COLUMNS, DESCENT, FIRST, FRAME, LAST, PLANES, ROF, STACK, TOP
 from .waves import MOST_LEVELS
 

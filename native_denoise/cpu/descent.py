@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import row
-from .simd import LANES, left_neighbours, load, rsqrt_twice, splat, store
+from ..vectors.jit import row
+from ..vectors.simd import LANES, left_neighbours, load, rsqrt_twice, splat, store
 
 
 @row

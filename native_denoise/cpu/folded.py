@@ -12,8 +12,8 @@ The last column is repeated up to column LANES * B - 1 (the replicate border), i
 
 from __future__ import annotations
 
-from .jit import kernel, row
-from .simd import LANES, border, load, right_neighbours, splat, store, transpose
+from ..vectors.jit import kernel, row
+from ..vectors.simd import LANES, border, load, right_neighbours, splat, store, transpose
 
 
 def room(stride: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..vectors.jit import row
+from ..vectors.simd import LANES, load, splat, store
 from .folded import hem, hemmed
-from .jit import row
-from .simd import LANES, load, splat, store
 
 
 @row

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import kernel
+from ..vectors.jit import kernel
 
 
 def resize(

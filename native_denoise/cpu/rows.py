@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel, row
-from .simd import (
+from ..vectors.jit import kernel, row
+from ..vectors.simd import (
     LANES,
     left_neighbours,
     load,

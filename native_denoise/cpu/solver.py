@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..modes import Settings
+from ..vectors.threads import available, share
 from . import sweeps
 from .bands import Part, aligned_zeros
-from .course import Course, course
+from .iteration_plan import IterationPlan, iteration_plan
 from .rows import PAGE
-from .threads import available, share
 
 _local = threading.local()
 
@@ -33,7 +33,9 @@ def solve(
     ``masks`` is (N, H, W) or None.  Returns for each stack (C planes, or 1 if vectorial) the steps that it
     took, (N, stacks), and for `rof` its duality gap (N, stacks), a sum over its pixels.
     """
-    chosen = course(settings, images.shape, images.dtype == np.uint8, vectorial, threads or available())
+    chosen = iteration_plan(
+        settings, images.shape, images.dtype == np.uint8, vectorial, threads or available()
+    )
     run = _Run(chosen, images, masks, out)
     if chosen.parts is None:
         run.go()
@@ -46,24 +48,24 @@ class _Run:
     """One batch on its way; ``work`` and ``weights`` belong to the calling thread and are used again."""
 
     def __init__(
-        self, course: Course, images: NDArray[Any], masks: NDArray[np.float32] | None, out: NDArray[Any]
+        self, plan: IterationPlan, images: NDArray[Any], masks: NDArray[np.float32] | None, out: NDArray[Any]
     ) -> None:
-        self.course, self.images, self.masks, self.out = course, images, masks, out
+        self.plan, self.images, self.masks, self.out = plan, images, masks, out
         frames, channels, height, width = images.shape
-        layout, settings = course.layout, course.settings
+        layout, settings = plan.layout, plan.settings
         self.bands = layout.bands if settings.tolerance is None else layout.bands.copy()
         self.work = _buffer("work", layout.size)
         # Half a page further, for the reason of ``rows.plane_size``: a row of weights is one off a row of X.
         size = (frames * height + 1) * layout.stride
         self.weights = _buffer("weights", PAGE // 2 + size)[PAGE // 2 :]
-        self.taken = np.zeros((frames, channels // course.depth), dtype=np.int64)
+        self.taken = np.zeros((frames, channels // plan.depth), dtype=np.int64)
         self.taken[:] = settings.iterations
         self.band_gaps = np.zeros(len(self.bands))
         self.lay_out_weights(height, width)
 
     def go_in_turns(self, parts: list[list[Part]]) -> None:
         """All steps of each stack at once, or by two threads one after the other (``bands.turns``)."""
-        iterations = self.course.settings.iterations
+        iterations = self.plan.settings.iterations
         begun: list[SimpleQueue[None]] = [SimpleQueue() for _ in parts]  # of each thread, its first part
 
         def job(thread: int) -> None:
@@ -80,11 +82,11 @@ class _Run:
 
     def go(self) -> None:
         """Load, blocks of steps until the last one or until every stack is close enough, store."""
-        course, iterations = self.course, self.course.settings.iterations
-        layout = course.layout
+        plan, iterations = self.plan, self.plan.settings.iterations
+        layout = plan.layout
         done, stored = 0, False
         while not stored:
-            steps = (done, min(done + course.block, iterations))
+            steps = (done, min(done + plan.block, iterations))
             stored = steps[1] == iterations
             share(functools.partial(self.advance_chunk, steps, stored), len(layout.chunks))
             done = steps[1]
@@ -93,36 +95,36 @@ class _Run:
                 share(functools.partial(self.advance_chunk, (done, done), True), len(layout.chunks))
                 stored = True
             elif not stored and layout.cut:
-                planes = sweeps.PLANES[course.mode]
-                sweeps.exchange_halos(self.work, self.bands, planes, course.depth, layout.stride)
+                planes = sweeps.PLANES[plan.mode]
+                sweeps.exchange_halos(self.work, self.bands, planes, plan.depth, layout.stride)
 
     def lay_out_weights(self, height: int, width: int) -> None:
         """The masks, as the rows of the planes are laid out."""
-        course, layout = self.course, self.course.layout
+        plan, layout = self.plan, self.plan.layout
         masks = _ones(width) if self.masks is None else self.masks
         sweeps.fill_weights(
-            course.mode, masks, course.factor, height, width, course.depth, layout.stride, self.weights,
+            plan.mode, masks, plan.factor, height, width, plan.depth, layout.stride, self.weights,
             self.work, layout.chunks[0][2],
         )  # fmt: skip
 
     def advance_chunk(self, steps: tuple[int, int], last: bool, thread: int) -> None:
         """What one thread does in one block."""
-        self.advance(self.course.layout.chunks[thread][:2], steps, last, thread)
+        self.advance(self.plan.layout.chunks[thread][:2], steps, last, thread)
 
     def advance(self, bands: tuple[int, int], steps: tuple[int, int], last: bool, thread: int) -> None:
         """Let bands [bands[0], bands[1]) take steps [steps[0], steps[1]); ``last``: then store them."""
-        course, layout = self.course, self.course.layout
+        plan, layout = self.plan, self.plan.layout
         sweeps.run_bands(
-            course.mode, self.images, self.out, course.scales, self.work, self.weights, self.bands, bands,
-            course.depth, layout.stride, layout.chunks[thread][2], course.rates, steps, last,
+            plan.mode, self.images, self.out, plan.scales, self.work, self.weights, self.bands, bands,
+            plan.depth, layout.stride, layout.chunks[thread][2], plan.rates, steps, last,
             self.measures(steps[1]), self.band_gaps,
         )  # fmt: skip
 
     def measures(self, done: int) -> bool:
         """Whether the gap is wanted after ``done`` steps."""
-        settings = self.course.settings
+        settings = self.plan.settings
         wanted = settings.tolerance is not None or done == settings.iterations
-        return self.course.mode == sweeps.ROF and wanted
+        return self.plan.mode == sweeps.ROF and wanted
 
     def gaps(self) -> NDArray[np.float64]:
         """The gap of each stack when it was last measured, (N, stacks)."""
@@ -136,9 +138,9 @@ class _Run:
         where = (bands[:, sweeps.FRAME], bands[:, sweeps.STACK])
         active = bands[:, sweeps.ACTIVE] == 1
         self.taken[where[0][active], where[1][active]] = done
-        tolerance = self.course.settings.tolerance
+        tolerance = self.plan.settings.tolerance
         if tolerance is not None:
-            pixels = self.images.shape[2] * self.images.shape[3] * self.course.depth
+            pixels = self.images.shape[2] * self.images.shape[3] * self.plan.depth
             bands[:, sweeps.ACTIVE] = (self.gaps() > 0.5 * tolerance**2 * pixels)[where]
 
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..vectors.jit import kernel
+from ..vectors.simd import LANES, larger, load, smaller, splat, store
 from .folded import fold, unfold
-from .jit import kernel
 from .rows import AHEAD, DUAL_X, F, gap_row, plane_size
-from .simd import LANES, larger, load, smaller, splat, store
 from .waves import descent_wave, levels_of, released_wave, repeat_border, rof_wave, stack_wave
 
 # Columns of the table of bands: frame and stack (which planes), owned rows [TOP, BOTTOM), computed rows

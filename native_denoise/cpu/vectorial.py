@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import row
+from ..vectors.jit import row
+from ..vectors.simd import LANES, load, rsqrt_twice, smaller, splat, store
 from .rows import AHEAD, DUAL_X, DUAL_Y, TINY, F
-from .simd import LANES, load, rsqrt_twice, smaller, splat, store
 
 
 @row

@@ -12,12 +12,12 @@ the band is not a border of the image but the end of a halo, and one row more is
 
 from __future__ import annotations
 
+from ..vectors.jit import kernel, opaque, row
+from ..vectors.simd import LANES, splat
 from .descent import descent_pair, descent_row
 from .folded import repeat_last
-from .jit import kernel, opaque, row
 from .released import released_row, released_twice
 from .rows import AHEAD, F, plane_size, rof_row
-from .simd import LANES, splat
 from .vectorial import descent_stack, rof_stack
 
 LEVELS, MOST_LEVELS = 20, 40

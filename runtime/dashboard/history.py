@@ -29,7 +29,7 @@ MAX_TEXT = 128
 class Shown:
     """One frame as the page shows it.
 
-    decision: what was done to it, in the words of its packet's flags or of ``runtime.guard.Rung``.
+    decision: what was done to it, in the words of its packet's flags or of ``runtime.guard.decision.Rung``.
     bytes: of the packet, header included. before: what it would have cost undefended, where that is known.
     milliseconds: by stage, in order.
     top: the likeliest classes, likeliest first: name and probability.

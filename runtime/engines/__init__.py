@@ -5,7 +5,7 @@
 
 An engine is imported only when it is asked for, and after opening it is verified which provider runs:
 a silent fall-back is an error. Those of a GPU are ``DeviceEngine``s: they also run on arrays that are on the
-GPU already, in a stream, which is what ``runtime.device`` makes of them.
+GPU already, in a stream, which is what ``runtime.gpu`` makes of them.
 
 A module of an engine has two functions: ``open_graph``, and ``missing``, which says why it cannot run here.
 """
@@ -21,7 +21,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines.half import Precision, at_precision
+from runtime.engines.precision import Precision, at_precision
 from runtime.errors import EngineUnavailable
 
 Optimisation = Literal["disabled", "basic", "extended", "all"]
@@ -31,7 +31,7 @@ Memory = Literal["auto", "device", "pinned_mapped"]
 ENGINES = {
     "onnxruntime-cpu": "runtime.engines.onnxruntime_cpu",
     "onnxruntime-cuda": "runtime.engines.onnxruntime_cuda",
-    "tensorrt": "runtime.engines.tensorrt",
+    "tensorrt": "runtime.engines.tensorrt.engine",
 }
 DEFAULT = "onnxruntime-cpu"
 
@@ -45,7 +45,7 @@ class EngineOptions:
     optimisation: how far the backend may rewrite the graph.
     memory: for an engine on a GPU: where frames and latents cross to and from it. ``device``: copied from and
         to pinned host memory; ``pinned_mapped``: in pinned host memory that the GPU reads and writes itself,
-        right where both share one DRAM; ``auto``: what fits the GPU (see ``runtime.device.memory``).
+        right where both share one DRAM; ``auto``: what fits the GPU (see ``runtime.gpu.memory``).
     precision: of the arithmetic of heads; ``float16`` opens their half graphs (``engines.half``).
     """
 

@@ -12,8 +12,8 @@ import llvmlite.binding as llvm  # type: ignore[import-untyped]
 from llvmlite import ir
 from numba.core import cgutils
 
-from native_denoise.cpu.simd import LANES, NEON, words
-from runtime.engines.tile import keep_of, products_of, zeros_of
+from native_denoise.vectors.register_block import keep_of, products_of, zeros_of
+from native_denoise.vectors.simd import LANES, NEON, words
 
 BYTES = 4
 """Products in a lane."""

@@ -11,12 +11,12 @@ by tap. ``bias`` and ``shift``: int32, whole blocks. ``scratch``: int32, ``scrat
 
 from __future__ import annotations
 
-from native_denoise.cpu.jit import kernel, row
-from native_denoise.cpu.simd import LANES, load, store
+from native_denoise.vectors.jit import kernel, row
+from native_denoise.vectors.register_block import ROWS
+from native_denoise.vectors.simd import LANES, load, store
 from runtime.engines.dot import BLOCK, BYTES, ZERO, add_products, keep, zeros
-from runtime.engines.tile import ROWS
 from runtime.engines.words import floats, packed, requantised
-from runtime.exact import MAGNITUDE
+from runtime.prior.exact import MAGNITUDE
 
 TILE = ROWS * LANES
 """Sums of a channel in the scratch: those of the upper row before those of the lower."""

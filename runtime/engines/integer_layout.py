@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.engines.dot import BLOCK, BYTES, ZERO
-from runtime.exact import Layer
+from runtime.prior.exact import Layer
 
 Shape = tuple[int, int, int]
 

@@ -1,4 +1,4 @@
-"""Exact networks (``runtime.exact``) by a CPU's products of bytes.
+"""Exact networks (``runtime.prior.exact``) by a CPU's products of bytes.
 
 Their graph computes whole numbers in float32, as every engine can. A CPU with VNNI or dotprod multiplies four
 bytes where it multiplies one float32, and leaves no roundings to repair.
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.cpu.threads import available as cores
-from native_denoise.cpu.threads import share
+from native_denoise.vectors.register_block import ROWS
+from native_denoise.vectors.threads import available as cores
+from native_denoise.vectors.threads import share
 from runtime.engines import dot
 from runtime.engines.dot import BYTES
 from runtime.engines.integer_kernel import hidden_rows, last_rows, pack_input, scratch_size
 from runtime.engines.integer_layout import Grid, Laid, Phase, Shape, lay_out
-from runtime.engines.tile import ROWS
-from runtime.exact import IntegerNetwork
+from runtime.prior.exact import IntegerNetwork
 
 WORTH_SHARING = 1 << 24
 """Multiplications, about 0.1 ms, below which a second thread costs a phase more than it saves."""

@@ -8,8 +8,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from runtime.engines.protobuf import compile_messages
 from runtime.errors import EngineError
-from runtime.proto import compile_messages
 
 FLOAT, INT64 = 1, 7
 """TensorProto.DataType."""

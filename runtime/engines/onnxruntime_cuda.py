@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from runtime.engines import Engine, EngineOptions
-from runtime.engines.onnxruntime_session import OnnxRuntimeSession, session_options
+from runtime.engines.onnxruntime_cpu import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 
 PROVIDER = "CUDAExecutionProvider"

@@ -11,14 +11,14 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from native_denoise.cpu.simd import LANES, everywhere, vector, words
+from native_denoise.vectors.simd import LANES, everywhere, vector, words
 from runtime.engines.dot import ZERO
-from runtime.exact import LEAK
+from runtime.prior.exact import LEAK
 
 
 @intrinsic
 def requantised(context: Any, sums: Any, bias: Any, shift: Any, leaky: Any, low: Any, high: Any) -> Any:
-    """``runtime.exact.Layer`` after its sums: words of one channel."""
+    """``runtime.prior.exact.Layer`` after its sums: words of one channel."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bias, shift, low, high = (everywhere(builder, args[n]) for n in (1, 2, 4, 5))

@@ -7,8 +7,8 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from runtime.packet import Flags
-from runtime.serving.answer import Answer
+from runtime.codec.packet import Flags
+from runtime.serving.protocol import Answer
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 FRAMES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runtime.bundle import Bundle
+from runtime.codec.packet import MAX_OVERHEAD, Packet
 from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
-from runtime.packet import MAX_OVERHEAD, Packet
 from runtime.serving.protocol import ANY_BUNDLE
 from runtime.tail import max_payload
 

@@ -7,21 +7,47 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 
 import grpc
 from aiohttp import web
 
 from runtime.bundle import load
-from runtime.dashboard.of_server import ServerView
 from runtime.errors import ServingError
 from runtime.json_log import Forward, JsonLog
+from runtime.serving.dashboard import ServerView
+from runtime.serving.grpc_front import GrpcFront
+from runtime.serving.http_front import HttpFront
 from runtime.serving.models import Models
-from runtime.serving.options import Options
-from runtime.serving.over_grpc import GrpcFront
-from runtime.serving.over_http import HttpFront
+from runtime.serving.options import Certificates, Options
 from runtime.serving.service import Service
-from runtime.serving.tls import grpc_credentials, http_context
 from runtime.serving.tracing import Tracing
+
+
+def http_context(certificates: Certificates) -> ssl.SSLContext:
+    """For asyncio: TLS 1.2 or newer. Raises ServingError when a file is missing or not what it should be."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # An encrypted key gets an empty password, and is refused: there is nobody to ask.
+        context.load_cert_chain(certificates.certificate, certificates.key, password="")
+        if certificates.client_ca is not None:
+            context.load_verify_locations(certificates.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        files = ", ".join(str(path) for path in vars(certificates).values() if path is not None)
+        raise ServingError(
+            f"TLS: {error}; PEM files of certificate, key and CA were expected: {files}"
+        ) from error
+    return context
+
+
+def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """The same for gRPC. Call ``http_context`` first: gRPC does not say what is wrong with a file."""
+    pair = (certificates.key.read_bytes(), certificates.certificate.read_bytes())
+    authority = certificates.client_ca.read_bytes() if certificates.client_ca else None
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
 
 LIBRARIES = ("aiohttp", "asyncio", "grpc")
 BACKLOG = 512

@@ -11,8 +11,7 @@ from importlib import metadata as packages
 from typing import Any
 
 from runtime.errors import ServingError
-from runtime.serving.answer import Answer
-from runtime.serving.protocol import Request
+from runtime.serving.protocol import Answer, Request
 
 
 class Tracing:

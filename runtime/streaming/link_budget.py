@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.head import Head
-from runtime.packet import MAX_OVERHEAD
 from runtime.tail import max_payload
 
 FLOOR = 0.2

@@ -8,19 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from runtime.dashboard.of_device import DeviceView
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Answer, Refused
-from runtime.streaming.frame import Encoded
-from runtime.streaming.in_flight import Trip, Window, send_all
+from runtime.streaming.dashboard import DeviceView
 from runtime.streaming.link_budget import LinkBudget, bounds
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
-from runtime.streaming.spool import Spool
+from runtime.streaming.spool import Encoded, Spool
 from runtime.streaming.status import Totals
+from runtime.streaming.window import Trip, Window, send_all
 
 FULL_SECONDS = 1.0
 """After so long a spool that was full is tried again."""

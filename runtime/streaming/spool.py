@@ -18,12 +18,30 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import StreamError
-from runtime.streaming.frame import Encoded
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A frame that is ready to be sent.
+
+    identity: the id of its requests, however often it is sent and by whichever process.
+    rung: as in ``runtime.guard.decision.Decision``.
+    captured: ``time.perf_counter()`` when it was taken, or found in the spool.
+    file: where it lies in the spool, None without one.
+    """
+
+    name: str
+    identity: str
+    packet: bytes
+    rung: str
+    captured: float
+    file: Path | None = None
+
 
 OUTCOMES = "outcomes.jsonl"
 LOOK_BACK = 1 << 20

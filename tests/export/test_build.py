@@ -10,11 +10,11 @@ import torch
 
 from export.__main__ import main
 from export.build import _keep_or_write
-from export.calibration import load_or_calibrate
-from export.finetune import FinetunePlan, finetune
-from export.graph import compare
-from export.images import find_images, sharp_enough, squares
-from export.transform import transform_at
+from export.calibrate.calibration import load_or_calibrate
+from export.calibrate.finetune import FinetunePlan, finetune
+from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.transform import transform_at
+from export.graphs.graph import compare
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head
@@ -57,7 +57,7 @@ def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: P
 
 
 def test_split_and_coded_network_agrees_with_the_whole(built: Path) -> None:
-    from export.backbones import from_factory
+    from export.calibrate.backbones import from_factory
 
     whole = from_factory("tests.export.models:classifier", "features", 32)
     bundle = load(built / "classifier-fp-r2")
@@ -87,7 +87,7 @@ def test_calibration_is_kept_and_used_again(
 
 
 def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_path: Path) -> None:
-    from export.backbones import from_factory
+    from export.calibrate.backbones import from_factory
 
     backbone = from_factory("tests.export.models:classifier", "features", 32)
     calibrated = load_or_calibrate(backbone, photographs, built / "calibration.pt", 2)

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from runtime.bundle import load
-from runtime.coarseness import COARSEST
-from runtime.coder import open_coder
+from runtime.codec.coarseness import COARSEST
+from runtime.codec.coder import open_coder
+from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import EngineOptions
 from runtime.errors import PacketError
 from runtime.head import Head
-from runtime.packet import Flags, Packet, symbol_checksum
-from runtime.prior import Stream, open_prior
+from runtime.prior import open_prior
+from runtime.prior.base import Stream
 from runtime.tail import Tail, max_payload
 from tests.tiny_bundle import tiny_images
 

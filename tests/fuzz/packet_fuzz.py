@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench.common import report
 
 COUNTS = {
     "executions": r"stat::number_of_executed_units:\s*(\d+)",
@@ -37,8 +37,8 @@ def child(bundles: str, corpus: str, findings: str, seconds: str) -> None:
     """Run libFuzzer; it ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["runtime"], exclude=["runtime.coder.numba_kernels"]):
-        from runtime import packet, prior, tail  # noqa: F401  (imported here to be instrumented)
+    with atheris.instrument_imports(include=["runtime"], exclude=["runtime.codec.numba_kernels"]):
+        from runtime import tail  # noqa: F401  (imported here to be instrumented)
     from tests.fuzz.check import Checks
 
     checks = Checks([Path(bundles, "tiny-fp"), Path(bundles, "tiny-mshp")])

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.bundle import load
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.packet import MAX_OVERHEAD, Packet
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import EngineError, PacketBundleMismatch, PacketError
-from runtime.exact import IntegerNetwork
 from runtime.head import Head
-from runtime.packet import MAX_OVERHEAD, Packet
-from runtime.prior import FactorizedPrior, Hyperprior, open_prior
-from runtime.steps import MEAN_STEPS
+from runtime.prior import open_prior
+from runtime.prior.exact import IntegerNetwork
+from runtime.prior.factorized import FactorizedPrior
+from runtime.prior.hyperprior import Hyperprior
 from runtime.tail import Tail, max_payload
 from tests.tiny_bundle import tiny_images
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native_denoise.cpu.simd import LANES
+from native_denoise.vectors.simd import LANES
 from runtime.bundle import installed, load
 from runtime.engines import EngineOptions, dot, integers
 from runtime.engines.integers import CompiledNetwork, can_run
-from runtime.exact import ACCUMULATOR_LIMIT, MAGNITUDE, IntegerNetwork, Layer
-from runtime.synthesis import GraphSynthesis, open_synthesis
+from runtime.prior.exact import ACCUMULATOR_LIMIT, MAGNITUDE, IntegerNetwork, Layer
+from runtime.prior.synthesis import GraphSynthesis, open_synthesis
 
 if not dot.available():
     pytest.skip("this CPU has no products of bytes", allow_module_level=True)

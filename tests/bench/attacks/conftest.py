@@ -9,8 +9,8 @@ import torch
 
 from bench.attacks import Target
 from runtime.bundle import Bundle, load
-from runtime.defence import Defence
-from runtime.guard import features
+from runtime.guard.alarm import features
+from runtime.guard.defence import Defence
 from runtime.head import Head
 from tests.tiny_bundle import adapt, tiny_images
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.attacks.prior import Hyperprior
-from export.table_bits import TableBits
-from runtime.exact import IntegerNetwork, Layer
-from runtime.steps import MEAN_STEPS
-from runtime.tables import SCALES, gaussian_tables, scale_index
+from bench.attacks.differentiable.prior import Hyperprior
+from export.prior.table_bits import TableBits
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.tables import SCALES, gaussian_tables, scale_index
+from runtime.prior.exact import IntegerNetwork, Layer
 
 STEPS = 64
 

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from bench.attacks import Target
-from bench.attacks.denoise import denoise, soft_mask
+from bench.attacks.differentiable.denoise import denoise, soft_mask
+from bench.attacks.differentiable.prior import Hyperprior, open_prior
 from bench.attacks.on_guard import sent_bits
-from bench.attacks.prior import Hyperprior, open_prior
-from export.table_bits import TableBits
+from export.prior.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
 from native_denoise.reference import solve
 from runtime.bundle import load
-from runtime.defence import Defence
-from runtime.exact import IntegerNetwork
-from runtime.guard import Discriminant, Excess, Guard, open_score
+from runtime.codec.limits import MEAN_STEPS
+from runtime.codec.rate_control import control_rate
+from runtime.codec.tables import Tables
+from runtime.guard import Guard
+from runtime.guard.alarm import Discriminant, Excess, open_score
+from runtime.guard.defence import Defence
 from runtime.head import Head
-from runtime.rate_control import control_rate
-from runtime.steps import MEAN_STEPS
-from runtime.tables import Tables
+from runtime.prior.exact import IntegerNetwork
 from runtime.tail import Tail
 
 MODES = [Defence("descent"), Defence("released"), Defence("rof"), Defence("descent", stretch=True, power=2.0)]

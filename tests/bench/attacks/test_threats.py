@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from bench.attacks import THREATS, Target, norm_of, to_uint8
-from bench.attacks.accuracy import margin
 from bench.attacks.black_box import black_box
+from bench.attacks.classification import margin
+from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
 from bench.attacks.on_guard import second_look, sent_bits
 from bench.attacks.regional import background_region
-from bench.attacks.rounding import as_pixels
 from bench.attacks.universal import applied, universal
-from bench.errors import AttackError
-from runtime.defence import Defence
+from bench.common.errors import AttackError
+from runtime.guard.defence import Defence
 from runtime.head import Head
 
 FLOAT32 = 1e-6

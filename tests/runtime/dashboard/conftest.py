@@ -10,17 +10,17 @@ import pytest
 
 from runtime.bundle import load
 from runtime.dashboard.listener import Listener
-from runtime.dashboard.of_device import DeviceView
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.serving.options import Options
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Answer, Refused
-from runtime.streaming.frame import Encoded
+from runtime.streaming.dashboard import DeviceView
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
+from runtime.streaming.spool import Encoded
 from tests.runtime.serving.running import Running
 from tests.tiny_bundle import tiny_images
 

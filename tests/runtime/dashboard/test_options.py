@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import runtime.serving.server
-from runtime.__main__ import main
+from runtime.cli.main import main
 from tests.runtime.serving.running import Running
 from tests.tiny_bundle import tiny_images
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
-from runtime.defence import Defence
 from runtime.guard import Guard
+from runtime.guard.defence import Defence
 from runtime.head import Head
 from runtime.serving.options import Options
 from tests.runtime.serving.running import Running, Start

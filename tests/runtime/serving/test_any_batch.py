@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from export.onnx_file import OPSET
+from export.graphs.onnx_file import OPSET
 from runtime.bundle import DEFAULT, load
 from runtime.errors import EngineError
-from runtime.serving.any_batch import BATCH, any_batch
+from runtime.serving.networks import BATCH, any_batch
 
 FLOAT = onnx.TensorProto.FLOAT
 

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import RequestError, UnknownModel
-from runtime.serving.json_request import HttpRequest
-from runtime.serving.messages import MESSAGES, SERVICE
-from runtime.serving.over_grpc import parse_message
+from runtime.serving.grpc_front import MESSAGES, SERVICE, parse_message
+from runtime.serving.http_front import HttpRequest
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_service import body, post, until
 

@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.packet import Flags
-from runtime.serving.answer import Answer
-from runtime.serving.protocol import Request, likeliest, tensors
+from runtime.codec.packet import Flags
+from runtime.serving.protocol import Answer, Request, likeliest, tensors
 
 LOGITS = st.lists(st.sampled_from([-2.0, -0.0, 0.0, 0.5, 3.0, np.inf, np.nan]), min_size=1, max_size=40)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
+from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketError, TryLater
 from runtime.head import Head
-from runtime.packet import Flags, Packet
 from runtime.serving import pool
-from runtime.serving.answer import Answer
 from runtime.serving.networks import TOLERANCE
 from runtime.serving.pool import Pool, empty_packet
+from runtime.serving.protocol import Answer
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
 

@@ -14,13 +14,12 @@ import grpc
 import pytest
 
 from runtime.bundle import load
+from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
-from runtime.packet import Flags, Packet
-from runtime.serving.messages import MESSAGES, SERVICE
+from runtime.serving.grpc_front import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
-from runtime.serving.pool import Pool
-from runtime.serving.waiting import Job
+from runtime.serving.pool import Job, Pool
 from tests.runtime.serving.running import Running, Start
 
 

@@ -12,11 +12,11 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from runtime.__main__ import main
+from runtime.cli.main import main
 from runtime.errors import ServingError
-from runtime.serving.messages import SERVICE
+from runtime.serving.grpc_front import SERVICE
 from runtime.serving.options import Certificates, Options
-from runtime.serving.tls import http_context
+from runtime.serving.server import http_context
 from tests.runtime.serving.running import Running, Start
 
 

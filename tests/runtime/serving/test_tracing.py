@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from runtime.defence import COARSENESS
 from runtime.errors import ServingError
+from runtime.guard.defence import COARSENESS
 from runtime.serving.tracing import Tracing
 from runtime.streaming.connection import Address, Connection, Refused
 from tests.runtime.serving.running import Start

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bundle import Bundle, load
-from runtime.serving.waiting import Job, Waiting
+from runtime.serving.pool import Job, Waiting
 
 
 @pytest.fixture

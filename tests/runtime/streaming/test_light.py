@@ -18,7 +18,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def without_packages(names: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line where those packages are not installed."""
     blocked = f"import sys\nfor name in {names!r}: sys.modules[name] = None\n"
-    return run(f"{blocked}from runtime.__main__ import main\nsys.exit(main({list(arguments)!r}))")
+    return run(f"{blocked}from runtime.cli.main import main\nsys.exit(main({list(arguments)!r}))")
 
 
 def test_the_command_line_imports_neither_server_nor_client() -> None:

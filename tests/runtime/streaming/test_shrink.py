@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle, load
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
-from runtime.packet import MAX_OVERHEAD
 from runtime.streaming.buffer import Buffer, Policy
 from runtime.streaming.connection import Answer
-from runtime.streaming.frame import Encoded
 from runtime.streaming.link_budget import FLOOR, bounds
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot, paced
+from runtime.streaming.spool import Encoded
 from runtime.streaming.status import Totals
 from runtime.tail import max_payload
 from tests.runtime.streaming.server_process import ServerProcess

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import StreamError
-from runtime.streaming.frame import Encoded
-from runtime.streaming.spool import OUTCOMES, Spool
+from runtime.streaming.spool import OUTCOMES, Encoded, Spool
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

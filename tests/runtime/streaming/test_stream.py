@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import trustme
 
-from runtime.__main__ import main
 from runtime.bundle import load
+from runtime.cli.main import main
 from runtime.head import Head
 from runtime.preprocess import read_image
 from runtime.tail import Tail

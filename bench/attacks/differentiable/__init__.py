@@ -1,0 +1,1 @@
+"""The bundle as the attacker differentiates it."""

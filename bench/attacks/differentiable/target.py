@@ -1,0 +1,181 @@
+"""What is attacked: a bundle as a differentiable torch model, with its defence or without.
+
+    images --head--> latent --likelihood map, soft mask, TV--> calm --shield--> latent --prior--> bits
+                                                                               --restore, tail--> logits
+
+Forwards the bits are the runtime's own to within the arithmetic of another engine; backwards every rounding
+passes the gradient straight through. Without a defence the first latent is coded. The path draws no random
+numbers, so an attack needs no expectation over them. A frame that only looks corrupted is looked at again by
+the adapted head, undenoised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from bench.attacks.ascent import Setting
+from bench.attacks.differentiable.denoise import denoise, soft_mask
+from bench.attacks.differentiable.prior import Coded, Prior, open_prior
+from export.graphs.torch_graph import TorchGraph
+from runtime.bundle import Bundle
+from runtime.guard.alarm import CEILING, CHEAP, QUANTILE
+from runtime.guard.defence import Defence
+
+
+class Suspicion(NamedTuple):
+    """The guard's scores of frames as they come, (N,) each.
+
+    attack: above 0 a frame is defended.
+    corruption: above 0, where ``attack`` is not, a frame is looked at again by the adapted head.
+    """
+
+    attack: torch.Tensor
+    corruption: torch.Tensor
+
+    @property
+    def worst(self) -> torch.Tensor:
+        """The higher of the two: below 0 a frame is sent as it comes."""
+        return torch.maximum(self.attack, self.corruption)
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """``runtime.guard.decision.Discriminant`` in torch.
+
+    discriminants (1 + K, C), bias (1 + K,): of an attack, and of each kind of corruption that a bundle's
+        adapted head is there for; None without guard.npz.
+    ceiling, cheap: bits.
+    """
+
+    discriminants: torch.Tensor | None
+    bias: torch.Tensor
+    ceiling: float
+    cheap: float
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Alarms:
+        """Those of a bundle."""
+        bits, files = bundle.manifest.clean_quantile(QUANTILE), bundle.manifest.files
+        if "guard" not in files:
+            return cls(None, torch.zeros(1), bits, 0.0)
+        scores = None if "adapted" in files else 1
+        discriminants, bias = (
+            torch.from_numpy(bundle.arrays("guard")[name])[:scores] for name in ("discriminants", "bias")
+        )
+        return cls(discriminants, bias, CEILING * bits, bundle.manifest.clean_quantile(CHEAP))
+
+    def __call__(self, coded: Coded) -> Suspicion:
+        """Scores of each latent."""
+        bits = coded.bits
+        excess, none = bits / self.ceiling - 1, torch.full_like(bits, -torch.inf)
+        if self.discriminants is None:
+            return Suspicion(excess, none)
+        scores = coded.y_bits.sum((2, 3)) @ self.discriminants.T + self.bias
+        attack = torch.maximum(scores[:, 0], excess)
+        if scores.shape[1] == 1:
+            return Suspicion(attack, none)
+        return Suspicion(attack, torch.where(bits > self.cheap, scores[:, 1:].amax(1), none))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bundle under attack; make it with ``open``. Images are float32 (N, 3, S, S) in [0, 1]."""
+
+    head: TorchGraph
+    shield: TorchGraph
+    adapted: TorchGraph
+    restore: TorchGraph
+    tail: TorchGraph
+    prior: Prior
+    energy: torch.Tensor
+    guard: Alarms
+    defence: Defence | None
+
+    @classmethod
+    def open(cls, bundle: Bundle, defence: Defence | None = None) -> Target:
+        """The model of a bundle; with a ``defence`` bits and logits are those of the defended path."""
+        head = TorchGraph(bundle.path("head"))
+        shield, adapted = (
+            TorchGraph(bundle.path(role)) if role in bundle.manifest.files else head
+            for role in ("shield", "adapted")
+        )
+        energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
+        return cls(
+            head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            open_prior(bundle), energy / energy.sum(0), Alarms.of(bundle), defence,
+        )  # fmt: skip
+
+    @property
+    def undefended(self) -> Target:
+        """The same bundle, frames sent as they are."""
+        return replace(self, defence=None)
+
+    def bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
+        """Bits of each frame, (N,): z included, or under ``released`` the loss of the paper's code."""
+        return self._bits(self._latents(images), setting)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """The server's answer to what was sent, (N, classes)."""
+        return self._logits(self._latents(images))
+
+    def bits_and_logits(
+        self, images: torch.Tensor, setting: Setting = "unmasked"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both with one look at the images."""
+        latents = self._latents(images)
+        return self._bits(latents, setting), self._logits(latents)
+
+    def adapted_bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
+        """Bits of each frame as the adapted head sees it, (N,)."""
+        return self.undefended._bits(self.adapted(images), setting)
+
+    def suspicion(self, images: torch.Tensor) -> Suspicion:
+        """The guard's scores of each frame as it comes."""
+        return self.guard(self.prior.code(self.head(images)))
+
+    def bits_and_suspicion(
+        self, images: torch.Tensor, setting: Setting = "unmasked"
+    ) -> tuple[torch.Tensor, Suspicion]:
+        """Bits of frames that are sent as they come, and the guard's scores of them."""
+        latents = self.head(images)
+        coded = self.prior.code(latents)
+        bits = self.prior.released(latents) if setting == "released" else coded.bits
+        return bits, self.guard(coded)
+
+    def mask(self, images: torch.Tensor) -> torch.Tensor:
+        """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""
+        return self._mask(self.head(images), images.shape[-1], self.defence or Defence())
+
+    def _latents(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The head's outputs for what it sees in the end."""
+        latents = self.head(images)
+        if self.defence is None:
+            return latents
+        mask = self._mask(latents, images.shape[-1], self.defence)
+        return self.shield(denoise(images, mask, self.defence.solver()))
+
+    def _mask(self, latents: list[torch.Tensor], size: int, defence: Defence) -> torch.Tensor:
+        """See ``Latent.likelihood_map``."""
+        likelihood = (-self.prior.code(latents).y_bits).exp2()
+        (count, _, height, width), patch = likelihood.shape, self.energy.shape[1]
+        spread = torch.einsum("nchw,cpq->nhpwq", likelihood, self.energy)
+        maps = spread.reshape(count, height * patch, width * patch).clamp(max=1)
+        return soft_mask(maps, size, defence)
+
+    def _bits(self, latents: list[torch.Tensor], setting: Setting) -> torch.Tensor:
+        if setting == "released":
+            return self.prior.released(latents)
+        return self._sent(latents).bits
+
+    def _logits(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        (features,) = self.restore(self._sent(latents).y_hat)
+        (logits,) = self.tail(features)
+        return logits
+
+    def _sent(self, latents: list[torch.Tensor]) -> Coded:
+        if self.defence is None:
+            return self.prior.code(latents)
+        return self.prior.code(latents, self.defence.coarseness, self.defence.rate_control)

@@ -1,0 +1,1 @@
+"""The entropy coder beside its peers."""

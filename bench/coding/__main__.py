@@ -1,0 +1,207 @@
+"""Our entropy coder beside CompressAI's rANS: bytes, gap to the information content, time.
+
+    python -m bench.coding [--bundle NAME] [--runs N] [--threads N] [--json PATH]
+
+Sets: 72,600 synthetic symbols (24 x 55 x 55, the latent of an Entropic Student): zero-mean Gaussians whose
+scales are log-uniform in 0.11 .. 20, 2.8 bits each; and for each bundle the latents of the sample photos, one
+stream a photo. All coders get the same symbols and scales or table indices and use tables of the same 64
+scales, CompressAI in 16 bits as it always does. Times begin and end with arrays in memory (NumPy, for
+CompressAI torch); for a bundle they are of its first photo.
+
+CompressAI runs on its fastest way: ``build_indexes``, then its ``ans`` module with the tables made into
+Python lists beforehand. Its own ``compress()`` makes those lists on each call and is slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.coding.coders import Frame, Ours, Part, Peer, peers
+from bench.common import report
+from bench.common.timing import Timing, measure_side_by_side
+from runtime.codec.coder import BACKENDS
+from runtime.codec.packet import Flags, Packet
+from runtime.codec.stream import SEAL_BITS
+from runtime.codec.tables import gaussian_tables, scale_index
+from runtime.errors import RateholdError
+
+SYMBOLS = 72_600
+LOWEST, HIGHEST = 0.11, 20.0
+BUNDLE_ID = bytes(8)
+
+progress = Console(stderr=True)
+
+
+def synthetic(symbols: int = SYMBOLS, seed: int = 0) -> Frame:
+    """One part of Gaussian symbols, scales log-uniform in LOWEST .. HIGHEST."""
+    rng = np.random.default_rng(seed)
+    scales = np.exp(rng.uniform(np.log(LOWEST), np.log(HIGHEST), symbols)).astype(np.float32)
+    values = np.rint(rng.normal(size=symbols) * scales).astype(np.int32)
+    return [Part(values, scale_index(scales), gaussian_tables(), scales)]
+
+
+def bundle_sets(names: list[str]) -> Iterator[tuple[str, list[Frame]]]:
+    """For each bundle the latents of the sample photos. Without names: of every bundle without a shield."""
+    from bench.common.bundle_options import plain_bundles
+    from bench.common.photos import photos
+    from runtime.bundle import load
+    from runtime.head import Head
+
+    for name in names or plain_bundles():
+        head = Head(load(name))
+        frames = [head.analyse(image).streams for _, image in photos()]
+        yield name, [[Part(s.symbols, s.index, s.tables) for s in streams] for streams in frames]
+
+
+def measure_set(name: str, frames: list[Frame], coders: list[Peer], runs: int) -> list[dict[str, Any]]:
+    """Rows of one set, one a coder. Outputs are compared before anything is timed."""
+    information = sum(
+        float(p.tables.information_bits(p.symbols, p.index).sum(dtype=np.float64))
+        for frame in frames
+        for p in frame
+    )
+    sizes = {coder.name: sum(_verified_size(coder, frame) for frame in frames) for coder in coders}
+    _check_equal_bytes(coders, frames)
+    timings = _time(coders, frames[0], runs)
+    rows = []
+    for coder in coders:
+        stages = {stage: timings[f"{coder.name} {stage}"] for stage in ("index", "encode", "decode")}
+        seal = SEAL_BITS * len(frames) if isinstance(coder, Ours) else 0
+        total = sum(timing.p50 for timing in stages.values())
+        timed = sum(part.symbols.size for part in frames[0])
+        row: dict[str, Any] = {
+            "set": name,
+            "coder": coder.name,
+            "frames": len(frames),
+            "symbols": sum(part.symbols.size for frame in frames for part in frame),
+            "payload_bytes": sizes[coder.name],
+            "information_bytes": information / 8,
+            "gap": (8 * sizes[coder.name] - seal - information) / information,
+            "timed_symbols": timed,
+            "total_p50_ms": total,
+            "symbols_per_s": timed / total * 1e3,
+        }
+        for stage, timing in stages.items():
+            row |= timing.as_row(f"{stage}_")
+        rows.append(row)
+    return rows
+
+
+def _verified_size(coder: Peer, frame: Frame) -> int:
+    index = coder.index(frame)
+    data = coder.encode(frame, index)
+    for part, symbols in zip(frame, coder.decode(data, frame, index), strict=True):
+        if not np.array_equal(part.symbols, symbols):
+            raise SystemExit(f"{coder.name} does not decode what it has encoded")
+    return coder.size(data)
+
+
+def _check_equal_bytes(coders: list[Peer], frames: list[Frame]) -> None:
+    ours = [coder for coder in coders if isinstance(coder, Ours)]
+    for frame in frames:
+        if len({coder.encode(frame, coder.index(frame)) for coder in ours}) > 1:
+            raise SystemExit("our backends do not write the same bytes")
+
+
+def _time(coders: list[Peer], frame: Frame, runs: int) -> dict[str, Timing]:
+    calls: dict[str, Callable[[], object]] = {}
+    for coder in coders:
+        index = coder.index(frame)
+        data = coder.encode(frame, index)
+        calls[f"{coder.name} index"] = partial(coder.index, frame)
+        calls[f"{coder.name} encode"] = partial(coder.encode, frame, index)
+        calls[f"{coder.name} decode"] = partial(coder.decode, data, frame, index)
+    return measure_side_by_side(calls, runs)
+
+
+def header_bytes(payload_bytes: int) -> int:
+    """Bytes of a packet that are not code: header, CRC-32, and the two of the seal inside the payload."""
+    packet = Packet(BUNDLE_ID, Flags.NONE, bytes(payload_bytes)).to_bytes()
+    return len(packet) - payload_bytes + SEAL_BITS // 8
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Bars of the synthetic set, and the worst overhead of all sets."""
+    ours = [row for row in rows if row["coder"] in BACKENDS]
+    totals = {row["coder"]: row["total_p50_ms"] for row in rows if row["set"] == "synthetic"}
+    best = next(name for name in BACKENDS if name in totals)  # what ``auto`` takes
+    theirs = totals.get("compressai")
+    return {
+        "backend": best,
+        "speedup_vs_compressai": theirs / totals[best] if theirs else None,
+        "overhead_ratio": max(row["gap"] for row in ours),
+        "header_bytes": max(header_bytes(row["payload_bytes"] // row["frames"]) for row in ours),
+    }
+
+
+def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Table on standard output."""
+    table = Table(
+        title="Entropy coding: p50 in ms, gap = bits over the information content of our tables",
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for column in ("set", "coder", "symbols", "bytes", "gap %", "index", "encode", "decode", "Msymbols/s"):
+        table.add_column(column, justify="left" if column in ("set", "coder") else "right")
+    for row in rows:
+        stages = [f"{row[f'{stage}_p50_ms']:.2f}" for stage in ("index", "encode", "decode")]
+        sizes = [f"{row['symbols']:,}", f"{row['payload_bytes']:,}", f"{100 * row['gap']:.3f}"]
+        table.add_row(row["set"], row["coder"], *sizes, *stages, f"{row['symbols_per_s'] / 1e6:.1f}")
+    console = Console(width=max(Console().width, 100))  # names of bundles are long; a pipe counts as 80
+    console.print(table)
+    speedup = summary["speedup_vs_compressai"]
+    said = f"{speedup:.1f}" if speedup else "not measured"
+    console.print(
+        f"index + encode + decode of the synthetic set, CompressAI over {summary['backend']}: {said}"
+    )
+    console.print(
+        f"overhead: {100 * summary['overhead_ratio']:.3f} % + {summary['header_bytes']} bytes a packet"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; 0, or 2 when a bundle that was asked for cannot be opened."""
+    parser = argparse.ArgumentParser(prog="bench.coding", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--bundle", metavar="NAME", action="append", help="bundle (again for more; default: all)"
+    )
+    parser.add_argument("--runs", type=int, default=50, help="timed runs of each call (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of torch; ours uses 1 (default: %(default)s)"
+    )
+    report.add_json_argument(parser)
+    options = parser.parse_args(arguments)
+
+    coders = peers(options.threads, progress.print)
+    progress.print("synthetic ...")
+    rows = measure_set("synthetic", [synthetic()], coders, options.runs)
+    try:
+        for name, frames in bundle_sets(options.bundle or []):
+            progress.print(f"{name} ...")
+            rows += measure_set(name, frames, coders, options.runs)
+    except (ImportError, RateholdError) as error:
+        progress.print(f"bundles: skipped ({error})", highlight=False)
+        if options.bundle:
+            return 2
+    summary = summarise(rows)
+    show(rows, summary)
+    settings = {
+        "runs": options.runs,
+        "threads": options.threads,
+        "symbols": SYMBOLS,
+        "scales": [LOWEST, HIGHEST],
+    }
+    report.write(options.json, "coding", settings, rows, summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The denoiser beside its peers."""

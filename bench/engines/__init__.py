@@ -1,0 +1,1 @@
+"""The same frames through every engine of this machine."""

@@ -1,0 +1,1 @@
+"""Packets written on one machine and read on another."""

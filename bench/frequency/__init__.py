@@ -1,0 +1,1 @@
+"""Which spatial frequencies cost the bytes."""

@@ -1,0 +1,1 @@
+"""Every check and timing that needs a GPU."""

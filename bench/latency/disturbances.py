@@ -1,0 +1,64 @@
+"""What is done to an image before the head sees it, and what the head does about it.
+
+A benchmark runs every variant in ``VARIANTS`` that a photo has. Disturbances act on the prepared square, at
+the network's own resolution, as the attacks of the literature do: on a larger photograph, resizing would
+average most of the noise away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.common.attack_pack import attacked
+from runtime.guard import Guard
+
+Image = NDArray[np.uint8]
+NOISE = 4  # of 255
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing that is done to a photo.
+
+    about: what it is, for the reader of a table; empty where there is nothing to say.
+    disturb: name of the photo and its square, uint8 (size, size, 3) -> the same shape, or None where this
+        photo has no such version; None leaves the photo alone.
+    guard: what the head does against it; None sends the frame as it is.
+    """
+
+    name: str
+    about: str = ""
+    disturb: Callable[[str, Image], Image | None] | None = None
+    guard: Guard | None = None
+
+    @property
+    def key(self) -> str:
+        """The name as part of a key of a report's summary."""
+        return self.name.replace("+", "_")
+
+
+def sign_noise(square: Image, seed: int = 0, amplitude: int = NOISE) -> Image:
+    """Add ``amplitude`` or take it away, at random for each value, clipped to 0..255."""
+    signs = np.random.default_rng(seed).choice(np.array([-amplitude, amplitude], np.int16), square.shape)
+    return np.clip(square.astype(np.int16) + signs, 0, 255).astype(np.uint8)
+
+
+CLEAN = Variant("clean")
+NOISY = Variant("noise", f"+-{NOISE} of 255, at random", lambda _, square: sign_noise(square))
+ATTACKED = Variant("attacked", "PGD-E, as the attack pack has it", attacked)
+
+DEFENDED = tuple(
+    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in (CLEAN, NOISY)
+)
+"""Inputs as they are, and with a defence of every frame: what the defence costs."""
+
+GUARDED = tuple(
+    (plain, replace(plain, name=f"{plain.name}+guard", guard=Guard("auto"))) for plain in (CLEAN, ATTACKED)
+)
+"""Inputs as they are, and behind the guard: what an attack costs, and what the guard makes of it."""
+
+VARIANTS = (*DEFENDED[0], GUARDED[0][1], *DEFENDED[1], *GUARDED[1])

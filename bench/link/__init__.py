@@ -1,0 +1,1 @@
+"""Frames over an emulated link."""

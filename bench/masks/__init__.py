@@ -1,0 +1,1 @@
+"""Where the likelihood map lies, beside other maps."""

@@ -1,0 +1,1 @@
+"""Bytes and answers under attack and corruption."""

@@ -1,0 +1,199 @@
+"""Runs the cells of a campaign: attacked frames first, which cost most and serve many cells, then the cells.
+
+Tasks hold all that they need, so that a worker may be another process or another machine; what a worker opens
+(graphs, tables, differentiable models) it keeps for its next task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bench.common.errors import CampaignError
+from bench.common.photos import Sample
+from bench.resilience.cell import Cell, Input, Measured, Sender, Store, Subject
+from bench.resilience.trivial_defences import TRIVIAL
+from bench.resilience.workers import Run
+from export.robust.corruptions import corrupt
+from runtime.bundle import load
+from runtime.engines import EngineOptions
+from runtime.guard.defence import Defence
+from runtime.head import Head
+from runtime.tail import Tail
+
+BATCH = 10
+"""Images attacked together: what a killed campaign loses at most, one task of a worker. An adaptive attack
+takes about 2.5 GB with so many, and is no faster an image with more."""
+
+SEED_STRIDE = 1_000_003  # further apart than there are images: no two seeds share an image's draws
+
+
+@dataclass(frozen=True)
+class AttackTask:
+    """Some images to attack: squares uint8 (n, S, S, 3), labels int64 (n,), the first one's number in all."""
+
+    subject: Subject
+    attack: Input
+    part: slice
+    squares: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    engine: EngineOptions
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """A cell to measure: squares as they were and, of an attack, as it made them."""
+
+    cell: Cell
+    squares: NDArray[np.uint8]
+    attacked: NDArray[np.uint8] | None
+    labels: NDArray[np.int64]
+    engine: EngineOptions
+
+
+class Campaign:
+    """The images of a campaign, prepared, and how and where its tasks run."""
+
+    def __init__(self, samples: list[Sample], store: Store, run: Run, engine: EngineOptions):
+        self._samples, self._store, self._run, self._engine = samples, store, run, engine
+        self._labels = np.array([sample.label for sample in samples], dtype=np.int64)
+        self._squares: dict[Any, NDArray[np.uint8]] = {}
+
+    def measure(self, cells: list[Cell]) -> dict[Cell, Measured]:
+        """Every cell, from the store where it is there."""
+        found = {cell: self._store.cell(cell) for cell in cells}
+        missing = [cell for cell, measured in found.items() if measured is None]
+        place = {given: number for number, given in enumerate(dict.fromkeys(cell.input for cell in missing))}
+        missing.sort(key=lambda cell: place[cell.input])  # those that want the same frames come together
+        self._attack(dict.fromkeys((c.subject, c.input) for c in missing if c.input.kind == "attack"))
+        with tqdm(total=len(found), initial=len(found) - len(missing), desc="cells", unit="cell") as bar:
+            for task, measured in self._run(measure_cell, self._cell_tasks(missing)):
+                self._store.keep(task.cell, measured)
+                found[task.cell] = measured
+                bar.set_description(f"{task.cell.input.label}, {task.cell.sender.name}")
+                bar.update()
+        return {cell: measured for cell, measured in found.items() if measured is not None}
+
+    def _attack(self, attacks: dict[tuple[Subject, Input], None]) -> None:
+        """Make the attacked frames that the store does not have."""
+        parts = [slice(i, min(i + BATCH, len(self._samples))) for i in range(0, len(self._samples), BATCH)]
+        missing = [
+            (*attack, p) for attack in attacks for p in parts if self._store.frames(*attack, p) is None
+        ]
+        if not missing:
+            return
+        with tqdm(total=sum(p.stop - p.start for *_, p in missing), desc="attacks", unit="image") as bar:
+            for task, frames in self._run(attacked_frames, self._attack_tasks(missing)):
+                self._store.keep_frames(task.subject, task.attack, task.part, frames)
+                bar.set_description(task.attack.label)
+                bar.update(len(frames))
+
+    def _attack_tasks(self, missing: list[tuple[Subject, Input, slice]]) -> Iterator[AttackTask]:
+        for subject, attack, part in missing:
+            squares = self._prepared(subject)[part]
+            yield AttackTask(subject, attack, part, squares, self._labels[part], self._engine)
+
+    def _cell_tasks(self, cells: list[Cell]) -> Iterator[CellTask]:
+        for cell in cells:
+            attacked = self._all_frames(cell) if cell.input.kind == "attack" else None
+            yield CellTask(cell, self._prepared(cell.subject), attacked, self._labels, self._engine)
+
+    def _all_frames(self, cell: Cell) -> NDArray[np.uint8]:
+        starts = range(0, len(self._samples), BATCH)
+        ends = [min(start + BATCH, len(self._samples)) for start in starts]
+        parts = [
+            self._store.frames(cell.subject, cell.input, slice(start, end))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        return np.concatenate([part for part in parts if part is not None])
+
+    def _prepared(self, subject: Subject) -> NDArray[np.uint8]:
+        """The squares that a bundle's head sees; bundles that prepare alike share them."""
+        prepare = load(subject.where).manifest.preprocess
+        if prepare not in self._squares:
+            self._squares[prepare] = np.stack([prepare.square(sample.image()) for sample in self._samples])
+        return self._squares[prepare]
+
+
+def attacked_frames(task: AttackTask) -> NDArray[np.uint8]:
+    """The frames of one task, attacked, uint8 (n, S, S, 3)."""
+    import torch
+
+    from bench.attacks import THREATS, norm_of, to_uint8
+
+    torch.set_num_threads(task.engine.threads or torch.get_num_threads())
+    attack = task.attack
+    if attack.name not in THREATS or not attack.setting:
+        raise CampaignError(
+            f"no threat {attack.name!r} with the setting {attack.setting!r}: there are {', '.join(THREATS)}"
+        )
+    threat = THREATS[attack.name]
+    images = torch.tensor(task.squares).permute(0, 3, 1, 2).float() / 255
+    seed = SEED_STRIDE * attack.seed + task.part.start
+    attacked = threat(
+        _target(task.subject.where, attack.knows), images, torch.tensor(task.labels), attack.level / 255,
+        steps=attack.steps, seed=seed, setting=attack.setting, restarts=attack.restarts,
+    )  # fmt: skip
+    return to_uint8(attacked, task.squares, attack.level / 255, norm_of(attack.name))
+
+
+def measure_cell(task: CellTask) -> Measured:
+    """Every image of a cell through the real bitstream: encoded, sent as bytes, decoded, classified."""
+    cell = task.cell
+    head = _head(cell.subject.where, cell.sender, task.engine)
+    tail = _tail(cell.subject.where, task.engine)
+    before = TRIVIAL[cell.sender.before] if cell.sender.before else None
+    sizes, answers, rungs, changes = [], [], [], []
+    for square, frame in zip(task.squares, _frames(task), strict=True):
+        head.forget()  # photographs: the guard's memory is for video
+        packet = head.encode(before(frame) if before else frame)
+        data = packet.to_bytes()
+        sizes.append(len(data))
+        answers.append(int(tail.decode(data).argmax()))
+        rungs.append(_rung(head))
+        changes.append(int(np.abs(frame.astype(np.int16) - square).max()))
+    return Measured(np.array(sizes), np.array(answers) == task.labels, np.array(rungs), np.array(changes))
+
+
+def _rung(head: Head) -> str:
+    assert head.report is not None
+    decision = head.report.decision
+    return "plain" if decision is None else decision.rung
+
+
+def _frames(task: CellTask) -> NDArray[np.uint8]:
+    """What reaches the camera, uint8 (n, S, S, 3)."""
+    if task.cell.input.kind == "corruption":
+        return _corrupted(task.squares.tobytes(), task.squares.shape, task.cell.input)
+    return task.squares if task.attacked is None else task.attacked
+
+
+@lru_cache(maxsize=1)
+def _corrupted(squares: bytes, shape: tuple[int, ...], how: Input) -> NDArray[np.uint8]:
+    """A corruption takes longer than sending its frames, and the next cells want the same."""
+    pixels = np.frombuffer(squares, np.uint8).reshape(shape)
+    seed = SEED_STRIDE * how.seed
+    return np.stack([corrupt(square, how.name, how.level, seed + n) for n, square in enumerate(pixels)])
+
+
+@lru_cache(maxsize=4)
+def _head(where: str, sender: Sender, engine: EngineOptions) -> Head:
+    return Head(load(where), engine, guard=sender.guard)
+
+
+@lru_cache(maxsize=4)
+def _tail(where: str, engine: EngineOptions) -> Tail:
+    return Tail(load(where), engine)
+
+
+@lru_cache(maxsize=4)
+def _target(where: str, knows: Defence | None) -> Any:
+    from bench.attacks.differentiable.target import Target
+
+    return Target.open(load(where), defence=knows)

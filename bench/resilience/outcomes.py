@@ -1,0 +1,125 @@
+"""The rows of a campaign: each cell over all its seeds, beside clean frames that are sent as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.common.bootstrap import interval, ratio_interval
+from bench.resilience.cell import Cell, Input, Measured, Sender, Subject
+
+LEFT_AS_SEEN = ("plain", "adapted")
+"""Rungs of the guard without denoising."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one input did to one sender: a mean over the seeds for each image, float64 (n,).
+
+    clean_bytes, clean_correct: of the same images, clean and undefended, in the same bundle.
+    """
+
+    cell: Cell
+    seeds: int
+    bytes: NDArray[np.float64]
+    correct: NDArray[np.float64]
+    defended: NDArray[np.float64]
+    linf: int
+    clean_bytes: NDArray[np.float64]
+    clean_correct: NDArray[np.float64]
+
+    @property
+    def ratio(self) -> float:
+        """All bytes over those of the clean, undefended frames."""
+        return float(self.bytes.sum() / self.clean_bytes.sum())
+
+    @cached_property
+    def ratio_ci(self) -> tuple[float, float]:
+        """95 % interval of ``ratio`` over images."""
+        return ratio_interval(self.bytes, self.clean_bytes)
+
+    @property
+    def top1(self) -> float:
+        """Share of the images classified right."""
+        return float(self.correct.mean())
+
+    @property
+    def drop(self) -> float:
+        """Points of top-1 below the clean, undefended frames."""
+        return 100 * float(self.clean_correct.mean() - self.correct.mean())
+
+    @cached_property
+    def drop_ci(self) -> tuple[float, float]:
+        """95 % interval of ``drop`` over images, in pairs."""
+        low, high = interval(self.clean_correct - self.correct)
+        return 100 * low, 100 * high
+
+    def as_row(self) -> dict[str, Any]:
+        """Fields of a row of the report."""
+        cell, given = self.cell, self.cell.input
+        row: dict[str, Any] = {"bundle": cell.subject.name, "prior": cell.subject.prior}
+        row |= {"input": given.label, "kind": given.kind, "name": given.name, "level": given.level}
+        row |= {"setting": given.setting, "steps": given.steps, "restarts": given.restarts}
+        row |= {"sender": cell.sender.name, "images": len(self.bytes), "seeds": self.seeds}
+        row |= {"bytes_mean": float(self.bytes.mean()), "bytes_ratio": self.ratio}
+        row |= {
+            "bytes_ratio_ci": list(self.ratio_ci),
+            "top1": self.top1,
+            "top1_ci": list(interval(self.correct)),
+        }
+        row |= {"top1_drop": self.drop, "top1_drop_ci": list(self.drop_ci)}
+        return row | {"defended_share": float(self.defended.mean()), "linf": self.linf}
+
+
+class Outcomes:
+    """All outcomes of a campaign, to be looked up."""
+
+    def __init__(self, measured: dict[Cell, Measured]):
+        grouped: dict[Cell, list[Measured]] = {}
+        for cell, found in measured.items():
+            grouped.setdefault(_without_seed(cell), []).append(found)
+        clean = {cell.subject: _means(found) for cell, found in grouped.items() if _is_reference(cell)}
+        self.all = [_outcome(cell, found, clean[cell.subject]) for cell, found in grouped.items()]
+        self.subjects = list(clean)
+
+    def find(
+        self, subject: Subject, sender: str, name: str, level: int = 0, setting: str = ""
+    ) -> Outcome | None:
+        """The outcome of a bundle, a sender and an input by their names; None where it was not measured."""
+        wanted = (subject, sender, name, level, setting)
+        for outcome in self.all:
+            cell, given = outcome.cell, outcome.cell.input
+            if (cell.subject, cell.sender.name, given.name, given.level, given.setting) == wanted:
+                return outcome
+        return None
+
+    def of(self, subject: Subject, kind: str) -> list[Outcome]:
+        """The outcomes of one bundle under one kind of input."""
+        return [o for o in self.all if o.cell.subject == subject and o.cell.input.kind == kind]
+
+
+def _without_seed(cell: Cell) -> Cell:
+    return replace(cell, input=replace(cell.input, seed=0))
+
+
+def _is_reference(cell: Cell) -> bool:
+    return cell.input == Input() and cell.sender == Sender()
+
+
+def _means(found: list[Measured]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return (
+        np.mean([one.bytes for one in found], axis=0, dtype=np.float64),
+        np.mean([one.correct for one in found], axis=0, dtype=np.float64),
+    )
+
+
+def _outcome(
+    cell: Cell, found: list[Measured], clean: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> Outcome:
+    defended = np.mean([~np.isin(one.rung, LEFT_AS_SEEN) for one in found], axis=0, dtype=np.float64)
+    linf = max(int(one.linf.max()) for one in found)
+    return Outcome(cell, len(found), *_means(found), defended, linf, *clean)

@@ -1,0 +1,184 @@
+"""Which cells a campaign has: the presets, and what the command line asks for.
+
+Every plan holds the clean, undefended cell of each bundle, which all the others are compared with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from typing import Any, Literal
+
+from bench.common.errors import CampaignError
+from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
+from bench.resilience.cell import Cell, Input, Sender, Subject
+from bench.resilience.trivial_defences import TRIVIAL
+from export.robust.corruptions import CORRUPTIONS, SEVERITIES
+from runtime.guard import Guard
+from runtime.guard.decision import Mode
+from runtime.guard.defence import Defence
+
+Setting = Literal["unmasked", "released"]
+PLAIN = Sender()
+AUTO = Sender(GUARDED, guard=Guard())
+BASELINES = tuple(Sender(name, before=name) for name in TRIVIAL)
+RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
+"""eps of the preset ``bars``, of 255."""
+
+GRID_WEIGHTS, GRID_BLURS = (0.0, 0.02, 0.05), ("blur-0.5", "blur-0.7")
+GRID_RATES = ((0, 0.0), (0, 0.06), (2, 0.03), (4, 0.0), (4, 0.03), (6, 0.0), (6, 0.03), (8, 0.0))
+"""Of the preset ``grid``: lambda of the denoiser, what might replace TV, and how bytes are saved: coarseness
+and lambda of the rate control."""
+
+NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How attacks are made.
+
+    eps: of 255; None leaves the preset's.
+    seeds: each is an attack, or a draw of a corruption, of its own; rows are means over them.
+    """
+
+    eps: tuple[int, ...] | None = None
+    steps: int = 20
+    restarts: int = 1
+    seeds: tuple[int, ...] = (0,)
+
+    def attacks(
+        self, name: str, eps: Iterable[int], setting: Setting = "unmasked", defence: Defence | None = None
+    ) -> list[Input]:
+        """One input an eps and seed. ``defence`` is what an adaptive threat knows."""
+        knows = defence if name.startswith(ADAPTIVE) else None
+        return [
+            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows)
+            for level in eps
+            for seed in self.seeds
+        ]
+
+    def corruptions(self, names: Iterable[str], severities: Iterable[int]) -> list[Input]:
+        """One input a corruption, severity and seed."""
+        return [
+            Input("corruption", name, severity, seed=seed)
+            for name in names
+            for severity in severities
+            for seed in self.seeds
+        ]
+
+
+def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """All that ``bars`` asks for but the corruptions; the dearer attacks only where there is a bar."""
+    eps = effort.eps or (2, 4, 8)
+    rate = effort.attacks(RATE, eps)
+    cells = _product(subjects, [Input(), *rate], [PLAIN, AUTO, *BASELINES])
+    released = effort.attacks(RATE, set(eps) & RELEASED_AT, "released")
+    cells += _product(subjects, released, [PLAIN, AUTO])
+    for knowing in (ADAPTIVE, ADAPTIVE_GUARD):
+        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
+        cells += _product(subjects, attacks, [AUTO])
+    return cells
+
+
+def corruptions(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """The 19 corruptions at 5 severities, guarded and not."""
+    return _product(subjects, [Input(), *effort.corruptions(CORRUPTIONS, SEVERITIES)], [PLAIN, AUTO])
+
+
+def quick(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """The first bundle under one attack and one corruption: a few minutes on twenty images."""
+    inputs = [
+        Input(),
+        *effort.attacks(RATE, effort.eps or (4,)),
+        *effort.corruptions(("gaussian_noise",), (3,)),
+    ]
+    few = [sender for sender in BASELINES if sender.name in ("blur-1.0", "jpeg-75")]
+    return _product(subjects[:1], inputs, [PLAIN, AUTO, *few])
+
+
+def grid(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """Strengths of denoiser and rate control, every frame defended, and a blur in the denoiser's place."""
+    inputs = [Input(), *effort.attacks(RATE, effort.eps or (2, 4, 8))]
+    ours = [_always(f"TV {weight:g}", weight, *rate) for weight in GRID_WEIGHTS for rate in GRID_RATES]
+    blurs = [replace(_always(blur, 0.0, *rate), before=blur) for blur in GRID_BLURS for rate in GRID_RATES]
+    return _product(subjects, inputs, [PLAIN, *ours, *blurs])
+
+
+def _always(name: str, weight: float, coarseness: int, control: float) -> Sender:
+    defence = Defence("descent", weight, coarseness=coarseness, rate_control=control)
+    return Sender(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
+
+
+PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}
+
+
+def custom(
+    subjects: Sequence[Subject], effort: Effort, threats: Sequence[str], settings: Sequence[Setting],
+    corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Sender],
+) -> list[Cell]:  # fmt: skip
+    """Every combination of what is given; an adaptive threat knows the defence of each guarded sender."""
+    inputs = [Input(), *effort.corruptions(corrupting, severities)]
+    cells = _product(subjects, inputs, [PLAIN, *senders])
+    eps = effort.eps or (2, 4, 8)
+    for name in threats:
+        for setting in settings:
+            for sender in senders:
+                if not name.startswith(ADAPTIVE):
+                    cells += _product(subjects, effort.attacks(name, eps, setting), [sender])
+                elif sender.guard is not None:
+                    known = effort.attacks(name, eps, setting, sender.guard.defence)
+                    cells += _product(subjects, known, [sender])
+    return list(dict.fromkeys(cells))
+
+
+def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Sender]:
+    """What ``--defence`` names: ``none``, ``ours``, ``ours:weight=0.02,...``, ``baselines`` or one of them.
+
+    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. Raises
+    CampaignError for anything else.
+    """
+    found: list[Sender] = []
+    for name in defences:
+        if name == NONE:
+            found.append(PLAIN)
+        elif name == EVERY_BASELINE:
+            found += BASELINES
+        elif name in TRIVIAL:
+            found.append(Sender(name, before=name))
+        elif name.split(":")[0] == OURS:
+            defence, about = _defence(name.partition(":")[2])
+            for mode, budget in product(guards, (None, *budgets)):
+                words = (mode, about, f"budget={budget}" if budget else "")
+                found.append(Sender(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
+        else:
+            known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL))
+            raise CampaignError(f"no defence {name!r}: there are {known}")
+    return list(dict.fromkeys(found))
+
+
+def _defence(text: str) -> tuple[Defence, str]:
+    """``weight=0.02,mode=rof`` -> the defence, and what to call it."""
+    known = {field.name for field in fields(Defence)}
+    given: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if key not in known or not value:
+            raise CampaignError(
+                f"no setting {part!r} of a defence: there are {', '.join(sorted(known))}=VALUE"
+            )
+        try:
+            given[key] = json.loads(value)
+        except ValueError:
+            given[key] = value
+    return Defence(**given), text
+
+
+def _product(subjects: Sequence[Subject], inputs: Sequence[Input], how: Sequence[Sender]) -> list[Cell]:
+    return [Cell(subject, given, sender) for subject in subjects for given in inputs for sender in how]
+
+
+def needs_attacks(cells: Iterable[Cell]) -> bool:
+    """Whether torch is needed."""
+    return any(cell.input.kind == "attack" for cell in cells)

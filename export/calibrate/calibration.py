@@ -1,0 +1,137 @@
+"""Calibrate a backbone on a folder of photographs: features, then the transform; kept in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export.calibrate.backbones import Backbone
+from export.calibrate.fisher import Calibration, calibrate, to_patches
+from export.calibrate.images import find_images, sharp_enough, squares
+from export.errors import CalibrationError
+from export.progress import bar, say
+from runtime.preprocess import Preprocess
+
+VIEWS = 2  # of each photograph: the plain one for the transform, all of them for tables and priors
+LARGEST_PATCH_VECTOR = 1024
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A backbone's transform and the features that it was made from.
+
+    features: float32 (N * VIEWS, C, H, W), the views of one image one after the other.
+    images: how many photographs; data: their folder's name.
+    """
+
+    calibration: Calibration
+    features: torch.Tensor
+    images: int
+    data: str
+
+    @property
+    def plain_features(self) -> torch.Tensor:
+        """Features of the plain views, (N, C, H, W)."""
+        return self.features[::VIEWS]
+
+
+def calibrate_backbone(backbone: Backbone, data: Path, patch: int | None = None) -> Calibrated:
+    """Compute features and transform. Raises ImageError when ``data`` has too few usable photographs."""
+    preprocess = Preprocess(backbone.size, backbone.crop)
+    paths = sharp_enough(find_images(data), backbone.size)
+    say(f"{len(paths)} photographs in {data} are large enough for {backbone.size} pixels")
+    features = _features(backbone, paths, preprocess)
+    chosen = patch or _largest_patch(tuple(features.shape[1:]))
+    with bar(len(paths), "Fisher information", "image") as progress:
+        calibration = calibrate(features[::VIEWS], backbone.tail, chosen, progress.update)
+    return Calibrated(calibration, features, len(paths), data.name)
+
+
+def load_or_calibrate(backbone: Backbone, data: Path, cache: Path, patch: int | None = None) -> Calibrated:
+    """The calibration from ``cache`` when it was made from the same network and images, else a new one."""
+    key = _key(backbone, data, patch)
+    if cache.exists():
+        kept = torch.load(cache, weights_only=True)
+        if kept["key"] == key:
+            say(f"calibration from {cache}")
+            return Calibrated(
+                Calibration(**kept["calibration"]), kept["features"], kept["images"], kept["data"]
+            )
+    calibrated = calibrate_backbone(backbone, data, patch)
+    fields = {f.name: getattr(calibrated.calibration, f.name) for f in dataclasses.fields(Calibration)}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        {
+            "key": key,
+            "calibration": fields,
+            "features": calibrated.features,
+            "images": calibrated.images,
+            "data": calibrated.data,
+        },
+        cache,
+    )
+    return calibrated
+
+
+def step_for_loss(calibrated: Calibrated, loss: float) -> float:
+    """The quantisation step at which coding costs ``loss`` nats an image, to second order; by bisection.
+
+    The metric makes this the same for any backbone: 1/2 of the squared error in calibrated coordinates.
+    Raises CalibrationError when sending nothing would cost less.
+    """
+    calibration = calibrated.calibration
+    sample = calibrated.plain_features[:300]
+    patches = to_patches(sample, calibration.patch)
+    y = (patches - calibration.mean.float()) @ calibration.analysis.float()
+    scale = 1 / (2 * len(sample))
+    low, high = 0.0, float(y.abs().max())
+    if float(y.square().sum()) * scale <= loss:
+        raise CalibrationError(
+            f"sending nothing already costs less than {loss} nats: the network says little about these images"
+        )
+    for _ in range(30):
+        step = (low + high) / 2
+        error = float((y - torch.round(y / step) * step).square().sum()) * scale
+        low, high = (step, high) if error < loss else (low, step)
+    return low
+
+
+def _features(backbone: Backbone, paths: list[Path], preprocess: Preprocess) -> torch.Tensor:
+    found, batch = [], []
+    total = len(paths) * VIEWS
+    with bar(total, "features", "view") as progress, torch.no_grad():
+        for number, square in enumerate(squares(paths, preprocess, VIEWS), start=1):
+            batch.append(square)
+            if len(batch) == 32 or number == total:
+                images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
+                found.append(backbone.head(images))
+                progress.update(len(batch))
+                batch.clear()
+    return torch.cat(found)
+
+
+def _largest_patch(features: tuple[int, ...]) -> int:
+    """The largest patch that divides the map and leaves a transform of at most 1024 x 1024."""
+    channels, height, width = features
+    fits = [
+        p
+        for p in range(1, min(height, width) + 1)
+        if height % p == 0 and width % p == 0 and channels * p * p <= LARGEST_PATCH_VECTOR
+    ]
+    return max(fits, default=1)
+
+
+def _key(backbone: Backbone, data: Path, patch: int | None) -> str:
+    digest = hashlib.sha256(f"{backbone.name} {backbone.size} {backbone.crop} {patch} {VIEWS}".encode())
+    for module in (backbone.head, backbone.tail):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+    for path in find_images(data):
+        digest.update(f"{path.relative_to(data)} {path.stat().st_size}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""Distillation: let the unsplit network teach the transform of one rate what the second-order model misses.
+
+    loss = KL(unsplit || split) + ln(2) step**2 / 12 * bits
+
+The backbone stays frozen; analysis and restore move. The price of a bit is the slope of the high-resolution
+rate-distortion curve at the step that the calibration chose, so tuning moves along the same trade-off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from torch import nn
+
+from export.calibrate.transform import Transform
+from export.progress import bar
+from runtime.errors import BundleError
+
+
+@dataclass(frozen=True)
+class FinetunePlan:
+    """How long and how fast: total steps, images a step, Adam's learning rates, steps between checkpoints.
+
+    ``learning_rate`` is relative to the root mean square of each tensor: analysis and restore are the
+    inverse of each other, so one absolute rate would be far too fast for one of them.
+    """
+
+    steps: int = 400
+    batch: int = 16
+    learning_rate: float = 3e-4
+    prior_rate: float = 1e-2
+    prior_steps: int = 300
+    save_every: int = 20
+
+
+class _Student(nn.Module):
+    """The transform with a learned factorized density, which prices the bits while training."""
+
+    def __init__(self, transform: Transform):
+        super().__init__()
+        self.analysis, self.restore = transform.analysis, transform.restore
+        self.prior = EntropyBottleneck(transform.analysis.out_channels)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """features -> (restored features, bits of the batch)."""
+        y = self.analysis(features)
+        _, likelihood = self.prior(y)
+        y_hat = y + (torch.round(y) - y).detach()
+        return self.restore(y_hat), -torch.log2(likelihood.clamp(min=1e-9)).sum()
+
+
+def finetune(
+    transform: Transform, features: torch.Tensor, tail: nn.Module, plan: FinetunePlan, checkpoint: Path
+) -> Transform:
+    """Tune ``transform`` on ``features``, float32 (N, C, H, W); goes on from ``checkpoint`` when it exists.
+
+    The checkpoint is replaced in one move, so that an interruption loses at most ``save_every`` steps.
+    """
+    torch.manual_seed(0)
+    student = _Student(transform).requires_grad_(True)
+    tail = tail.eval().requires_grad_(False)
+    tuned = [*student.analysis.parameters(), *student.restore.parameters()]
+    speeds = [plan.learning_rate * float(p.detach().square().mean().sqrt()) for p in tuned]
+    groups: list[dict[str, Any]] = [{"params": [p], "lr": s} for p, s in zip(tuned, speeds, strict=True)]
+    optimiser = torch.optim.Adam(
+        [*groups, {"params": list(student.prior.parameters()), "lr": plan.prior_rate}]
+    )
+    start = _resume(student, optimiser, checkpoint)
+    if start == 0:
+        _fit_prior(student, features, plan)
+    price = math.log(2) * transform.step**2 / 12
+    with bar(plan.steps, "finetune") as progress:
+        progress.update(start)
+        for step in range(start, plan.steps):
+            torch.manual_seed(step)  # the density's noise: a resumed run is the run that was interrupted
+            for group, speed in zip(optimiser.param_groups, speeds, strict=False):
+                group["lr"] = speed * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+            divergence, bits = _step(student, tail, _batch(features, plan.batch, step), price, optimiser)
+            progress.set_postfix(kl=f"{divergence:.4f}", bytes=f"{bits / 8:.0f}", refresh=False)
+            progress.update(1)
+            if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
+                _save(student, optimiser, transform, step + 1, checkpoint)
+    student.requires_grad_(False)
+    return transform
+
+
+def load_transform(checkpoint: Path, untuned: Transform) -> Transform:
+    """``untuned`` with the weights of a checkpoint. Raises BundleError when it is of another transform."""
+    kept = torch.load(checkpoint, weights_only=True)
+    if kept["step_size"] != untuned.step or kept["channels"] != untuned.analysis.out_channels:
+        raise BundleError(f"{checkpoint}: tuned for another rate or calibration than this one")
+    student = _Student(untuned)
+    student.load_state_dict(kept["student"])
+    student.requires_grad_(False)
+    return untuned
+
+
+def _step(
+    student: _Student, tail: nn.Module, batch: torch.Tensor, price: float, optimiser: torch.optim.Optimizer
+) -> tuple[float, float]:
+    """One step of Adam. Returns KL in nats and bits, both a frame."""
+    with torch.no_grad():
+        target = torch.log_softmax(tail(batch), 1)
+    restored, bits = student(batch)
+    prediction = torch.log_softmax(tail(restored), 1)
+    divergence = nn.functional.kl_div(prediction, target, reduction="batchmean", log_target=True)
+    loss = divergence + price * bits / len(batch)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return float(divergence), float(bits) / len(batch)
+
+
+def _fit_prior(student: _Student, features: torch.Tensor, plan: FinetunePlan) -> None:
+    """Fit the density to the untuned latents first: a wrong price would drive the transform off."""
+    optimiser = torch.optim.Adam(student.prior.parameters(), plan.prior_rate)
+    with torch.no_grad():
+        y = torch.cat([student.analysis(batch) for batch in features[:512].split(128)])
+    for step in range(plan.prior_steps):
+        _, likelihood = student.prior(_batch(y, 64, step))
+        loss = -torch.log2(likelihood.clamp(min=1e-9)).sum() / 64
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def _batch(values: torch.Tensor, size: int, step: int) -> torch.Tensor:
+    """The batch of one step: drawn from the step's number, so that a resumed run draws the same."""
+    generator = torch.Generator().manual_seed(step)
+    return values[torch.randint(len(values), (size,), generator=generator)]
+
+
+def _resume(student: _Student, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    student.load_state_dict(kept["student"])
+    optimiser.load_state_dict(kept["optimiser"])
+    return int(kept["step"])
+
+
+def _save(
+    student: _Student, optimiser: torch.optim.Optimizer, transform: Transform, step: int, path: Path
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "student": student.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+            "step_size": transform.step,
+            "channels": transform.analysis.out_channels,
+        },
+        partial,
+    )
+    partial.replace(path)

@@ -1,0 +1,109 @@
+"""Fisher-weighted transform coding: a bottleneck by calibration instead of by long training.
+
+Around a feature vector f the classifier's loss grows, to second order, as 1/2 (f' - f)^T H (f' - f), with H
+the Fisher information of its output. Coding y = U^T A (f - mean), A = H^(1/2), U the eigenvectors of A C A
+(C the covariance of f), makes one unit of error cost the same loss in every coefficient and the coefficients
+uncorrelated, so that one quantisation step for all of them is near-optimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+def to_patches(features: torch.Tensor, patch: int) -> torch.Tensor:
+    """(N, C, H, W) -> (N, H/P, W/P, C*P*P); the last axis runs over channel, row, column."""
+    n, c, h, w = features.shape
+    if h % patch or w % patch:
+        raise ValueError(f"features of {h}x{w} do not divide into patches of {patch}x{patch}")
+    blocks = features.reshape(n, c, h // patch, patch, w // patch, patch)
+    return blocks.permute(0, 2, 4, 1, 3, 5).reshape(n, h // patch, w // patch, c * patch * patch)
+
+
+def from_patches(patches: torch.Tensor, patch: int) -> torch.Tensor:
+    """The inverse of ``to_patches``."""
+    n, rows, columns, d = patches.shape
+    c = d // (patch * patch)
+    blocks = patches.reshape(n, rows, columns, c, patch, patch).permute(0, 3, 1, 4, 2, 5)
+    return blocks.reshape(n, c, rows * patch, columns * patch)
+
+
+REGULARISER = 1e-2  # of H's mean diagonal: directions that no sample moved still cost something
+LABELS_PER_IMAGE = 3
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The transform of one backbone and cut, for every rate.
+
+    analysis: float64 (d, d), y = (f - mean) @ analysis, in units of sqrt(2 nats), by falling variance.
+    synthesis: float64 (d, d), f = y @ synthesis + mean.
+    mean: float64 (d,).
+    features: (C, H, W) of the cut; patch: P, so that d = C P P.
+    """
+
+    analysis: torch.Tensor
+    synthesis: torch.Tensor
+    mean: torch.Tensor
+    features: tuple[int, int, int]
+    patch: int
+
+
+def calibrate(
+    features: torch.Tensor, tail: nn.Module, patch: int, progress: Callable[[int], None] = lambda done: None
+) -> Calibration:
+    """Calibrate on ``features``, float32 (N, C, H, W); labels are drawn from the network's own prediction."""
+    patches = to_patches(features, patch).flatten(0, 2)
+    mean = patches.mean(0, dtype=torch.float64)
+    covariance = _second_moment(patches, mean)
+    metric = fisher_information(features, tail, patch, progress)
+    d = len(mean)
+    metric += REGULARISER * metric.diagonal().mean() * torch.eye(d, dtype=torch.float64)
+    root, inverse_root = _roots(metric)
+    variances, basis = torch.linalg.eigh(root @ covariance @ root)
+    basis = basis[:, torch.argsort(variances, descending=True)]
+    _, c, h, w = features.shape
+    return Calibration(root @ basis, basis.T @ inverse_root, mean, (c, h, w), patch)
+
+
+def fisher_information(
+    features: torch.Tensor, tail: nn.Module, patch: int, progress: Callable[[int], None] = lambda done: None
+) -> torch.Tensor:
+    """E[g g^T] over patches, float64 (d, d), g the gradient of -log p(c|f) with c drawn from p(.|f)."""
+    for parameter in tail.parameters():
+        parameter.requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    d = features.shape[1] * patch * patch
+    total, count = torch.zeros(d, d, dtype=torch.float64), 0
+    for batch in features.split(32):
+        leaf = batch.clone().requires_grad_(True)
+        log_p = torch.log_softmax(tail(leaf), 1)
+        labels = torch.multinomial(log_p.detach().exp(), LABELS_PER_IMAGE, True, generator=generator)
+        for k in range(LABELS_PER_IMAGE):
+            loss = -log_p.gather(1, labels[:, k : k + 1]).sum()
+            (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=k < LABELS_PER_IMAGE - 1)
+            g = to_patches(gradient, patch).flatten(0, 2).double()
+            total += g.T @ g
+            count += len(g)
+        progress(len(batch))
+    return total / count
+
+
+def _second_moment(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Covariance in float64, by chunks: the whole would not fit twice into a small machine."""
+    total = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for chunk in patches.split(16384):
+        centred = chunk.double() - mean
+        total += centred.T @ centred
+    return total / len(patches)
+
+
+def _roots(metric: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric square root of a positive definite matrix, and the root's inverse."""
+    values, vectors = torch.linalg.eigh(metric)
+    root = values.sqrt()
+    return vectors @ torch.diag(root) @ vectors.T, vectors @ torch.diag(1 / root) @ vectors.T

@@ -1,0 +1,43 @@
+"""What each rate of a calibration costs and keeps, before any bundle is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from export.calibrate.backbones import Backbone
+from export.calibrate.calibration import Calibrated
+from export.calibrate.transform import Transform
+from export.prior.factorized import channel_bits, channel_tables
+
+IMAGES = 200
+
+
+@torch.no_grad()
+def rate_table(
+    backbone: Backbone, calibrated: Calibrated, transforms: Iterable[tuple[int, Transform]]
+) -> str:
+    """A table as text: rate, step, active coefficients, bytes (factorized prior), agreement in percent.
+
+    Agreement: how often the split network's first choice is the unsplit one's, on 200 plain views.
+    Calibration has seen them, without labels; measure accuracy on other images with ``bench.accuracy``.
+    """
+    plain = calibrated.plain_features
+    features = plain[:: max(1, len(plain) // IMAGES)]
+    unsplit = _choices(backbone, features)
+    lines = ["rate      step  coefficients  bytes  agreement"]
+    for rate, transform in transforms:
+        symbols = torch.round(torch.cat([transform.analysis(f) for f in calibrated.features.split(256)]))
+        tables = channel_tables(symbols)
+        y_hat = torch.round(transform.analysis(features))
+        size = channel_bits(tables, y_hat) / 8
+        agreement = float((_choices(backbone, transform.restore(y_hat)) == unsplit).float().mean())
+        lines.append(
+            f"{rate:4d}  {transform.step:8.5f}  {y_hat.shape[1]:12d}  {size:5.0f}  {100 * agreement:7.1f} %"
+        )
+    return "\n".join(lines)
+
+
+def _choices(backbone: Backbone, features: torch.Tensor) -> torch.Tensor:
+    return torch.cat([backbone.tail(batch).argmax(1) for batch in features.split(50)])

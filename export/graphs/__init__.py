@@ -1,0 +1,1 @@
+"""Graphs: what a bundle runs, built, rewritten and checked."""

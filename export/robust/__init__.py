@@ -1,0 +1,1 @@
+"""What a robust bundle has besides: shield, adapted head and alarm."""

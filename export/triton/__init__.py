@@ -1,0 +1,1 @@
+"""The model repository of a Triton that decodes and answers packets."""

@@ -1,0 +1,172 @@
+"""A bundle's server half as a model repository of Triton Inference Server.
+
+    decode    Python backend          packet -> y_hat                        (export/triton/decode.py)
+    tail      ONNX Runtime, TensorRT  y_hat -> logits, top classes, shares   (export/triton/tail.py)
+    split     ensemble of the two     packet -> logits, top classes, shares
+
+``split`` has the tensors of ``runtime.serving.protocol``, so whatever speaks to our own server speaks to it.
+The configurations follow Triton's model_config.proto, in protobuf's text format.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from export.errors import ExportError
+from export.triton.tail import Y_HAT, server_graph
+from runtime.bundle import MANIFEST, Bundle
+from runtime.serving.protocol import INPUT, OUTPUTS, TOP_K
+from runtime.tail import READ_ROLES
+
+MODELS = ("decode", "tail", "split")
+VERSION = "1"
+TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
+"""Open Inference Protocol -> model_config.proto."""
+
+Tensors = Mapping[str, tuple[str, list[int]]]
+"""Datatype and shape by name."""
+
+DECODE = Template("""\
+# Written by `python -m export triton`: packets of the bundle $bundle (id $id) -> y_hat.
+# Needs `pip install 'ratehold[cpu]'` in the interpreter of the Python backend.
+name: "decode"
+backend: "python"
+# One packet a request: its length is its own, and decoding is serial.
+max_batch_size: 0
+$input
+$output
+# Each instance is a process that keeps one core busy. Raise the count to the cores that may be spent.
+instance_group [ { kind: KIND_CPU count: 2 } ]
+""")
+
+TAIL = Template("""\
+# Written by `python -m export triton`: y_hat of the bundle $bundle -> logits and the likeliest classes.
+name: "tail"
+platform: "$platform"
+# The graphs are static, batch 1, so that one file serves every engine: nothing to batch, hence no
+# dynamic_batching. Instances run side by side instead; raise their count until the device is busy.
+max_batch_size: 0
+$input
+$output
+$instances
+# The first frame does not pay for allocation.
+model_warmup [
+  {
+    name: "zeros"
+    batch_size: 1
+    inputs { key: "$y_hat" value { data_type: TYPE_FP32 dims: $dims zero_data: true } }
+  }
+]
+""")
+
+INSTANCES = {
+    "onnxruntime_onnx": """\
+# Of whatever device Triton has. One thread each on a processor, where the count is that of its cores.
+instance_group [ { count: 2 } ]
+parameters { key: "intra_op_thread_count" value { string_value: "1" } }""",
+    "tensorrt_plan": "instance_group [ { kind: KIND_GPU count: 2 } ]",
+}
+
+SPLIT = Template("""\
+# Written by `python -m export triton`: the server half of the bundle $bundle.
+# Tensors as ratehold's own server has them; the request parameter top_k is not looked at: it is always $k.
+name: "split"
+platform: "ensemble"
+max_batch_size: 0
+$input
+$output
+ensemble_scheduling {
+  step [
+    {
+      model_name: "decode"
+      model_version: -1
+      $decode
+    },
+    {
+      model_name: "tail"
+      model_version: -1
+      $tail
+    }
+  ]
+}
+""")
+
+
+def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> Path:
+    """Write the models ``decode``, ``tail`` and ``split`` below ``folder``; returns it.
+
+    plan: a TensorRT engine built from the ``tail/1/model.onnx`` that this writes without one.
+
+    Raises ExportError when one of the models is there already or the plan is not, and GraphError when the
+    bundle's graphs do not follow one another.
+    """
+    if plan is not None and not (plan.is_file() and plan.stat().st_size):
+        raise ExportError(
+            f"{plan}: not a TensorRT engine; build one: trtexec --onnx=model.onnx --saveEngine=FILE"
+        )
+    for model in MODELS:
+        if (folder / model).exists():
+            raise ExportError(f"{folder / model} is there already: remove it, or name another folder")
+    graph = server_graph(bundle, TOP_K)
+    platform = "onnxruntime_onnx" if plan is None else "tensorrt_plan"
+    for model, config in configurations(bundle, platform).items():
+        (folder / model / VERSION).mkdir(parents=True)
+        (folder / model / "config.pbtxt").write_text(config, encoding="utf-8")
+    _write_decode(bundle, folder / "decode" / VERSION)
+    if plan is None:
+        (folder / "tail" / VERSION / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+    else:
+        shutil.copyfile(plan, folder / "tail" / VERSION / "model.plan")
+    return folder
+
+
+def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
+    """config.pbtxt of each model. platform: of the tail, ``onnxruntime_onnx`` or ``tensorrt_plan``."""
+    classes, name = bundle.manifest.classes, json.dumps(bundle.manifest.name)  # no line break in a comment
+    k = min(TOP_K, classes)
+    sizes = {"logits": classes, "top_classes": k, "top_probabilities": k}
+    packet: Tensors = {INPUT: ("BYTES", [1])}
+    y_hat: Tensors = {Y_HAT: ("FP32", [1, *bundle.manifest.latent])}
+    answer: Tensors = {output: (kind, [sizes[output]]) for output, kind in OUTPUTS.items()}
+    return {
+        "decode": DECODE.substitute(
+            bundle=name, id=bundle.id.hex(), input=_tensors("input", packet), output=_tensors("output", y_hat)
+        ),
+        "tail": TAIL.substitute(
+            bundle=name, platform=platform, instances=INSTANCES[platform], y_hat=Y_HAT, dims=y_hat[Y_HAT][1],
+            input=_tensors("input", y_hat), output=_tensors("output", answer),
+        ),
+        "split": SPLIT.substitute(
+            bundle=name, k=k, input=_tensors("input", packet), output=_tensors("output", answer),
+            decode=_maps(packet, y_hat), tail=_maps(y_hat, answer),
+        ),
+    }  # fmt: skip
+
+
+def _write_decode(bundle: Bundle, folder: Path) -> None:
+    """The model's code, and the files of the bundle that it needs, laid out as in the bundle."""
+    shutil.copyfile(Path(__file__).with_name("decode.py"), folder / "model.py")
+    (folder / "bundle").mkdir()
+    (folder / "shared").mkdir()
+    paths = [bundle.manifest.files[role].path for role in READ_ROLES if role in bundle.manifest.files]
+    for path in (MANIFEST, *paths):
+        shutil.copyfile(bundle.folder / path, folder / "bundle" / path)
+
+
+def _tensors(field: str, tensors: Tensors) -> str:
+    entries = (
+        f'  {{ name: "{name}" data_type: {TYPES[kind]} dims: {shape} }}'
+        for name, (kind, shape) in tensors.items()
+    )
+    return f"{field} [\n" + ",\n".join(entries) + "\n]"
+
+
+def _maps(inputs: Tensors, outputs: Tensors) -> str:
+    """The maps of a step; every tensor has one name in all of the ensemble."""
+    entries = [f'input_map {{ key: "{name}" value: "{name}" }}' for name in inputs]
+    entries += [f'output_map {{ key: "{name}" value: "{name}" }}' for name in outputs]
+    return "\n      ".join(entries)

@@ -1,0 +1,1 @@
+"""TensorRT: plans are built on the device that runs them, kept in a cache, and bound to its memory."""

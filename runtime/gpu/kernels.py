@@ -1,0 +1,126 @@
+# mypy: disable-error-code=no-untyped-def
+"""What a GPU does with a frame besides networks and denoising: pixels -> input, latents -> mask.
+
+    uint8 HWC --resize_along_rows--> --resize_to_input--> float32 NCHW         as runtime.preprocess
+    y, parameters --symbol_likelihood--> --likelihood_map--> --resize_map--> mask     as runtime.latent
+
+Everything is in single precision or in integers, but for ``round``, which Numba takes through double.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from native_denoise.cuda.device import cuda
+from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS
+from runtime.gpu.resample import WEIGHT_BITS
+from runtime.prior.exact import MAGNITUDE
+
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+QUARTER = np.float32(0.25)
+LIMIT, MAGNITUDE_LIMIT = np.float32(LATENT_LIMIT), np.float32(MAGNITUDE)
+LEVEL = np.float32(1 / 255)
+MEAN_STEP = np.float32(1 / MEAN_STEPS)
+ROUNDING = 1 << (WEIGHT_BITS - 1)
+
+ADDERS = 32
+"""Threads that share the sum over the channels at one position; a power of two."""
+
+
+def resize_along_rows(image, first, weights, top, out):
+    """Rows ``top`` and on of an image, uint8 (H, W, 3), to a new width: uint8 (rows, S, 3)."""
+    x, y = cuda.grid(2)
+    if x >= out.shape[1] or y >= out.shape[0]:
+        return
+    taps = min(weights.shape[1], image.shape[1] - first[x])
+    for channel in range(3):
+        total = ROUNDING
+        for k in range(taps):
+            total += image[top + y, first[x] + k, channel] * weights[x, k]
+        out[y, x, channel] = min(max(total >> WEIGHT_BITS, 0), 255)
+
+
+def resize_to_input(rows, first, weights, top, out):
+    """The same along columns, of rows that begin at ``top``, to the head's input: float32 (1, 3, S, S)."""
+    x, y = cuda.grid(2)
+    if x >= out.shape[3] or y >= out.shape[2]:
+        return
+    begin = first[y] - top
+    taps = min(weights.shape[1], rows.shape[0] - begin)
+    for channel in range(3):
+        total = ROUNDING
+        for k in range(taps):
+            total += rows[begin + k, x, channel] * weights[y, k]
+        out[0, channel, y, x] = np.float32(min(max(total >> WEIGHT_BITS, 0), 255)) * LEVEL
+
+
+def hyper_symbols(z, out):
+    """z (1, C, H, W) -> the symbols that the exact h_s takes: rounded, clipped to its input's range."""
+    i = cuda.grid(1)
+    if i < z.size:
+        value = min(max(z[i], -MAGNITUDE_LIMIT), MAGNITUDE_LIMIT)
+        out[i] = np.float32(round(value))
+
+
+def symbol_likelihood(y, parameters, mass, start, last, offset, out):
+    """Likelihood of each symbol of y under its table: 2**-bits of ``Tables.information_bits``.
+
+    All are flat. ``parameters`` (2 n,) is what h_s returns: table indices, then means in sixteenths; with a
+    factorized prior each channel's own table, and zeros. ``mass``: count / 2**24 of each entry of the tables.
+    """
+    i = cuda.grid(1)
+    if i >= y.size:
+        return
+    table = min(max(int(parameters[i]), 0), last.size - 1)
+    value = min(max(y[i], -LIMIT), LIMIT) - parameters[y.size + i] * MEAN_STEP
+    position = round(value) - offset[table]
+    if 0 <= position < last[table]:
+        out[i] = mass[start[table] + position]
+        return
+    likelihood = mass[start[table] + last[table]]
+    distance = -position if position < 0 else position - last[table] + 1
+    while distance > 0:  # sign and Elias-gamma code: two bits for each binary digit
+        likelihood *= QUARTER
+        distance >>= 1
+    out[i] = likelihood
+
+
+def likelihood_map(likelihood, share, out):
+    """Mean likelihood at each feature position, (H P, W P): one block of ``ADDERS`` threads a position.
+
+    likelihood: (C, H, W). share: (C, P, P), how much of a position of its patch each channel is.
+    """
+    sums = cuda.shared.array(ADDERS, np.float32)
+    me, x, y = cuda.threadIdx.x, cuda.blockIdx.x, cuda.blockIdx.y
+    patch = share.shape[1]
+    total = ZERO
+    for channel in range(me, likelihood.shape[0], ADDERS):
+        total += likelihood[channel, y // patch, x // patch] * share[channel, y % patch, x % patch]
+    sums[me] = total
+    cuda.syncthreads()
+    reach = ADDERS // 2
+    while reach > 0:
+        if me < reach:
+            sums[me] += sums[me + reach]
+        cuda.syncthreads()
+        reach //= 2
+    if me == 0:
+        out[y, x] = min(sums[0], ONE)
+
+
+def resize_map(small, out):
+    """A map (h, w) to a mask (1, S, S): bilinear between the centres of the positions, constant outside."""
+    x, y = cuda.grid(2)
+    if x >= out.shape[2] or y >= out.shape[1]:
+        return
+    rows, columns = small.shape[0], small.shape[1]
+    down = (np.float32(y) + HALF) * np.float32(rows) / np.float32(out.shape[1]) - HALF
+    along = (np.float32(x) + HALF) * np.float32(columns) / np.float32(out.shape[2]) - HALF
+    down = min(max(down, ZERO), np.float32(rows - 1))
+    along = min(max(along, ZERO), np.float32(columns - 1))
+    i, j = int(down), int(along)
+    below, right = min(i + 1, rows - 1), min(j + 1, columns - 1)
+    v, u = down - np.float32(i), along - np.float32(j)
+    upper = (ONE - u) * small[i, j] + u * small[i, right]
+    lower = (ONE - u) * small[below, j] + u * small[below, right]
+    out[0, y, x] = (ONE - v) * upper + v * lower

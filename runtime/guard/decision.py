@@ -1,0 +1,126 @@
+"""What a guard is asked for, what it did with one frame, and how often it did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from runtime.errors import DefenceError
+from runtime.guard.defence import Defence
+from runtime.latent import Latent
+
+Mode = Literal["never", "always", "auto"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+Rung = Literal["plain", "adapted", "defended", "fitted", "without_z", "empty"]
+"""Where the ladder ended: sent as it was; as the adapted head sees it, because it looks corrupted;
+defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
+the defence unless it is an ordinary frame; the same with z all zero, where z alone is too dear or y comes out
+nearer; all symbols zero."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a Head is to guard against. Raises DefenceError for what makes no sense.
+
+    mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
+    defence: how frames are defended.
+    adapt: frames that only look corrupted are looked at again by the bundle's adapted head, where it has one,
+        else they are sent as they are. What corruptions add is content to the network: shield and denoiser
+        would lose more of its accuracy than they save (docs/results.md). ``auto`` only.
+    budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
+    hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
+    """
+
+    mode: Mode = "auto"
+    defence: Defence = field(default_factory=Defence)
+    budget: int | None = None
+    hold: int = 0
+    adapt: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise DefenceError(f"unknown guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
+        if self.budget is not None and not (isinstance(self.budget, int) and self.budget > 0):
+            raise DefenceError(f"budget must be a whole number of bytes above 0, not {self.budget!r}")
+        if not (isinstance(self.hold, int) and self.hold >= 0):
+            raise DefenceError(f"hold must be a whole number of frames, not {self.hold!r}")
+        if self.defence.reuse_mask and self.mode != "always":
+            raise DefenceError(
+                f"reuse_mask saves the first pass, which guard mode {self.mode!r} needs: use 'always'"
+            )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the guard did with one frame, and why.
+
+    mode: as in ``Guard``.
+    rung: where the ladder ended; without a budget ``plain``, ``adapted`` or ``defended``.
+    score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
+    suspicious, held: it looks attacked; it does not, but follows one that does by at most ``hold``.
+    defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
+    coarseness: of the steps that y counts (``runtime.codec.coarseness``); 0 where they are the bundle's.
+    rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
+    bytes: of the packet, header included.
+    budget: as in ``Guard``.
+    first: latent of the first pass; None where a mask of earlier frames saved it.
+    sent: latent in the packet.
+    """
+
+    mode: Mode
+    rung: Rung
+    score: float | None
+    corruption: float | None
+    suspicious: bool
+    held: bool
+    defended: bool
+    coarseness: int
+    rate_weight: float
+    bytes: int
+    budget: int | None
+    first: Latent | None = field(repr=False, compare=False)
+    sent: Latent = field(repr=False, compare=False)
+
+    @property
+    def expected_bits_before(self) -> float | None:
+        """Information content of the frame as it came; None where nobody looked at it."""
+        return None if self.first is None else self.first.expected_bits
+
+    @property
+    def expected_bits(self) -> float:
+        """Information content of what was sent."""
+        return self.sent.expected_bits
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Frames of one Head since it was opened, those of its warm-up left out.
+
+    frames: encoded.
+    suspicious, held, defended: as in ``Decision``.
+    rate_controlled: in coarser steps, or with symbols given up.
+    over_budget: that would have been over the budget as the mode alone sends them.
+
+    A frame is never refused for its size: the emptiest packet is the same for all of them, so a budget that
+    cannot be kept is refused when the Head opens.
+    """
+
+    frames: int = 0
+    suspicious: int = 0
+    held: int = 0
+    defended: int = 0
+    rate_controlled: int = 0
+    over_budget: int = 0
+
+    def plus(self, decision: Decision, over_budget: bool) -> Counters:
+        """The counters after one more frame."""
+        controlled = decision.coarseness > 0 or decision.rate_weight > 0 or decision.rung == "without_z"
+        return Counters(
+            self.frames + 1,
+            self.suspicious + decision.suspicious,
+            self.held + decision.held,
+            self.defended + decision.defended,
+            self.rate_controlled + controlled,
+            self.over_budget + over_budget,
+        )

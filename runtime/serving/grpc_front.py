@@ -1,0 +1,203 @@
+"""Open Inference Protocol v2 over gRPC."""
+
+from __future__ import annotations
+
+from importlib import metadata as packages
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from runtime.engines.protobuf import compile_messages
+from runtime.errors import RequestError
+from runtime.serving.protocol import (
+    ANY_BUNDLE,
+    EXTENSIONS,
+    INPUT,
+    LENGTH_BYTES,
+    OUTPUTS,
+    PLATFORM,
+    TOP_K,
+    VERSION,
+    Answer,
+    Fault,
+    Request,
+    check_version,
+    element,
+    fault,
+    metadata,
+    tensors,
+)
+from runtime.serving.service import Service
+
+PACKAGE = "inference"
+SERVICE = f"{PACKAGE}.GRPCInferenceService"
+
+DEFINITION = """
+message ServerLiveRequest {}
+message ServerLiveResponse { bool live = 1; }
+message ServerReadyRequest {}
+message ServerReadyResponse { bool ready = 1; }
+message ModelReadyRequest { string name = 1; string version = 2; }
+message ModelReadyResponse { bool ready = 1; }
+message ServerMetadataRequest {}
+message ServerMetadataResponse { string name = 1; string version = 2; repeated string extensions = 3; }
+message ModelMetadataRequest { string name = 1; string version = 2; }
+message TensorMetadata { string name = 1; string datatype = 2; repeated int64 shape = 3; }
+message ModelMetadataResponse {
+  string name = 1;
+  repeated string versions = 2;
+  string platform = 3;
+  repeated TensorMetadata inputs = 4;
+  repeated TensorMetadata outputs = 5;
+}
+message InferParameter { bool bool_param = 1; int64 int64_param = 2; string string_param = 3; }
+message ParameterEntry { string key = 1; InferParameter value = 2; }
+message InferTensorContents { repeated uint32 uint_contents = 4; repeated bytes bytes_contents = 8; }
+message InferInputTensor {
+  string name = 1;
+  string datatype = 2;
+  repeated int64 shape = 3;
+  repeated ParameterEntry parameters = 4;
+  InferTensorContents contents = 5;
+}
+message InferRequestedOutputTensor { string name = 1; repeated ParameterEntry parameters = 2; }
+message InferOutputTensor { string name = 1; string datatype = 2; repeated int64 shape = 3; }
+message ModelInferRequest {
+  string model_name = 1;
+  string model_version = 2;
+  string id = 3;
+  repeated ParameterEntry parameters = 4;
+  repeated InferInputTensor inputs = 5;
+  repeated InferRequestedOutputTensor outputs = 6;
+  repeated bytes raw_input_contents = 7;
+}
+message ModelInferResponse {
+  string model_name = 1;
+  string model_version = 2;
+  string id = 3;
+  repeated InferOutputTensor outputs = 5;
+  repeated bytes raw_output_contents = 6;
+}
+"""
+
+METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+
+MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
+
+
+MAX_MESSAGE = 1 << 16
+"""Most bytes of a message besides its packet."""
+
+UINT_BYTES_PER_OCTET = 2
+"""An octet of a UINT8 tensor in ``contents``, at most: a varint."""
+
+Context = Any  # grpc.aio.ServicerContext
+
+
+class GrpcFront:
+    """The methods of one service, named as in the protocol."""
+
+    def __init__(self, service: Service):
+        self._service = service
+        self.most = MAX_MESSAGE + UINT_BYTES_PER_OCTET * service.models.max_packet
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a gRPC server is given."""
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, name),
+                request_deserializer=None if name == "ModelInfer" else MESSAGES[f"{name}Request"].FromString,
+                response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
+            )
+            for name in METHODS
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def ServerLive(self, request: Any, context: Context) -> Any:
+        """Whether the process answers."""
+        return MESSAGES["ServerLiveResponse"](live=True)
+
+    async def ServerReady(self, request: Any, context: Context) -> Any:
+        """Whether it takes requests; not while it drains."""
+        return MESSAGES["ServerReadyResponse"](ready=self._service.ready)
+
+    async def ModelReady(self, request: Any, context: Context) -> Any:
+        """The same of one model."""
+        ready = self._service.ready and request.name in self._service.models.names()
+        return MESSAGES["ModelReadyResponse"](ready=ready)
+
+    async def ServerMetadata(self, request: Any, context: Context) -> Any:
+        """Name, version, extensions."""
+        about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
+        return MESSAGES["ServerMetadataResponse"](**about)
+
+    async def ModelMetadata(self, request: Any, context: Context) -> Any:
+        """Inputs and outputs of one model."""
+        try:
+            check_version(request.version)
+            tensors = metadata(self._service.models.classes(request.name))
+        except Exception as error:
+            await _abort(context, fault(error))
+        about = {"name": request.name, "versions": [VERSION], "platform": PLATFORM}
+        return MESSAGES["ModelMetadataResponse"](**about, **tensors)
+
+    async def ModelInfer(self, data: bytes, context: Context) -> Any:
+        """One packet, in a ModelInferRequest as it came: damaged ones are counted and told like any other."""
+        self._service.metrics.request("grpc")
+        identity = ""
+        try:
+            request = parse_message(data)
+            identity = request.identity
+            answer = await self._service.infer(request, "grpc")
+        except Exception as error:
+            await _abort(context, self._service.failed(error, "grpc", identity))
+        return _response(answer, request)
+
+
+def parse_message(data: bytes) -> Request:
+    """What a serialized ModelInferRequest asks for. Raises RequestError or UnknownModel."""
+    try:
+        message = MESSAGES["ModelInferRequest"].FromString(data)
+    except DecodeError as error:
+        raise RequestError(f"not a ModelInferRequest: {error}") from error
+    check_version(message.model_version)
+    if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
+        raise RequestError(f"exactly one input, with the name {INPUT!r}")
+    parameters = {entry.key: entry.value for entry in message.parameters}
+    top_k = parameters["top_k"].int64_param if "top_k" in parameters else TOP_K
+    outputs = tuple(output.name for output in message.outputs)
+    return Request(message.model_name, message.id, _packet(message), top_k, outputs)
+
+
+def _packet(message: Any) -> bytes:
+    (tensor,) = message.inputs
+    shape, datatype, contents = list(tensor.shape), tensor.datatype, tensor.contents
+    if message.raw_input_contents:
+        if len(message.raw_input_contents) != 1 or tensor.HasField("contents"):
+            raise RequestError(f"{INPUT}: one tensor, either raw or in contents")
+        return element(datatype, shape, message.raw_input_contents[0])
+    if datatype == "BYTES" and len(contents.bytes_contents) == 1:
+        value = contents.bytes_contents[0]
+        return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
+    if datatype == "UINT8":
+        try:
+            return element(datatype, shape, bytes(contents.uint_contents))
+        except ValueError as error:
+            raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
+    raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
+
+
+def _response(answer: Answer, request: Request) -> Any:
+    found = tensors(answer, request)
+    outputs = [{"name": n, "datatype": OUTPUTS[n], "shape": list(t.shape)} for n, t in found.items()]
+    return MESSAGES["ModelInferResponse"](
+        model_name=request.model, model_version=VERSION, id=request.identity, outputs=outputs,
+        raw_output_contents=[tensor.tobytes() for tensor in found.values()],
+    )  # fmt: skip
+
+
+async def _abort(context: Context, told: Fault) -> None:
+    """End the call with a status; it raises."""
+    later = () if told.retry_after is None else (("retry-after", str(told.retry_after)),)
+    await context.abort(grpc.StatusCode[told.grpc], told.text, later)
