@@ -1,7 +1,7 @@
-"""Write docs/results.md from the measurements under docs/measured.
+"""Write docs/results.md and docs/attack.svg from the measurements under docs/measured.
 
-python -m bench.results           write the page
-python -m bench.results --check   exit with 1, and name the first difference, when it is not current
+python -m bench.results           write both
+python -m bench.results --check   exit with 1, and name the first difference, when one is not current
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from itertools import zip_longest
 from pathlib import Path
 
+from bench.results.attack_picture import draw
 from bench.results.page import page
 from bench.results.record import Measured, ResultsError
 from bench.results.sections import chapters
@@ -27,33 +28,35 @@ def difference(shown: str, made: str) -> str | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0; 1 when the page is not current (``--check``); 2 when a measurement is missing or incomplete."""
+    """0; 1 when one is not current (``--check``); 2 when a measurement is missing or incomplete."""
     parser = argparse.ArgumentParser(
         prog="bench.results",
         description=(__doc__ or "").splitlines()[0],
         epilog="A benchmark's --json PATH writes a measurement; `make docs` runs --check.",
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 when the page is not current"
+        "--check", action="store_true", help="write nothing; exit with 1 when one is not current"
     )
     parser.add_argument(
         "--docs", type=Path, metavar="DIR", default=DOCS,
-        help="folder of results.md and measured/ (default: docs of this checkout)",
+        help="folder of results.md, attack.svg and measured/ (default: docs of this checkout)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    path = options.docs / "results.md"
+    measured = Measured(options.docs / "measured")
     try:
-        made = page(chapters(Measured(options.docs / "measured")))
+        made = {"results.md": page(chapters(measured)), "attack.svg": draw(measured)}
     except ResultsError as error:
         print(f"bench.results: {error}", file=sys.stderr)
         return 2
-    if not options.check:
-        path.write_text(made, encoding="utf-8")
-        return 0
-    differs = difference(path.read_text(encoding="utf-8") if path.exists() else "", made)
-    if differs:
-        print(f"{path} is not current: {differs}\npython -m bench.results writes it", file=sys.stderr)
-    return int(differs is not None)
+    status = 0
+    for name, text in made.items():
+        path = options.docs / name
+        if not options.check:
+            path.write_text(text, encoding="utf-8")
+        elif differs := difference(path.read_text(encoding="utf-8") if path.exists() else "", text):
+            print(f"{path} is not current: {differs}\npython -m bench.results writes it", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":
