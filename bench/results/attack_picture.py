@@ -1,4 +1,4 @@
-"""The picture of an attacked frame's bytes, undefended and behind the guard, as SVG: no library, same bytes."""
+"""The picture of an attacked frame's bytes, undefended and behind the guard, as deterministic SVG."""
 
 from __future__ import annotations
 
