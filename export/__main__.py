@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import torch
 from export.adapt import AdaptPlan, train_adapted
 from export.alarm import alarm_frames
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
-from export.build import LOSS_OF_RATE, Builder
-from export.calibration import load_or_calibrate
+from export.build import Builder
+from export.calibration import LOSS_OF_RATE, load_or_calibrate
 from export.checkpoint import load_checkpoint
-from export.errors import CutError
+from export.errors import CalibrationError, CutError
 from export.finetune import FinetunePlan, finetune, load_transform
 from export.fp16 import write_half_graphs
 from export.fp16_drift import drifts
@@ -33,6 +33,7 @@ from export.progress import say
 from export.rate_table import rate_table
 from export.robust import RobustPlan, train_shield
 from export.shield import family, provenance, write_adapted, write_alarm, write_robust
+from export.transform import Transform
 from export.triton import write_repository
 from runtime.bundle import load
 from runtime.engines import tensorrt_verb
@@ -217,8 +218,18 @@ def _fp16(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     builder = _builder(options)
-    transforms = ((rate, builder.transform(rate)) for rate in RATES)
-    print(rate_table(builder.backbone, builder.calibrated, transforms))
+    print(rate_table(builder.backbone, builder.calibrated, _transforms(builder)))
+
+
+def _transforms(builder: Builder) -> Iterator[tuple[int, Transform]]:
+    """The transform of each rate that this network can have; why it has not the others goes to stderr."""
+    for rate in RATES:
+        try:
+            yield rate, builder.transform(rate)
+        except CalibrationError as error:
+            if rate == RATES[0]:
+                raise
+            say(f"no rate {rate}: {error}")
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.backbones import Backbone
-from export.calibration import Calibrated, step_for_loss
+from export.calibration import LOSS_OF_RATE, Calibrated, step_for_loss
 from export.errors import GraphError
 from export.exact import integer_network
 from export.factorized import channel_tables
@@ -30,9 +30,6 @@ from export.transform import Transform, transform_at
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-
-LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.158}
-"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")
