@@ -1,4 +1,4 @@
-"""The two settings of every attack: un-masked, and as the paper's code was released (ANCHORS.md, trap 5).
+"""The two settings of every attack: un-masked, and as the paper's code was released.
 
 | setting    | rate loss                                    | steps                        | start  | keeps |
 |------------|----------------------------------------------|------------------------------|--------|-------|
