@@ -18,7 +18,7 @@ from export.adapt import AdaptPlan, train_adapted
 from export.alarm import alarm_frames
 from export.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
 from export.build import Builder
-from export.calibration import LOSS_OF_RATE, load_or_calibrate
+from export.calibration import LOSS_OF_RATE, load_or_calibrate, step_for_loss
 from export.checkpoint import load_checkpoint
 from export.errors import CalibrationError, CutError
 from export.finetune import FinetunePlan, finetune, load_transform
@@ -234,6 +234,8 @@ def _transforms(builder: Builder) -> Iterator[tuple[int, Transform]]:
 
 def _build(options: argparse.Namespace) -> None:
     builder = _builder(options, TrainingPlan(float_steps=options.steps))
+    for rate in options.rate:  # one that cannot be had is refused before the minutes that others take
+        step_for_loss(builder.calibrated, LOSS_OF_RATE[rate])
     for rate in options.rate:
         for prior in options.prior:
             transform = builder.transform(rate)

@@ -234,3 +234,16 @@ def test_commands_are_found_in_blocks() -> None:
     assert program(found[1]) == ("runtime", ["serve", "--otel"])
     assert program(found[2]) == ("bench.latency", ["--threads", "1"])
     assert program(found[3]) == ("runtime", ["stream", "--source", "gst:a !\n  b", "--to", "there"])
+
+
+def test_decisions_are_numbered_dated_and_in_the_index() -> None:
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    record = re.compile(
+        r'^<a id="r(\d+)"></a>\n\n## (\d+)\. \S.*\n\n\d{4}-\d\d-\d\d · (?:accepted|superseded by \[)',
+        re.MULTILINE,
+    )
+    numbers = [(int(anchor), int(number)) for anchor, number in record.findall(text)]
+    assert numbers == [(n, n) for n in range(1, len(numbers) + 1)]
+    assert len(numbers) == len(re.findall(r"^## ", text, re.MULTILINE))
+    indexed = {int(n) for n in re.findall(r"\(#r(\d+)\)", text[: text.index("<a id=")])}
+    assert indexed == {n for n, _ in numbers}

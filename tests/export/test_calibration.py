@@ -13,6 +13,7 @@ from export import calibration
 from export.calibration import LOSS_OF_RATE, Calibrated, check_answers_vary, step_for_loss
 from export.errors import CalibrationError
 from export.fisher import calibrate
+from tests.export.models import OWN
 
 
 class Weak(nn.Module):
@@ -75,3 +76,16 @@ def test_a_network_that_is_too_sure_is_told_so() -> None:
     calibrated = Calibrated(calibrate(features, tail, 2), features.repeat_interleave(2, 0), 64, "made up")
     with pytest.raises(CalibrationError, match="so sure of its answers"):
         step_for_loss(calibrated, LOSS_OF_RATE[1])
+
+
+def test_a_rate_that_cannot_be_had_is_named_and_the_others_stay(
+    built: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LOSS_OF_RATE, 4, 1e6)
+    arguments = [*OWN, "--data", str(photographs), "-o", str(built), "--threads", "1"]
+    assert commands.main(["calibrate", *arguments]) == 0
+    output = capsys.readouterr()
+    assert [line.split()[0] for line in output.out.splitlines()[1:]] == ["1", "2", "3"]
+    assert "no rate 4: sending nothing costs" in output.err
+    assert commands.main(["build", *arguments, "--rate", "1", "4"]) == 1
+    assert not (built / "classifier-fp-r1").exists()  # refused before the first was begun
