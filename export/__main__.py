@@ -8,19 +8,20 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from export.build import LOSS_OF_RATE, Builder
+from export.build import Builder
 from export.calibrate.backbones import BACKBONES, Backbone, efficientnet_lite0, from_factory
-from export.calibrate.calibration import load_or_calibrate
+from export.calibrate.calibration import LOSS_OF_RATE, load_or_calibrate, step_for_loss
 from export.calibrate.finetune import FinetunePlan, finetune, load_transform
 from export.calibrate.images import find_images, photographs_of
 from export.calibrate.rate_table import rate_table
-from export.errors import CutError
+from export.calibrate.transform import Transform
+from export.errors import CalibrationError, CutError
 from export.graphs.fp16 import write_half_graphs
 from export.graphs.fp16_drift import drifts
 from export.paper.architectures import ARCHITECTURES, BETAS
@@ -217,12 +218,24 @@ def _fp16(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     builder = _builder(options)
-    transforms = ((rate, builder.transform(rate)) for rate in RATES)
-    print(rate_table(builder.backbone, builder.calibrated, transforms))
+    print(rate_table(builder.backbone, builder.calibrated, _transforms(builder)))
+
+
+def _transforms(builder: Builder) -> Iterator[tuple[int, Transform]]:
+    """The transform of each rate that this network can have; why it has not the others goes to stderr."""
+    for rate in RATES:
+        try:
+            yield rate, builder.transform(rate)
+        except CalibrationError as error:
+            if rate == RATES[0]:
+                raise
+            say(f"no rate {rate}: {error}")
 
 
 def _build(options: argparse.Namespace) -> None:
     builder = _builder(options, TrainingPlan(float_steps=options.steps))
+    for rate in options.rate:  # one that cannot be had is refused before the minutes that others take
+        step_for_loss(builder.calibrated, LOSS_OF_RATE[rate])
     for rate in options.rate:
         for prior in options.prior:
             transform = builder.transform(rate)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.calibrate.backbones import Backbone
-from export.calibrate.calibration import Calibrated, step_for_loss
+from export.calibrate.calibration import LOSS_OF_RATE, Calibrated, step_for_loss
 from export.calibrate.images import squares
 from export.calibrate.transform import Transform, transform_at
 from export.errors import GraphError
@@ -30,9 +30,6 @@ from export.progress import bar, say
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-
-LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.158}
-"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")

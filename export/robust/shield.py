@@ -1,4 +1,4 @@
-"""The shield: a head that returns the clean latent of a disturbed image, by latent matching (DESIGN.md, 11).
+"""The shield: a head that returns the clean latent of a disturbed image, by latent matching.
 
     loss = mean over images of sum Huber(y_shield(denoised(x + delta)) - y_head(x)), y in quantisation steps
 

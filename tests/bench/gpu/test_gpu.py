@@ -18,7 +18,7 @@ from runtime.bundle import load
 from runtime.engines import missing
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 
 def fails() -> dict[str, Any]:

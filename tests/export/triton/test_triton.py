@@ -32,7 +32,7 @@ from runtime.tail import Tail
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRIORS = ("fp", "mshp")
 
 
