@@ -20,11 +20,11 @@ from export.calibrate.calibration import Calibrated, step_for_loss
 from export.calibrate.images import squares
 from export.calibrate.transform import Transform, transform_at
 from export.errors import GraphError
-from export.graphs.graph import compare, round_to_half, write_graph
+from export.graphs.torch_to_onnx import compare, round_to_half, write_graph
 from export.graphs.integer_graph import write_integer_network
 from export.prior.exact import integer_network
 from export.prior.factorized import channel_tables
-from export.prior.fit import fit_hyperprior
+from export.prior.hyperprior_fit import fit_hyperprior
 from export.prior.hyperprior import TrainingPlan
 from export.progress import bar, say
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from export.build import PACKAGES, finish_bundle
 from export.calibrate.backbones import imagenet_labels
 from export.calibrate.images import photographs_of, squares
-from export.graphs.graph import write_graph
+from export.graphs.torch_to_onnx import write_graph
 from export.graphs.integer_graph import write_integer_network
 from export.paper.architectures import SIZE, Architecture
 from export.paper.bottleneck import FactorizedBottleneck, HyperpriorBottleneck

@@ -17,7 +17,7 @@ from export.graphs.torch_graph import TorchGraph
 from export.prior.table_bits import ChannelRate
 from export.progress import bar
 from export.robust.corruptions import SEVERITIES, corrupt
-from export.robust.disturb import Perturbation
+from export.robust.disturbances import Perturbation
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
 from runtime.guard.alarm import features

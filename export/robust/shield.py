@@ -27,7 +27,7 @@ from export.calibrate.images import random_square
 from export.graphs.torch_graph import TorchGraph
 from export.prior.table_bits import ChannelRate
 from export.progress import bar, keep, resume
-from export.robust.disturb import Denoiser, Perturbation
+from export.robust.disturbances import Denoiser, Perturbation
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
 from runtime.errors import BundleError

@@ -1,7 +1,7 @@
 """A bundle's server half as a model repository of Triton Inference Server.
 
     decode    Python backend          packet -> y_hat                        (export/triton/decode.py)
-    tail      ONNX Runtime, TensorRT  y_hat -> logits, top classes, shares   (export/triton/tail.py)
+    tail      ONNX Runtime, TensorRT  y_hat -> logits, top classes, shares   (export/triton/server_graph.py)
     split     ensemble of the two     packet -> logits, top classes, shares
 
 ``split`` has the tensors of ``runtime.serving.protocol``, so whatever speaks to our own server speaks to it.
@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 
 from export.errors import ExportError
-from export.triton.tail import Y_HAT, server_graph
+from export.triton.server_graph import Y_HAT, server_graph
 from runtime.bundle import MANIFEST, Bundle
 from runtime.serving.protocol import INPUT, OUTPUTS, TOP_K
 from runtime.tail import READ_ROLES

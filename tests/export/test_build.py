@@ -14,7 +14,7 @@ from export.calibrate.calibration import load_or_calibrate
 from export.calibrate.finetune import FinetunePlan, finetune
 from export.calibrate.images import find_images, sharp_enough, squares
 from export.calibrate.transform import transform_at
-from export.graphs.graph import compare
+from export.graphs.torch_to_onnx import compare
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head

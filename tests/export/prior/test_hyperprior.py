@@ -11,7 +11,7 @@ import torch
 from export.graphs.integer_graph import write_integer_network
 from export.prior.exact import code_size, integer_network
 from export.prior.factorized import channel_bits, channel_tables
-from export.prior.fit import fit_hyperprior
+from export.prior.hyperprior_fit import fit_hyperprior
 from export.prior.hyperprior import Hyperprior, Synthesis, TrainingPlan, gaussian_bits, train
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables

@@ -28,7 +28,7 @@ from export.robust.alarm import (
 )
 from export.robust.bundle import write_graph
 from export.robust.corruptions import SEVERITIES
-from export.robust.disturb import Perturbation
+from export.robust.disturbances import Perturbation
 from export.robust.shield import RobustPlan, backbone_weights, train_shield, views
 from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags

@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from export.__main__ import main
 from export.triton.repository import MODELS, write_repository
-from export.triton.tail import server_graph
+from export.triton.server_graph import server_graph
 from runtime.bundle import DEFAULT, load
 from runtime.codec.packet import Flags, Packet
 from runtime.engines.tensorrt.build import BuildSettings, build
