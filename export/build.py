@@ -20,19 +20,17 @@ from export.calibrate.calibration import Calibrated, step_for_loss
 from export.calibrate.images import squares
 from export.calibrate.transform import Transform, transform_at
 from export.errors import GraphError
-from export.graphs.torch_to_onnx import compare, round_to_half, write_graph
 from export.graphs.integer_graph import write_integer_network
+from export.graphs.torch_to_onnx import compare, round_to_half, write_graph
+from export.plans import HyperpriorPlan
 from export.prior.exact import integer_network
 from export.prior.factorized import channel_tables
 from export.prior.hyperprior_fit import fit_hyperprior
-from export.prior.hyperprior import TrainingPlan
 from export.progress import bar, say
+from export.rates import LOSS_OF_RATE
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-
-LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.158}
-"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")
@@ -66,7 +64,7 @@ class Builder:
     out: Path
     command: str
     photographs: list[Path]
-    plan: TrainingPlan
+    plan: HyperpriorPlan
 
     def build(self, prior: PriorName, rate: int, transform: Transform | None = None) -> Path:
         """Write one bundle; returns its folder. ``transform`` defaults to the calibrated one."""
@@ -121,11 +119,11 @@ class Builder:
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
         shared = self.out / "shared"
         shape = (1, int(transform.analysis.out_channels), *self._grid(transform))
-        _keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
+        keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
         tail = copy.deepcopy(self.backbone.tail)
         round_to_half(tail)
         example = self.calibrated.features[:1]
-        _keep_or_write(tail, example, shared / files["tail"], "features", "logits")
+        keep_or_write(tail, example, shared / files["tail"], "features", "logits")
         if self.backbone.labels is not None:
             files["labels"] = f"{name}-labels.txt"
             (shared / files["labels"]).write_text("\n".join(self.backbone.labels) + "\n", encoding="utf-8")
@@ -197,8 +195,8 @@ def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> 
     return folder
 
 
-def _keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
-    """Keep a shared graph that computes what ``module`` does; write it anew where another cut left it."""
+def keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
+    """Keep the graph at ``path`` if it computes what ``module`` does; otherwise write it anew."""
     if path.exists():
         with suppress(GraphError):
             compare(module, example, path)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from export.calibrate.backbones import Backbone
-from export.calibrate.fisher import Calibration, calibrate, to_patches
+from export.calibrate.fisher import Calibration, calibrate
 from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.patches import to_patches
 from export.errors import CalibrationError
 from export.progress import bar, say
 from runtime.preprocess import Preprocess

@@ -9,7 +9,6 @@ rate-distortion curve at the step that the calibration chose, so tuning moves al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,13 @@ from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
 from export.calibrate.transform import Transform
+from export.plans import FinetunePlan
 from export.progress import bar
+from export.training_state import save_whole
 from runtime.errors import BundleError
 
 
-@dataclass(frozen=True)
-class FinetunePlan:
-    """How long and how fast: total steps, images a step, Adam's learning rates, steps between checkpoints.
-
-    ``learning_rate`` is relative to the root mean square of each tensor: analysis and restore are the
-    inverse of each other, so one absolute rate would be far too fast for one of them.
-    """
-
-    steps: int = 400
-    batch: int = 16
-    learning_rate: float = 3e-4
-    prior_rate: float = 1e-2
-    prior_steps: int = 300
-    save_every: int = 20
-
-
-class _Student(nn.Module):
+class FinetuneStudent(nn.Module):
     """The transform with a learned factorized density, which prices the bits while training."""
 
     def __init__(self, transform: Transform):
@@ -62,7 +47,7 @@ def finetune(
     The checkpoint is replaced in one move, so that an interruption loses at most ``save_every`` steps.
     """
     torch.manual_seed(0)
-    student = _Student(transform).requires_grad_(True)
+    student = FinetuneStudent(transform).requires_grad_(True)
     tail = tail.eval().requires_grad_(False)
     tuned = [*student.analysis.parameters(), *student.restore.parameters()]
     speeds = [plan.learning_rate * float(p.detach().square().mean().sqrt()) for p in tuned]
@@ -94,14 +79,18 @@ def load_transform(checkpoint: Path, untuned: Transform) -> Transform:
     kept = torch.load(checkpoint, weights_only=True)
     if kept["step_size"] != untuned.step or kept["channels"] != untuned.analysis.out_channels:
         raise BundleError(f"{checkpoint}: tuned for another rate or calibration than this one")
-    student = _Student(untuned)
+    student = FinetuneStudent(untuned)
     student.load_state_dict(kept["student"])
     student.requires_grad_(False)
     return untuned
 
 
 def _step(
-    student: _Student, tail: nn.Module, batch: torch.Tensor, price: float, optimiser: torch.optim.Optimizer
+    student: FinetuneStudent,
+    tail: nn.Module,
+    batch: torch.Tensor,
+    price: float,
+    optimiser: torch.optim.Optimizer,
 ) -> tuple[float, float]:
     """One step of Adam. Returns KL in nats and bits, both a frame."""
     with torch.no_grad():
@@ -116,7 +105,7 @@ def _step(
     return float(divergence), float(bits) / len(batch)
 
 
-def _fit_prior(student: _Student, features: torch.Tensor, plan: FinetunePlan) -> None:
+def _fit_prior(student: FinetuneStudent, features: torch.Tensor, plan: FinetunePlan) -> None:
     """Fit the density to the untuned latents first: a wrong price would drive the transform off."""
     optimiser = torch.optim.Adam(student.prior.parameters(), plan.prior_rate)
     with torch.no_grad():
@@ -135,7 +124,7 @@ def _batch(values: torch.Tensor, size: int, step: int) -> torch.Tensor:
     return values[torch.randint(len(values), (size,), generator=generator)]
 
 
-def _resume(student: _Student, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
+def _resume(student: FinetuneStudent, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
     if not checkpoint.exists():
         return 0
     kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
@@ -145,18 +134,13 @@ def _resume(student: _Student, optimiser: torch.optim.Optimizer, checkpoint: Pat
 
 
 def _save(
-    student: _Student, optimiser: torch.optim.Optimizer, transform: Transform, step: int, path: Path
+    student: FinetuneStudent, optimiser: torch.optim.Optimizer, transform: Transform, step: int, path: Path
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "student": student.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-            "step_size": transform.step,
-            "channels": transform.analysis.out_channels,
-        },
-        partial,
-    )
-    partial.replace(path)
+    state = {
+        "student": student.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "step_size": transform.step,
+        "channels": transform.analysis.out_channels,
+    }
+    save_whole(state, path)

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.calibrate.fisher import Calibration, to_patches
+from export.calibrate.fisher import Calibration
+from export.calibrate.patches import to_patches
 
 ACTIVE_SHARE = 2e-4  # coefficients that leave zero less often than this are not sent
 
@@ -35,7 +36,7 @@ class Transform:
     """
 
     analysis: nn.Conv2d
-    restore: Restore
+    restore: InverseTransform
     energy: NDArray[np.float32]
     step: float
 
@@ -45,7 +46,7 @@ def transform_at(calibration: Calibration, features: torch.Tensor, step: float) 
     active = active_coefficients(calibration, features, step)
     return Transform(
         _analysis(calibration, step, active),
-        Restore(calibration, step, active).requires_grad_(False),
+        InverseTransform(calibration, step, active).requires_grad_(False),
         _basis_energy(calibration, active),
         step,
     )
@@ -60,7 +61,7 @@ def _analysis(calibration: Calibration, step: float, active: torch.Tensor) -> nn
     return layer.requires_grad_(False)
 
 
-class Restore(nn.Module):
+class InverseTransform(nn.Module):
     """The inverse transform: a transposed convolution, then the mean patch, repeated over the map."""
 
     def __init__(self, calibration: Calibration, step: float, active: torch.Tensor):

@@ -48,7 +48,7 @@ def write_half_graph(graph: Path) -> Path:
 def to_half(model: onnx.ModelProto, name: str = "graph") -> onnx.ModelProto:
     """The model with float16 arithmetic but for GDN, and float32 inputs and outputs."""
     constants, nodes = _constants(model)
-    writer = _Writer(model, constants, name)
+    writer = Fp16Writer(model, constants, name)
     kept = _gdn(nodes)
     for number, node in enumerate(nodes):
         writer.add(node, FLOAT if number in kept or node.op_type == "Cast" else HALF)
@@ -97,7 +97,7 @@ def _gdn(nodes: list[onnx.NodeProto]) -> set[int]:
     return found
 
 
-class _Writer:
+class Fp16Writer:
     """Nodes and constants of the new graph. A value ``v`` is ``v`` in float32 and ``v.half`` in float16."""
 
     def __init__(self, model: onnx.ModelProto, constants: dict[str, NDArray[Any]], name: str):

@@ -18,8 +18,7 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.layers import GDN1
 from torch import nn
 
-Widths = tuple[int, int, int, int]
-"""Channels into the first of three convolutions, and out of each."""
+from export.paper.architectures import Widths
 
 
 class FactorizedBottleneck(nn.Module):

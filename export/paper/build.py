@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from export.build import PACKAGES, finish_bundle
 from export.calibrate.backbones import imagenet_labels
 from export.calibrate.images import photographs_of, squares
-from export.graphs.torch_to_onnx import write_graph
 from export.graphs.integer_graph import write_integer_network
+from export.graphs.torch_to_onnx import write_graph
 from export.paper.architectures import SIZE, Architecture
 from export.paper.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
-from export.paper.deploy import Head, Restore, Tail, density_tables, medians_of
+from export.paper.density import density_tables, medians_of
+from export.paper.deploy import HeadModule, RestoreModule, TailModule
 from export.paper.exact_h_s import CLIPS, exact_h_s
 from export.paper.networks import SplitNetwork
 from export.paper.rungs import fit_rungs
@@ -104,7 +105,7 @@ def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path
 
 def _latents(imported: Imported, photographs: list[Path]) -> tuple[torch.Tensor, ...]:
     """y, or y and z, of all photographs, medians taken off."""
-    head = Head(imported.network.bottleneck_layer, imported.architecture).eval()
+    head = HeadModule(imported.network.bottleneck_layer, imported.architecture).eval()
     found: list[tuple[torch.Tensor, ...]] = []
     with bar(len(photographs), f"{imported.name}: latents", "image") as progress:
         for square in squares(photographs, imported.preprocess, views=1):
@@ -165,10 +166,12 @@ def _write_graphs(imported: Imported, y: torch.Tensor, folder: Path) -> tuple[tu
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, SIZE, SIZE, generator=generator)
     latents = ["y"] if isinstance(bottleneck, FactorizedBottleneck) else ["y", "z"]
-    write_graph(Head(bottleneck, imported.architecture), image, folder / "head.onnx", ["image"], latents)
-    restore, y_hat = Restore(bottleneck).eval(), torch.round(y)
+    write_graph(
+        HeadModule(bottleneck, imported.architecture), image, folder / "head.onnx", ["image"], latents
+    )
+    restore, y_hat = RestoreModule(bottleneck).eval(), torch.round(y)
     write_graph(restore, y_hat, folder / "restore.onnx", ["y_hat"], ["features"])
-    tail, features = Tail(imported.network).eval(), restore(y_hat)
+    tail, features = TailModule(imported.network).eval(), restore(y_hat)
     write_graph(tail, features, folder / "tail.onnx", ["features"], ["logits"])
     _, channels, height, width = features.shape
     return (channels, height, width), int(tail(features).shape[1])

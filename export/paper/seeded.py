@@ -22,7 +22,6 @@ SPREAD = (0.1, 3.0)  # least and largest standard deviation of a channel of y: a
 Z_SPREAD = 1.0  # standard deviation of a channel of z
 RATE = 1e-2  # of Adam
 BATCH = 4
-STEPS = 300
 FITTED_TO = 32  # photographs, at most
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from export.prior.factorized import channel_bits, channel_tables
-from export.prior.hyperprior import Hyperprior, Synthesis
+from export.prior.hyperprior import HyperpriorModule, SynthesisModule
 from runtime.codec.tables import gaussian_tables
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork, Layer
 
 PARAMETER_LIMIT = 2047  # of the last layer: means up to 128 symbols
 
 
-def integer_network(synthesis: Synthesis) -> IntegerNetwork:
+def integer_network(synthesis: SynthesisModule) -> IntegerNetwork:
     """The integers that a trained h_s stands for. Asserts the bound on its accumulators (BundleError)."""
     layers = []
     quantised = synthesis.quantised_layers()
@@ -38,7 +38,7 @@ def integer_network(synthesis: Synthesis) -> IntegerNetwork:
 
 
 @torch.no_grad()
-def code_size(model: Hyperprior, y: torch.Tensor) -> tuple[float, float]:
+def code_size(model: HyperpriorModule, y: torch.Tensor) -> tuple[float, float]:
     """Bits of y and of z for one frame, under the integer tables, h_s computing as it is switched.
 
     In floating point the scale takes the nearest table and the mean is not rounded: the best that the same

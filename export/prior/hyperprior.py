@@ -10,8 +10,6 @@ with quantised weights and activations (straight-through), so that the integers 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
@@ -91,7 +89,7 @@ def _round(x: torch.Tensor, steps: float = 1.0) -> torch.Tensor:
     return _straight_through(torch.floor(x * steps + 0.5) / steps, x)
 
 
-class Synthesis(nn.Module):
+class SynthesisModule(nn.Module):
     """h_s: z_hat (N, M, h, w) -> index (N, C, H, W) in table steps and mean, in units of one symbol."""
 
     def __init__(self, channels: int, hyper: int, output_padding: int):
@@ -129,7 +127,7 @@ class Synthesis(nn.Module):
         return (_round(index), _round(mean, MEAN_STEPS)) if self.quantised else (index, mean)
 
 
-class Analysis(nn.Module):
+class AnalysisModule(nn.Module):
     """h_a: y (N, C, H, W) -> z (N, M, h, w), half the size. The magnitudes are what predicts scales."""
 
     def __init__(self, channels: int, hyper: int):
@@ -148,13 +146,13 @@ class Analysis(nn.Module):
         return z
 
 
-class Hyperprior(nn.Module):
+class HyperpriorModule(nn.Module):
     """h_a, h_s and the factorized prior of z (CompressAI's entropy bottleneck, while training)."""
 
     def __init__(self, channels: int, height: int, hyper: int):
         super().__init__()
-        self.h_a = Analysis(channels, hyper)
-        self.h_s = Synthesis(channels, hyper, output_padding=1 - height % 2)
+        self.h_a = AnalysisModule(channels, hyper)
+        self.h_s = SynthesisModule(channels, hyper, output_padding=1 - height % 2)
         self.z_prior = EntropyBottleneck(hyper)
 
     def start_from(self, y: torch.Tensor) -> None:
@@ -182,41 +180,3 @@ def gaussian_bits(symbols: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
     return -torch.log2((upper - lower).clamp(min=TINY))
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long to train: steps in floating point, then steps on the integers' grid."""
-
-    float_steps: int = 2600
-    exact_steps: int = 600
-    batch: int = 48
-    learning_rate: float = 3e-3
-    exact_learning_rate: float = 3e-4
-
-
-def train(
-    model: Hyperprior, y: torch.Tensor, plan: TrainingPlan, exact: bool, progress: Callable[[float], None]
-) -> None:
-    """One phase of training on latents ``y``, float32 (N, C, H, W) in units of one symbol.
-
-    ``progress`` is called after each step with the bits of one frame.
-    """
-    model.h_s.quantise(exact)
-    steps = plan.exact_steps if exact else plan.float_steps
-    rate = plan.exact_learning_rate if exact else plan.learning_rate
-    optimiser = torch.optim.Adam(model.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    generator = torch.Generator().manual_seed(0)
-    model.train()
-    for _ in range(steps):
-        batch = y[torch.randint(len(y), (plan.batch,), generator=generator)]
-        y_bits, z_bits = model(batch)
-        bits = (y_bits + z_bits) / plan.batch
-        optimiser.zero_grad()
-        bits.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1e4)
-        optimiser.step()
-        schedule.step()
-        progress(float(bits))
-    model.eval()

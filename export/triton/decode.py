@@ -19,12 +19,15 @@ from runtime.tail import READ_ROLES, Reader
 
 
 class TritonPythonModel:
-    """One instance, in a process of its own."""
+    """One instance, in a process of its own.
+
+    reader: decodes packets of the bundle.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the bundle. What it raises keeps Triton from loading the model, and is in its log."""
         folder = Path(args["model_repository"]) / args["model_version"] / "bundle"
-        self._reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
+        self.reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """A response for each request; a packet that is refused costs no other request its answer."""
@@ -34,7 +37,7 @@ class TritonPythonModel:
         # An object array of bytes: nothing is taken off the end, zero bytes neither.
         (packet,) = pb_utils.get_input_tensor_by_name(request, "packet").as_numpy()
         try:
-            y_hat = np.ascontiguousarray(self._reader.read(packet).y_hat)
+            y_hat = np.ascontiguousarray(self.reader.read(packet).y_hat)
         except RateholdError as error:
             codes = pb_utils.TritonError
             code = codes.INVALID_ARG if isinstance(error, PacketError) else codes.INTERNAL

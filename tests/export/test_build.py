@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from export.__main__ import main
-from export.build import _keep_or_write
+from export.build import keep_or_write
 from export.calibrate.calibration import load_or_calibrate
-from export.calibrate.finetune import FinetunePlan, finetune
+from export.calibrate.finetune import finetune
 from export.calibrate.images import find_images, sharp_enough, squares
 from export.calibrate.transform import transform_at
 from export.graphs.torch_to_onnx import compare
+from export.plans import FinetunePlan
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head
@@ -47,12 +48,12 @@ def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: P
     torch.manual_seed(0)
     first, second, wider = (torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 5, 1))
     example, path = torch.rand(1, 3, 4, 4), tmp_path / "tail.onnx"
-    _keep_or_write(first, example, path, "features", "logits")
+    keep_or_write(first, example, path, "features", "logits")
     written = path.stat().st_mtime_ns
-    _keep_or_write(first, example, path, "features", "logits")
+    keep_or_write(first, example, path, "features", "logits")
     assert path.stat().st_mtime_ns == written
     for module, features in ((second, example), (wider, example), (second, torch.rand(1, 3, 5, 5))):
-        _keep_or_write(module, features, path, "features", "logits")
+        keep_or_write(module, features, path, "features", "logits")
         compare(module, features, path)
 
 

@@ -12,7 +12,8 @@ from torch import nn
 from export.paper.architectures import ARCHITECTURES, Architecture, PriorName
 from export.paper.bottleneck import HyperpriorBottleneck
 from export.paper.build import best_h_s
-from export.paper.deploy import Head, Restore, Tail, density_tables
+from export.paper.density import density_tables
+from export.paper.deploy import HeadModule, RestoreModule, TailModule
 from export.paper.networks import SplitNetwork
 from export.paper.seeded import seeded_network
 from runtime.codec.coder import open_coder
@@ -101,8 +102,8 @@ def test_latents_likelihoods_features_and_logits(twins: Twins) -> None:
 def test_deployed_parts_give_the_same_symbols_and_logits(twins: Twins) -> None:
     """Normalisation, medians and GDN parameters are folded in: the results must not change."""
     ours, theirs = twins.bottlenecks
-    outputs = Head(ours, twins.architecture)(twins.images)
-    restore, tail = Restore(ours), Tail(twins.ours)
+    outputs = HeadModule(ours, twins.architecture)(twins.images)
+    restore, tail = RestoreModule(ours), TailModule(twins.ours)
     if isinstance(ours, HyperpriorBottleneck):
         y, z = outputs
         their_y = theirs.g_a(twins.normalised)
@@ -131,7 +132,7 @@ def test_real_sizes_are_those_of_compressai(twins: Twins) -> None:
     """Our coder with our tables and, under a hyperprior, our exact h_s: at most 0.5 % above their strings."""
     ours, theirs = twins.bottlenecks
     theirs.update()
-    outputs = Head(ours, twins.architecture)(twins.images)
+    outputs = HeadModule(ours, twins.architecture)(twins.images)
     density = density_tables(ours.entropy_bottleneck)
     own = other = 0
     h_s = None

@@ -32,7 +32,7 @@ from runtime.tail import Tail
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRIORS = ("fp", "mshp")
 
 
@@ -168,7 +168,7 @@ def test_a_failure_that_is_not_the_packets_is_said_to_be_internal(
     def fail(_: bytes) -> None:
         raise EngineError("h_s failed")
 
-    monkeypatch.setattr(ensembles["mshp"].decode.model._reader, "read", fail)
+    monkeypatch.setattr(ensembles["mshp"].decode.model.reader, "read", fail)
     (answer,) = ensembles["mshp"]([packets["mshp"][0]])
     assert isinstance(answer, TritonError) and answer.code == TritonError.INTERNAL
 
