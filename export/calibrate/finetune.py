@@ -1,9 +1,9 @@
-"""Distillation: let the unsplit network teach the transform of one rate what the second-order model misses.
+"""Distillation: the unsplit network teaches one rate's transform what the second-order model misses.
 
     loss = KL(unsplit || split) + ln(2) step**2 / 12 * bits
 
-The backbone stays frozen; analysis and restore move. The price of a bit is the slope of the high-resolution
-rate-distortion curve at the step that the calibration chose, so tuning moves along the same trade-off.
+The backbone stays frozen; analysis and restore move. A bit costs the slope of the high-resolution
+rate-distortion curve at the calibrated step, so tuning keeps the trade-off between bits and accuracy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FinetuneStudent(nn.Module):
 def finetune(
     transform: Transform, features: torch.Tensor, tail: nn.Module, plan: FinetunePlan, checkpoint: Path
 ) -> Transform:
-    """Tune ``transform`` on ``features``, float32 (N, C, H, W); goes on from ``checkpoint`` when it exists.
+    """Tune ``transform`` in place on ``features``, float32 (N, C, H, W), from ``checkpoint`` if it exists.
 
     The checkpoint is replaced in one move, so that an interruption loses at most ``save_every`` steps.
     """
@@ -62,7 +62,7 @@ def finetune(
     with bar(plan.steps, "finetune") as progress:
         progress.update(start)
         for step in range(start, plan.steps):
-            torch.manual_seed(step)  # the density's noise: a resumed run is the run that was interrupted
+            torch.manual_seed(step)  # of the density's noise: a resumed run repeats the uninterrupted one
             for group, speed in zip(optimiser.param_groups, speeds, strict=False):
                 group["lr"] = speed * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
             divergence, bits = _step(student, tail, _batch(features, plan.batch, step), price, optimiser)
@@ -75,7 +75,7 @@ def finetune(
 
 
 def load_transform(checkpoint: Path, untuned: Transform) -> Transform:
-    """``untuned`` with the weights of a checkpoint. Raises BundleError when it is of another transform."""
+    """Load a checkpoint's weights into ``untuned``. Raises BundleError when they are another transform's."""
     kept = torch.load(checkpoint, weights_only=True)
     if kept["step_size"] != untuned.step or kept["channels"] != untuned.analysis.out_channels:
         raise BundleError(f"{checkpoint}: tuned for another rate or calibration than this one")
@@ -92,7 +92,7 @@ def _step(
     price: float,
     optimiser: torch.optim.Optimizer,
 ) -> tuple[float, float]:
-    """One step of Adam. Returns KL in nats and bits, both a frame."""
+    """One step of Adam; returns the KL divergence in nats and the bits, both a frame."""
     with torch.no_grad():
         target = torch.log_softmax(tail(batch), 1)
     restored, bits = student(batch)
@@ -106,7 +106,7 @@ def _step(
 
 
 def _fit_prior(student: FinetuneStudent, features: torch.Tensor, plan: FinetunePlan) -> None:
-    """Fit the density to the untuned latents first: a wrong price would drive the transform off."""
+    """Fit the density to the untuned latents: a wrong price of bits would spoil the transform."""
     optimiser = torch.optim.Adam(student.prior.parameters(), plan.prior_rate)
     with torch.no_grad():
         y = torch.cat([student.analysis(batch) for batch in features[:512].split(128)])
@@ -119,7 +119,7 @@ def _fit_prior(student: FinetuneStudent, features: torch.Tensor, plan: FinetuneP
 
 
 def _batch(values: torch.Tensor, size: int, step: int) -> torch.Tensor:
-    """The batch of one step: drawn from the step's number, so that a resumed run draws the same."""
+    """The batch of one step, seeded by the step's number, so that a resumed run draws the same."""
     generator = torch.Generator().manual_seed(step)
     return values[torch.randint(len(values), (size,), generator=generator)]
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from export.calibrate.patches import to_patches
 
-REGULARISER = 1e-2  # of H's mean diagonal: directions that no sample moved still cost something
+REGULARISER = 1e-2  # of H's mean diagonal: gives a cost to directions that no sample moved
 LABELS_PER_IMAGE = 3
 
 
@@ -78,7 +78,7 @@ def fisher_information(
 
 
 def _second_moment(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Covariance in float64, by chunks: the whole would not fit twice into a small machine."""
+    """Covariance in float64, in chunks: a float64 copy of all patches may not fit into memory."""
     total = torch.zeros(len(mean), len(mean), dtype=torch.float64)
     for chunk in patches.split(16384):
         centred = chunk.double() - mean

@@ -40,17 +40,20 @@ def sharp_enough(paths: list[Path], size: int) -> list[Path]:
 
 
 def photographs_of(folder: str | Path, size: int) -> list[Path]:
-    """The image files under ``folder`` that are sharp enough. Raises ImageError when there are none."""
+    """The image files under ``folder`` that are sharp enough, sorted.
+
+    Raises ImageError when the folder has no images at all.
+    """
     return sharp_enough(find_images(folder), size)
 
 
 def squares(
     paths: list[Path], preprocess: Preprocess, views: int, seed: int = 0
 ) -> Iterator[NDArray[np.uint8]]:
-    """``views`` squares of each image, uint8 (size, size, 3): the plain one, then random crops and flips.
+    """``views`` squares of each image, uint8 (size, size, 3): the plain view, then random ones.
 
-    The plain view is what the runtime sees; the others keep 75 to 100 % of the side, at a random place,
-    mirrored half the time.
+    The plain view is what the runtime sees; a random one is a crop of 75 to 100 % of the side, mirrored half
+    the time.
     """
     rng = np.random.default_rng(seed)
     for path in paths:

@@ -98,7 +98,7 @@ def _folded(layers: nn.Sequential) -> nn.Sequential:
 
 
 def _deployed(layer: nn.Module) -> nn.Module:
-    """The same function with fewer operations."""
+    """A layer that computes the same with fewer operations."""
     if isinstance(layer, GDN1):
         return FoldedGDN(layer)
     return TiledConv(layer) if pays(layer) else layer

@@ -14,7 +14,7 @@ PARAMETER_LIMIT = 2047  # of the last layer: means up to 128 symbols
 
 
 def integer_network(synthesis: SynthesisModule) -> IntegerNetwork:
-    """The integers that a trained h_s stands for. Asserts the bound on its accumulators (BundleError)."""
+    """The integer network of a trained h_s. Raises BundleError when its sums could overflow."""
     layers = []
     quantised = synthesis.quantised_layers()
     for layer in quantised:
@@ -39,10 +39,10 @@ def integer_network(synthesis: SynthesisModule) -> IntegerNetwork:
 
 @torch.no_grad()
 def code_size(model: HyperpriorModule, y: torch.Tensor) -> tuple[float, float]:
-    """Bits of y and of z for one frame, under the integer tables, h_s computing as it is switched.
+    """Bits of y and of z for one frame under the integer tables; h_s computes in its current mode.
 
-    In floating point the scale takes the nearest table and the mean is not rounded: the best that the same
-    tables allow. The tables of z are those of ``y`` itself.
+    In floating point each scale takes the nearest table and means are not rounded: the best that these
+    tables allow. The tables of z are fitted to the z of this ``y``.
     """
     scales = gaussian_tables()
     y_bits, z_symbols = 0.0, []

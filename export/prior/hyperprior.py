@@ -1,10 +1,10 @@
-"""The mean-scale hyperprior, trained on frozen latents: only the prior is learned, so minutes are enough.
+"""The mean-scale hyperprior, trained on frozen latents: only the prior learns, which takes minutes.
 
     y --h_a--> z --round--> z_hat --h_s--> (table index, mean) of each symbol of y
 
-h_s is trained in the shape in which it is shipped (``runtime.prior.exact``): activations clamped to [0, 127]
-in steps of 1/8, one table index per log-spaced scale, means in steps of 1/16. First in floating point, then
-with quantised weights and activations (straight-through), so that the integers lose next to nothing.
+h_s trains in the form that ships (``runtime.prior.exact``): activations clamped to [0, 127] in steps of 1/8,
+one table index per log-spaced scale, means in steps of 1/16. It trains first in floating point, then with
+quantised weights and activations (straight-through), so that the integers lose next to nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ TINY = 1e-9
 
 
 class QuantisedLayer(nn.Module):
-    """A convolution that can compute with the integer weights it will be shipped with.
+    """A convolution that can compute with the integer weights that will ship.
 
-    Integer weights are ``weight * gain_out / gain_in * 2**shift``, rounded, at most 127 in magnitude:
-    its inputs count ``1 / gain_in``, its outputs ``1 / gain_out``. Gradients pass straight through.
+    Its inputs come in steps of ``1 / gain_in``, its outputs in steps of ``1 / gain_out``. Integer weights are
+    ``weight * gain_out / gain_in * 2**shift``, rounded, at most 127. Gradients pass straight through.
     """
 
     layer: nn.Conv2d | nn.ConvTranspose2d
@@ -43,7 +43,7 @@ class QuantisedLayer(nn.Module):
     def shift(self) -> int:
         """The largest shift for which all weights fit into 8 bits and all sums stay exact.
 
-        A sum is at most the bias and 127 times the weights' magnitudes, each half a unit larger by rounding.
+        A sum is at most the bias plus 127 times the weights' magnitudes; rounding adds half a unit to each.
         """
         weight = self.layer.weight.detach().abs() * (self.gain_out / self.gain_in)
         transposed = isinstance(self.layer, nn.ConvTranspose2d)
@@ -54,13 +54,13 @@ class QuantisedLayer(nn.Module):
         return math.floor(math.log2(finest))
 
     def integer_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Integer weight, and integer bias with the half that turns ``floor`` into rounding."""
+        """The integer weight, and the integer bias with the half that turns ``floor`` into rounding."""
         unit = self.gain_out * 2.0**self.shift
         weight = (self.layer.weight * (unit / self.gain_in)).round().clamp(-MAGNITUDE, MAGNITUDE)
         return weight, (self._bias() * unit).round() + self._half()
 
     def forward(self, a: torch.Tensor) -> torch.Tensor:
-        """As ``layer``, with quantised parameters when ``on``."""
+        """The convolution, with quantised parameters when ``on``."""
         if not self.on:
             return self.layer(a)
         unit = self.gain_out * 2.0**self.shift
@@ -128,7 +128,7 @@ class SynthesisModule(nn.Module):
 
 
 class AnalysisModule(nn.Module):
-    """h_a: y (N, C, H, W) -> z (N, M, h, w), half the size. The magnitudes are what predicts scales."""
+    """h_a: y (N, C, H, W) -> z (N, M, h, w), half the size. It also sees |y|, which predicts scales."""
 
     def __init__(self, channels: int, hyper: int):
         super().__init__()
@@ -156,7 +156,7 @@ class HyperpriorModule(nn.Module):
         self.z_prior = EntropyBottleneck(hyper)
 
     def start_from(self, y: torch.Tensor) -> None:
-        """Begin at the best prior without side information: each channel's own scale."""
+        """Start from the best prior without side information: one scale a channel."""
         scale = y.square().mean((0, 2, 3)).sqrt().clamp(SCALES[0], SCALES[-1])
         channels = y.shape[1]
         bias = torch.zeros(2 * channels)

@@ -1,4 +1,4 @@
-"""Fit the mean-scale hyperprior to latents: float training, exact training, tables, and what it cost."""
+"""Fit the mean-scale hyperprior to latents: training in float, then on the integers' grid, then tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HYPER_CHANNELS = 16
 
 @dataclass(frozen=True)
 class FittedHyperprior:
-    """Everything that a bundle needs of it.
+    """The parts of a hyperprior that go into a bundle.
 
     hyper: shape of z. scales: the 64 tables of y. notes: sizes in bytes a frame, for the provenance.
     """

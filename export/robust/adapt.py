@@ -88,7 +88,7 @@ def train_adapted(
     with bar(plan.steps, "adapted") as progress:
         progress.update(start)
         for step in range(start, plan.steps):
-            rng = np.random.default_rng(step)  # a resumed run is the run that was interrupted
+            rng = np.random.default_rng(step)  # so that a resumed run draws the same
             chosen = rng.choice(len(clean), plan.batch, replace=False)
             seen = np.concatenate([clean[chosen[: plan.clean]], corrupted[chosen[plan.clean :]]])
             loss = student.loss(to_tensor(clean[chosen]), to_tensor(seen), plan.price)

@@ -1,10 +1,11 @@
 """The 19 corruptions of ImageNet-C at five severities (Hendrycks and Dietterich, ICLR 2019).
 
-17 come from ``imagecorruptions``, with the published formulas and parameters. (The package to install is the
-maintained ``imagecorruptions-imaug``: the original no longer imports with current setuptools and SciPy.) Two
-are ours, because the library changed them. Its elastic transform, made for detection (Michaelis et al., 2019),
-has no random affine map and other amplitudes; its frost adds a sixth picture and enlarges all. The package
-``corrupt-tta`` is no alternative: its motion blur, snow, fog, spatter and glass blur differ from the published.
+17 come from the library ``imagecorruptions``, with the published formulas and parameters. To install it, take
+the maintained ``imagecorruptions-imaug``: the original no longer imports with current setuptools and SciPy.
+
+Two are ours, because the library changed them. Its elastic transform, made for detection (Michaelis et al.,
+2019), has other amplitudes and no random affine map. Its frost adds a sixth picture and enlarges all. The
+package ``corrupt-tta`` is no alternative: it changed motion blur, snow, fog, spatter and glass blur.
 
 As in ImageNet-C, values are cut off, not rounded, when they become uint8.
 """

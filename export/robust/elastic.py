@@ -1,4 +1,4 @@
-"""The elastic transform of ImageNet-C: a random affine map, then a smooth random displacement of each pixel."""
+"""The elastic transform of ImageNet-C: a random affine map, then a smooth random displacement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNIT = 244
 
 
 def elastic_transform(image: NDArray[np.uint8], severity: int, seed: int) -> NDArray[np.floating]:
-    """The transform of ``image``, uint8 (S, S, 3), at severity 1 to 5: floats in 0..255, both maps bilinear."""
+    """``image``, uint8 (S, S, 3), transformed at severity 1 to 5, as floats in 0..255; both maps bilinear."""
     from scipy.ndimage import map_coordinates
 
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def displacement(shape: tuple[int, ...], severity: int, rng: np.random.Generator
 
 
 def affine_map(grid: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where each pixel of ``grid`` (2, H, W) comes from when three points move by ``shift`` (3, 2), in pixels.
+    """Where each pixel of ``grid`` (2, H, W) comes from when three points move by ``shift`` (3, 2) pixels.
 
     The points lie a third of the shorter side from the centre, on three of the four diagonals.
     """

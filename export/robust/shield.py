@@ -80,7 +80,7 @@ class _Training:
         with bar(plan.steps, "robust") as progress:
             progress.update(start)
             for first in range(start, plan.steps, plan.replays):
-                rng = np.random.default_rng(first)  # a resumed run is the run that was interrupted
+                rng = np.random.default_rng(first)  # so that a resumed run draws the same
                 images = random_views(self._photographs, self._prepare, plan.batch, rng)
                 loss = self._replay(images, first, rng)
                 progress.set_postfix(loss=f"{loss:.0f}", refresh=False)

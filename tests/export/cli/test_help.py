@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 SUBCOMMANDS = (
     "calibrate", "build", "finetune", "alarm", "adapt", "import", "fp16", "triton", "tensorrt"
 )  # fmt: skip
-HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "compressai", "PIL")
+HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "compressai")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def helps() -> dict[str, str]:
         "assert not heavy, heavy\n"
         "print(json.dumps(found))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     found: dict[str, str] = json.loads(done.stdout)
     return found
 
