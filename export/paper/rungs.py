@@ -31,11 +31,9 @@ def fit_rungs(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) -
     group = np.where(np.arange(len(nearest)) < FINE, np.arange(len(nearest)), FINE + nearest)
     counts = _histograms(network, group, y, symbols)
     magnitude = np.arange(FAR + 1, dtype=np.int32)
+    tables = gaussian_tables()
     price = np.stack(
-        [
-            gaussian_tables().information_bits(magnitude, np.full_like(magnitude, t))
-            for t in range(len(SCALES))
-        ]
+        [tables.information_bits(magnitude, np.full_like(magnitude, t)) for t in range(len(SCALES))]
     )
     best = (counts @ price.T.astype(np.float64)).argmin(1)
     known = np.flatnonzero(counts.sum(1)[group] >= ENOUGH)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.calibrate.calibration import Calibrated, step_for_loss
+from export.calibrate.calibration import VIEWS, Calibrated, step_for_loss
 from export.calibrate.fisher import REGULARISER, Calibration, calibrate, fisher_information
 from export.calibrate.patches import to_patches
 from export.calibrate.transform import transform_at
@@ -113,8 +113,6 @@ def test_restore_inverts_analysis_when_all_is_sent(calibration: Calibration, fea
 
 
 def test_step_for_loss_hits_the_loss(calibration: Calibration, features: torch.Tensor) -> None:
-    from export.calibrate.calibration import VIEWS
-
     calibrated = Calibrated(calibration, features.repeat_interleave(VIEWS, 0), len(features), "test")
     patches = to_patches(features, 2).double()
     y = (patches - calibration.mean) @ calibration.analysis

@@ -24,7 +24,7 @@ from tests.export.paper.paper_networks import as_images, normalise, sc2bench_twi
 FRAMES, STEPS = 3, 40
 RELATIVE = 1e-4
 NEAR_HALF = 1e-3  # symbols whose value is that near to a rounding threshold may fall on either side
-MINUTES = {"resnet101", "vit_small_r26_s32_224"}  # beside networks that share their bottleneck or its widths
+MINUTES = {"resnet101", "vit_small_r26_s32_224"}  # other networks share their bottleneck or its widths
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,10 @@ def twins(request: pytest.FixtureRequest) -> Twins:
     return Twins(architecture, ours, theirs, images, normalised)
 
 
-@pytest.mark.parametrize("prior", ["fp", "mshp"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("name", "prior"), [
+    pytest.param(name, prior, marks=[pytest.mark.slow] if prior == "fp" and name in MINUTES else [])
+    for name in ARCHITECTURES for prior in ("fp", "mshp")
+])  # fmt: skip
 def test_state_dicts_equal_sc2benchs_key_for_key(name: str, prior: PriorName) -> None:
     architecture = ARCHITECTURES[name]
     theirs = sc2bench_twin(architecture, prior).state_dict()
