@@ -12,17 +12,16 @@ import torch
 from torch import nn
 
 from export.calibrate.backbones import Backbone
-from export.calibrate.fisher import Calibration, calibrate, to_patches
+from export.calibrate.fisher import Calibration, calibrate
 from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.patches import to_patches
 from export.errors import CalibrationError
 from export.progress import bar, say
+from export.rates import LOSS_OF_RATE
 from runtime.preprocess import Preprocess
 
 VIEWS = 2  # of each photograph: the plain one for the transform, all of them for tables and priors
 LARGEST_PATCH_VECTOR = 1024
-
-LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.158}
-"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
 
 SAMPLE = 300  # photographs that losses are measured on
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from export import __main__ as commands
 from export.calibrate import calibration
-from export.calibrate.calibration import LOSS_OF_RATE, Calibrated, check_answers_vary, step_for_loss
+from export.calibrate.calibration import Calibrated, check_answers_vary, step_for_loss
+from export.rates import LOSS_OF_RATE
 from export.calibrate.fisher import calibrate
 from export.errors import CalibrationError
 from tests.export.models import OWN
