@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from bench.attacks import THREATS, knows_defence
 from bench.attacks import located as located_threat
-from bench.attacks.references import fingerprint
 from bench.common.errors import CampaignError
 from bench.resilience import corruptions as corruption_names
 from bench.resilience import trivial_defences as filters
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
 from bench.resilience.cell import Cell, Input, Subject, Treatment
 from bench.resilience.trivial_defences import TRIVIAL
+from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
 from runtime.guard.decision import Mode
@@ -34,7 +34,7 @@ RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 
 GRID_WEIGHTS, GRID_BLURS = (0.0, 0.02, 0.05), ("blur-0.5", "blur-0.7")
 GRID_RATES = ((0, 0.0), (0, 0.06), (2, 0.03), (4, 0.0), (4, 0.03), (6, 0.0), (6, 0.03), (8, 0.0))
-"""Of the preset ``grid``: lambda of the denoiser, blurs in its place, coarseness and lambda of rate control."""
+"""Of the preset ``grid``: lambda of the denoiser, blurs in its place, coarseness and lambda of the rate."""
 
 NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
 
