@@ -99,10 +99,10 @@ def _require_torch() -> None:
 
 
 def _resolve(cells: list[Cell]) -> None:
-    """Find a caller's own code now: a campaign must not fail after hours. Raises ExtensionError."""
-    for cell in cells:
-        if cell.input.code and cell.input.kind == "attack":
-            attacks.threat_named(cell.input.name)
+    """Find a caller's own threats now: a campaign must not fail after hours. Raises ExtensionError."""
+    for name in dict.fromkeys(cell.input.name for cell in cells if cell.input.kind == "attack"):
+        if name not in attacks.THREATS:
+            attacks.threat_named(name)
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:

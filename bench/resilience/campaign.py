@@ -20,8 +20,9 @@ from bench.common.photos import Sample
 from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
 from bench.resilience.corruptions import corruption_named
 from bench.resilience.store import Store
-from bench.resilience.trivial_defences import filter_named
+from bench.resilience.trivial_defences import TRIVIAL, filter_named
 from bench.resilience.workers import Run
+from export.robust.corruptions import CORRUPTIONS
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard.defence import Defence
@@ -98,12 +99,11 @@ class Campaign:
     def _try(self, cells: Iterable[Cell]) -> None:
         """Run a caller's own filters and corruptions once: they fail now, not after hours of attacks."""
         for cell in cells:
-            if cell.input.code or cell.sender.code:
-                frame = self._prepared(cell.subject)[0]
-                if cell.input.kind == "corruption":
-                    frame = corruption_named(cell.input.name)(frame, cell.input.level, 0)
-                if cell.sender.before:
-                    filter_named(cell.sender.before)(frame)
+            given, before = cell.input, cell.sender.before
+            if given.kind == "corruption" and given.name not in CORRUPTIONS:
+                corruption_named(given.name)(self._prepared(cell.subject)[0], given.level, 0)
+            if before is not None and before not in TRIVIAL:
+                filter_named(before)(self._prepared(cell.subject)[0])
 
     def _attack(self, cells: list[Cell]) -> None:
         """Make the attacked frames of these cells that the store does not have."""

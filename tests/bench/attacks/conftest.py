@@ -15,6 +15,15 @@ from runtime.head import Head
 from tests.tiny_bundle import adapt, tiny_images
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """Tensors of a tiny bundle are too small to share: threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def squares(tiny_bundles):
     """uint8 (6, 32, 32, 3)."""
