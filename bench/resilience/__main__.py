@@ -25,9 +25,10 @@ from bench.common import options as options_of
 from bench.common.errors import CampaignError, MissingPackage
 from bench.common.options import positive
 from bench.common.photos import labelled
-from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience import plans
 from bench.resilience.bars import summarise
 from bench.resilience.campaign import Campaign
+from bench.resilience.catalogue import corruptions, trivial_defences
 from bench.resilience.cell import Cell, Subject
 from bench.resilience.outcomes import Outcomes, Row
 from bench.resilience.page import page

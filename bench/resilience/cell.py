@@ -85,7 +85,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCell:
     """One value an image, in the images' order.
 
     bytes: int64, of the packet, header included.

@@ -13,8 +13,9 @@ import torch
 
 from bench import attacks
 from bench.common.errors import CampaignError
-from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience import plans
 from bench.resilience.__main__ import main as resilience
+from bench.resilience.catalogue import corruptions, trivial_defences
 from export import references
 from export.errors import ExtensionError
 from export.robust.corruptions import CORRUPTIONS
