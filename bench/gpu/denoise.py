@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.denoise.__main__ import disturbed, photograph, smooth_mask
+from bench.denoise.images import disturbed, photograph, smooth_mask
 from bench.denoise.roofline import OPERATIONS
-from bench.gpu.cases import Case
+from bench.gpu.cases import GpuCase
 from native_denoise import reference, settings
 from runtime.guard.defence import ITERATIONS
 
@@ -29,14 +29,14 @@ WORK = (("released", 100), ("descent", 100), ("descent", ITERATIONS), ("rof", 40
 """Modes and steps that are timed; the peers of ``bench.denoise`` take 100, the defence ``ITERATIONS``."""
 
 
-def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[Case]:
+def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[GpuCase]:
     """One case a batch size, mode and path."""
     for frames in batches:
         for mode, steps in WORK:
             for fast in (False, True):
                 name = f"{mode}, {steps} steps, {'tiles' if fast else 'planes'}, {frames} frames"
                 run = functools.partial(run_case, mode, steps, fast, frames, runs)
-                yield Case("denoise", name, run, missing)
+                yield GpuCase("denoise", name, run, missing)
 
 
 @functools.cache

@@ -13,12 +13,12 @@ import pytest
 
 from bench.gpu import __main__ as gpu
 from bench.gpu import engines, frame
-from bench.gpu.cases import Case, no_gpu, run_all
+from bench.gpu.cases import GpuCase, no_gpu, run_all
 from runtime.bundle import load
 from runtime.engines import missing
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 
 def fails() -> dict[str, Any]:
@@ -27,9 +27,9 @@ def fails() -> dict[str, Any]:
 
 def test_a_case_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     cases = [
-        Case("one", "a", fails),
-        Case("one", "b", lambda: {"value": 1}),
-        Case("two", "c", fails, missing="no TensorRT"),
+        GpuCase("one", "a", fails),
+        GpuCase("one", "b", lambda: {"value": 1}),
+        GpuCase("two", "c", fails, missing="no TensorRT"),
     ]
     kept: list[int] = []
     rows, skipped = run_all(cases, lambda rows, _: kept.append(len(rows)))
@@ -94,10 +94,10 @@ def test_the_summary_judges_what_ran() -> None:
 
 
 def test_frames_and_packets_on_a_stand_in(tmp_path: Path) -> None:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "runtime" / "device")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "runtime" / "gpu")])
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": path}
     result = subprocess.run(
-        [sys.executable, str(HERE / "gpu_frame_cases.py"), str(tmp_path)],
+        [sys.executable, str(HERE / "frame_cases.py"), str(tmp_path)],
         capture_output=True, text=True, timeout=600, env=environment, cwd=ROOT,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
