@@ -1,1 +1,1 @@
-"""Everything that needs torch: backbones, calibration, training, graphs. Makes bundles for ``runtime``."""
+"""Makes bundles for ``runtime``: calibration, training, graphs. Everything that needs torch is here."""
