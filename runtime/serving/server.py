@@ -8,11 +8,13 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 
 import grpc
 from aiohttp import web
 
 from runtime.bundle import load
+from runtime.dashboard.page import ROOT
 from runtime.errors import ServingError
 from runtime.json_log import Forward, JsonLog
 from runtime.serving.dashboard import ServerView
@@ -50,6 +52,9 @@ def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
 
 
 LIBRARIES = ("aiohttp", "asyncio", "grpc")
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a browser on this machine finds a server that listens on every address."""
+
 BACKLOG = 512
 IDLE_SECONDS = 75.0
 """A connection without requests is closed after so long."""
@@ -83,6 +88,15 @@ class Server:
         if self._view is not None:
             self.service.watchers.append(self._view)
         self.http_port = self.grpc_port = 0
+
+    @property
+    def page_url(self) -> str | None:
+        """Address of the dashboard from this machine; None without one."""
+        if self._view is None:
+            return None
+        host = LOOPBACK.get(self.options.host, self.options.host)
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://{_bracketed(host)}:{self.http_port}{ROOT}"
 
     async def start(self) -> None:
         """Listen. Raises ServingError when a port is taken."""
@@ -124,8 +138,7 @@ class Server:
             ]
         )
         self._grpc.add_generic_rpc_handlers((front.handler(),))
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        address = f"{host}:{self.options.grpc_port}"
+        address = f"{_bracketed(self.options.host)}:{self.options.grpc_port}"
         try:
             if self.options.certificates is None:
                 self.grpc_port = self._grpc.add_insecure_port(address)
@@ -153,8 +166,15 @@ async def _until_signalled(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
+    if server.page_url is not None:
+        print(f"ratehold: {server.page_url}", file=sys.stderr, flush=True)
     await stop.wait()
     await server.stop()
+
+
+def _bracketed(host: str) -> str:
+    """A host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from runtime.bundle import Bundle
 from runtime.dashboard.history import History, Shown, named
 from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.guard import Guard
+from runtime.guard.decision import Decision
 from runtime.guard.defence import Defender
 from runtime.head import HeadReport
 from runtime.streaming.spool import Encoded
@@ -41,9 +43,9 @@ class DeviceView:
         """Remember what the head did with an image."""
         decision, before = report.decision, report.decision.expected_bits_before
         shown = Shown(
-            frame.name, self._bundle.manifest.name, decision.bytes, decision.defended,
-            decision.rung.replace("_", " "), {stage: 1e3 * s for stage, s in report.seconds.items()}, (),
-            None if before is None else before / 8,
+            frame.name, self._bundle.manifest.name, decision.bytes, decision.rung, decision.defended,
+            _words(decision), {stage: 1e3 * s for stage, s in report.seconds.items()}, (),
+            None if before is None else before / 8, decision.budget, _finite(decision.score),
         )  # fmt: skip
         self._last = frame.name, image, report
         with self._lock:
@@ -87,11 +89,22 @@ class _Drawing:
             note = "light is smoothed" if decision.defended else "light would be smoothed"
             found.append(picture("mask", note, grey(mask)))
             if decision.defended:
-                calm = self._defender.denoise(prepared, mask)
-                found.append(picture("denoised", "what was encoded", grey(calm[0].transpose(1, 2, 0))))
+                smooth = self._defender.denoise(prepared, mask)
+                found.append(picture("denoised", "what was encoded", grey(smooth[0].transpose(1, 2, 0))))
         return [*found, bits_picture(report.latent)]
 
 
+def _words(decision: Decision) -> str:
+    """The rung, and whether the frame was denoised before it."""
+    rung = decision.rung.replace("_", " ")
+    return f"{rung}, defended" if decision.defended and rung != "defended" else rung
+
+
 def _score(report: HeadReport) -> str:
-    score = report.decision.score
-    return "" if score is None else f"score {score:+.1f}: {'suspicious' if score > 0 else 'calm'}"
+    score = _finite(report.decision.score)
+    return "" if score is None else f"score {score:+.1f}: {'suspicious' if score > 0 else 'ordinary'}"
+
+
+def _finite(score: float | None) -> float | None:
+    """The alarm's score where JSON can hold it."""
+    return score if score is not None and math.isfinite(score) else None

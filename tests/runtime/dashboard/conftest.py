@@ -41,7 +41,7 @@ class Server:
 
 @pytest.fixture
 def device(robust_bundles: dict[str, Path], tmp_path: Path) -> Iterator[Listener]:
-    """Calm frames, one refused, one with a name that is HTML, and a suspicious one at the end."""
+    """Ordinary frames, one refused, one with a name that is HTML, and a suspicious one at the end."""
     bundle, guard = load(robust_bundles["mshp"]), Guard("auto")
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     images = [*tiny_images(3), tiny_images(1)[0], noise]
