@@ -10,7 +10,7 @@ const SLOW = 2.5;  // that took longer than so many times the 90 % quantile.
 const KINDS = [
   ["plain", "plain", "sent as captured"],
   ["adapted", "adapted", "looks corrupted, not attacked: seen by the adapted head"],
-  ["defended", "defended", "looks attacked: denoised, then seen by the shield"],
+  ["defended", "defended", "looks attacked, or costs more than clean frames do: denoised, then seen by the shield"],
   ["fitted", "fitted", "over the budget: sent in coarser steps, until the packet fits"],
   ["without_z", "without z", "over the budget: fitted, with all symbols of z zero"],
   ["empty", "empty", "over the budget in every other way: all symbols zero"],
@@ -85,10 +85,10 @@ function axes(svg, drawn, low, high, unit) {
   return {y, width, slot, x: (place) => LEFT + slot * (slots - drawn.length + place)};
 }
 
-function bar(svg, at, place, low, high, name, title) {
+function bar(svg, at, place, low, high, name, title, least = 1) {
   const made = node(svg, "rect", {
     class: name, x: at.x(place) + 0.5, width: Math.max(1, at.slot - 1.5), y: at.y(high),
-    height: Math.max(1, at.y(low) - at.y(high)),
+    height: Math.max(least, at.y(low) - at.y(high)),
   });
   node(made, "title", {}, title);
 }
@@ -133,7 +133,7 @@ function drawScores() {
   drawn.forEach(({score, identity}, place) => {
     if (score === null) return;
     const name = score > 0 ? "suspicious" : "ordinary";
-    bar(svg, at, place, Math.min(0, score), Math.max(0, score), name, `${identity}: ${score.toFixed(1)}, ${name}`);
+    bar(svg, at, place, Math.min(0, score), Math.max(0, score), name, `${identity}: ${score.toFixed(1)}, ${name}`, 3);
   });
   list.replaceChildren();
   legend(list, "ordinary", "ordinary");
@@ -188,6 +188,7 @@ function drawTiles() {
   text("p99", `99 %: ${fixed(quantile(times, 0.99))} ms`);
   const [name, probability] = last.top[0] || ["–", null];
   text("class", name.split(",")[0]);
+  $("class").title = name;
   text("share", probability === null ? "" : `probability ${whole(100 * probability)} %`);
 }
 
