@@ -211,7 +211,7 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     from matplotlib import pyplot
 
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    style: dict[str, Any] = dict.fromkeys(inked, INK)
+    style: Any = dict.fromkeys(inked, INK)  # a dict; matplotlib lists its names as literals
     style |= {
         "grid.color": GRID,
         "font.size": 9.0,

@@ -51,9 +51,9 @@ def html(made):
 def test_the_result_in_words(made):
     outcomes = Outcomes(made)
     assert headline(outcomes) == (
-        "Un-masked PGD-E at eps 4/255: an undefended frame takes up to 40.0 % more bytes than clean and loses up "
-        "to 50.0 points of top-1. "
-        "Behind the guard it takes at least 4.0 % fewer bytes than clean and loses up to 25.0 points of top-1."
+        "Un-masked PGD-E at eps 4/255: an undefended frame takes up to 40.0 % more bytes than clean and "
+        "loses up to 50.0 points of top-1. Behind the guard it takes at least 4.0 % fewer bytes than clean "
+        "and loses up to 25.0 points of top-1."
     )
     said = list(sentences(outcomes, NET))
     assert said[0].startswith(
