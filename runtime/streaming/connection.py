@@ -30,7 +30,7 @@ TRY_AGAIN = (408, 425, 429, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """What the server says of a frame: its likeliest classes and their probabilities, likeliest first."""
 
     classes: tuple[int, ...]
@@ -106,7 +106,7 @@ class Connection:
             self._http = _AtOnceByTls(host, port, timeout=timeout, context=address.tls)
         self._http._create_connection = _connect  # type: ignore[attr-defined]
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer.
 
         Raises Refused, TryAgain, or OSError or HTTPException when the connection is of no more use.
@@ -185,11 +185,11 @@ def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
     return text + element, {JSON_LENGTH: str(len(text))}
 
 
-def _answer(text: str) -> Answer:
+def _answer(text: str) -> ServerAnswer:
     try:
         data = {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
         classes, shares = data["top_classes"], data["top_probabilities"]
-        return Answer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
+        return ServerAnswer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise HTTPException(f"not an answer of the Open Inference Protocol: {error!r}") from error
 
