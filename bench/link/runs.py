@@ -120,10 +120,8 @@ def run(
     links: connections over one link; so many frames may be on their way at a time.
     """
     buffer: Buffer[tuple[int, float, bytes]] = Buffer(BUFFER, "drop-oldest")
-    senders, window = (
-        [Sender(link) for link in over(links, conditions, LOST_SECONDS)],
-        InFlightWindow(len(links)),
-    )
+    senders = [Sender(link) for link in over(links, conditions, LOST_SECONDS)]
+    window = InFlightWindow(len(links))
     failures: list[Exception] = []
 
     def capture() -> None:

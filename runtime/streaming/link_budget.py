@@ -68,7 +68,7 @@ class LinkBudget:
         self._last = now
 
     def sent(self, size: int, seconds: float) -> None:
-        """Learn from a packet that was answered at the first attempt: bytes, and seconds that the link took."""
+        """Learn from a packet answered at the first attempt: its bytes, and the seconds the link took."""
         if self._interval is None:
             return
         fits = size * SHARE * self._interval / seconds
