@@ -210,7 +210,7 @@ function drawLatest() {
     node(row, "td", {title: frame.identity}, frame.identity);
     node(row, "td", {class: "wide", title: frame.bundle}, frame.bundle);
     node(row, "td", {class: "number"}, whole(frame.bytes));
-    node(row, "td", {class: "number wide"}, unguarded(frame) ? whole(unguarded(frame)) : "–");
+    node(row, "td", {class: "number wide known"}, unguarded(frame) ? whole(unguarded(frame)) : "–");
     const guard = node(row, "td", {title: frame.decision});
     node(guard, "i", {class: kind(frame)});
     guard.append(frame.outcome === "answered" ? frame.decision : frame.outcome);
@@ -240,9 +240,8 @@ function drawEmpty() {
 }
 
 function drawNames() {
-  const all = [...KINDS.map(([, name, meaning]) => [name, meaning]), ...TERMS];
   $("names").replaceChildren();
-  for (const [name, meaning] of all) {
+  for (const [name, meaning] of [...KINDS.map((kind) => kind.slice(1)), ...TERMS]) {
     if (state.role !== "device" && !OF_SERVER.includes(name)) continue;
     node($("names"), "dt", {}, name);
     node($("names"), "dd", {}, meaning);
@@ -260,6 +259,7 @@ function draw(answer) {
   state = answer;
   text("role", state.role);
   text("bundles", Object.keys(state.clean).join(", "));
+  document.body.className = state.role === "device" ? "device" : "server";
   if (session !== state.session) {
     [session, frames, stages] = [state.session, [], []];
     drawNames();

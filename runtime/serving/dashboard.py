@@ -37,11 +37,10 @@ def rung(answer: Answer) -> str:
 def decision(answer: Answer) -> str:
     """What the guard did to the frame, in words, as its packet reports it."""
     done = {
-        "defended": Flags.DENOISED in answer.flags,
         f"coarseness {answer.coarseness}": answer.coarseness > 0,
         "rate controlled": Flags.RATE_CONTROLLED in answer.flags,
     }
-    return ", ".join(name for name, whether in done.items() if whether) or "plain"
+    return ", ".join([rung(answer), *(name for name, whether in done.items() if whether)])
 
 
 class ServerView:

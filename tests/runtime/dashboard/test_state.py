@@ -151,6 +151,7 @@ def test_a_frame_over_its_budget_counts_as_fitted(
     client.close()
     found = state(server.http)
     assert found["frames"][0]["rung"] == "fitted" and found["totals"]["fitted"] == 1
+    assert found["frames"][0]["decision"].startswith("fitted, coarseness ")
 
 
 @pytest.mark.parametrize("whose", ["device", "server"])
