@@ -68,7 +68,7 @@ class Ladder:
         shield: Engine | None = None,
     ):
         self.fitter, self.defender = Fitter(prior), defender
-        self._latent, self._ordinary_bits, self._shield = latent, ordinary_bits, shield
+        self._latent, self._ordinary_bits, self.shield = latent, ordinary_bits, shield
 
     def attempts(
         self, frame: Frame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
@@ -112,13 +112,13 @@ class Ladder:
 
     def defended(self, frame: Frame, last: Look | None) -> Look:
         """Another look, at the frame denoised under the mask of the ``last`` one, else of earlier frames."""
-        assert self.defender is not None and self._shield is not None
+        assert self.defender is not None and self.shield is not None
         if last is not None:
             frame.mask = self.defender.mask(last.latent)
         assert frame.mask is not None
         frame.clock.lap("mask")
         denoised = self.defender.denoise(frame.prepared, frame.mask)
         frame.clock.lap("denoise")
-        look = self.look(self._shield, denoised, frame.clock, "_defended")
+        look = self.look(self.shield, denoised, frame.clock, "_defended")
         self.defender.remember(look.latent)
         return look

@@ -139,13 +139,13 @@ def test_hostile_latents_are_coded_within_the_limit(prior: str, tiny_bundles: di
             outputs = [
                 np.nan_to_num(s * np.float32(magnitude), nan=0, posinf=np.inf, neginf=-np.inf) for s in signs
             ]
-        packet, _ = head._pack(head._latent(outputs))
+        packet, _ = head.pack(head.latent_of(outputs))
         assert len(packet.payload) <= max_payload(bundle)
         streams = tail.read(packet.to_bytes())
-        assert np.array_equal(streams[-1].symbols, head._latent(outputs).streams[-1].symbols)
+        assert np.array_equal(streams[-1].symbols, head.latent_of(outputs).streams[-1].symbols)
     outputs[0][0, 0, 0, 0] = np.nan
     with pytest.raises(EngineError, match="NaN"):
-        head._latent(outputs)
+        head.latent_of(outputs)
 
 
 def test_wrong_shapes_from_a_graph_are_an_engine_error(tiny_bundles: dict[str, Path]) -> None:
