@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.errors import PacketError, RateholdError
-from runtime.tail import READ_ROLES, Reader
+from runtime.tail import READ_ROLES, PacketReader
 
 
 class TritonPythonModel:
@@ -24,7 +24,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the bundle. What it raises keeps Triton from loading the model, and is in its log."""
         folder = Path(args["model_repository"]) / args["model_version"] / "bundle"
-        self._reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
+        self._reader = PacketReader(load(folder, READ_ROLES), EngineOptions(threads=1))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """A response for each request; a packet that is refused costs no other request its answer."""

@@ -4,7 +4,7 @@
     y, z = engine.run(image)
 
 An engine is imported only when it is asked for, and after opening it is verified which provider runs:
-a silent fall-back is an error. Those of a GPU are ``DeviceEngine``s: they also run on arrays that are on the
+a silent fall-back is an error. Those of a GPU are ``GpuEngine``s: they also run on arrays that are on the
 GPU already, in a stream, which is what ``runtime.gpu`` makes of them.
 
 A module of an engine has two functions: ``open_graph``, and ``missing``, which says why it cannot run here.
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class DeviceEngine(Engine, Protocol):
+class GpuEngine(Engine, Protocol):
     """An engine on a GPU: it also runs in a CUDA stream, on memory that is there. ``run`` needs no ``bind``.
 
     Attributes:

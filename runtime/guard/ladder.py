@@ -36,7 +36,7 @@ class Look:
 
 
 @dataclass
-class Frame:
+class PreparedFrame:
     """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it.
 
     prepared, mask: float32 arrays of NumPy, or on the GPU with an engine that runs there.
@@ -71,7 +71,7 @@ class Ladder:
         self._latent, self._ordinary_bits, self.shield = latent, ordinary_bits, shield
 
     def attempts(
-        self, frame: Frame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
+        self, frame: PreparedFrame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
     ) -> Iterator[Attempt]:
         """The rungs for one frame, in order; each is computed when it is asked for.
 
@@ -110,7 +110,7 @@ class Ladder:
         clock.lap(f"prior{suffix}")
         return Look(outputs, latent)
 
-    def defended(self, frame: Frame, last: Look | None) -> Look:
+    def defended(self, frame: PreparedFrame, last: Look | None) -> Look:
         """Another look, at the frame denoised under the mask of the ``last`` one, else of earlier frames."""
         assert self.defender is not None and self.shield is not None
         if last is not None:

@@ -27,7 +27,7 @@ from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 from runtime.serving.networks import OPTIONS, Networks
 from runtime.serving.protocol import Answer
-from runtime.tail import Reader, Received
+from runtime.tail import PacketReader, Received
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Pool:
         self._workers, self._most, self._on_run = workers, workers + queue, on_run
         self._threads: list[threading.Thread] = []
         self._waiting = Waiting(workers, batch, wait)
-        self._idle: dict[bytes, SimpleQueue[Reader]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        self._idle: dict[bytes, SimpleQueue[PacketReader]] = {bundle.id: SimpleQueue() for bundle in bundles}
         for bundle in bundles:
             reader = _open(bundle)
             latent = reader.read(empty_packet(bundle)).y_hat
@@ -156,7 +156,7 @@ class Pool:
     def submit(self, bundle: Bundle, packet: bytes) -> asyncio.Future[Answer]:
         """Decode a packet in one of the threads. Raises TryLater when the queue is full.
 
-        The future raises what ``Reader.read`` raises, or the EngineError of the run that the frame was in.
+        The future raises what ``PacketReader.read`` raises, or the EngineError of the frame's run.
         """
         if self.pending >= self._most:
             raise TryLater(f"{self.waiting} frames are waiting already: try later")
@@ -238,9 +238,9 @@ def _fail(jobs: list[Job], error: Exception) -> None:
         job.future.set_exception(error)
 
 
-def _open(bundle: Bundle) -> Reader:
+def _open(bundle: Bundle) -> PacketReader:
     """A reader that has decoded a packet: whatever is compiled or allocated late has been."""
-    reader = Reader(bundle, OPTIONS)
+    reader = PacketReader(bundle, OPTIONS)
     reader.read(empty_packet(bundle))
     return reader
 

@@ -55,7 +55,7 @@ def lay_out(image, mean, planes, padding):
 def stem(first, second, work, out, begin, end):
     """Groups [begin, end) of OUTPUTS rows of what the second level returns, (channels, side, side), flat.
 
-    first, second: ``Direct`` and ``Minimal``. work: ``Workspace``.
+    first, second: ``Direct`` and ``Minimal``. work: ``WinogradWorkspace``.
     """
     done = 2 * OUTPUTS * begin - 2
     for group in range(begin, end):

@@ -20,7 +20,7 @@ from runtime.errors import DefenceError
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head
-from runtime.tail import Reader
+from runtime.tail import PacketReader
 from tests.tiny_bundle import tiny_images
 
 ONE = EngineOptions(threads=1)
@@ -107,7 +107,7 @@ def test_a_packet_decodes_to_the_nearest_coarser_value(
 ) -> None:
     bundle = load(tiny_bundles[prior])
     defence = Defence(weight=0.0, coarseness=coarseness, rate_control=0.0)
-    head, reader = Head(bundle, ONE, guard=Guard("always", defence)), Reader(bundle, ONE)
+    head, reader = Head(bundle, ONE, guard=Guard("always", defence)), PacketReader(bundle, ONE)
     (image,) = tiny_images(1, seed)
     packet = head.encode(image)
     assert packet.coarseness == coarseness

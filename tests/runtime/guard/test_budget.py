@@ -140,7 +140,7 @@ def check_budget(heads: Heads, seed: int, more: int, mode: Mode, prior: str, rat
     """Hostile latents at the outputs of both graphs, or hostile frames; any budget that a bundle accepts."""
     head, rng = heads[prior, mode], np.random.default_rng(seed)
     shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
-    smallest = head.pack(head.emptiest)[0].size
+    smallest = head.pack(head.emptiest).packet.size
     guard = Guard(mode, Defence(iterations=1, rate_control=rate_control), smallest + more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "guard", guard)
@@ -254,7 +254,7 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
     bundle = load(tiny_bundles["mshp"])
     free = Head(bundle, ONE)
     y, z = free.engine.run(bundle.manifest.preprocess(IMAGE))
-    without = free.pack(free.latent_of([y, np.zeros_like(z)]))[0].size
+    without = free.pack(free.latent_of([y, np.zeros_like(z)])).packet.size
     head = Head(bundle, ONE, guard=Guard("never", budget=without + 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "_engine", Scripted([y, np.full_like(z, 1e5)]))
@@ -296,11 +296,11 @@ def test_of_two_ways_to_fit_the_one_nearer_to_y_is_sent(
             streams = prior.code(np.zeros_like(y), z)
             drawn = rng.normal(0, SCALES[streams[-1].index]) - values_of(streams)
             y = drawn.reshape(y.shape).astype(np.float32)
-        for size in range(smallest + 2, free.pack(free.latent_of([y, z]))[0].size, 4):
+        for size in range(smallest + 2, free.pack(free.latent_of([y, z])).packet.size, 4):
             head = Head(bundle, ONE, guard=Guard("never", budget=size))
             monkeypatch.setattr(head, "_engine", Scripted([y, z]))
             packet = head.encode(image)
-            y_hat = prior.read(free.coder.decoder(packet.payload), packet.coarseness)[1]
+            y_hat = prior.read(free.coder.decoder(packet.payload), packet.coarseness).y_hat
             assert head.report is not None
             seen.add(rung := head.report.decision.rung)
             sent = float(np.square(y_hat - y).sum())
