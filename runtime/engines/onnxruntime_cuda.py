@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engines import Engine, EngineOptions
+from runtime.engines.base import Engine, EngineOptions
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 

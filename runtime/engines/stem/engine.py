@@ -14,7 +14,7 @@ import numpy as np
 from native_denoise.cpu.bands import aligned_zeros
 from native_denoise.vectors.simd import LANES
 from native_denoise.vectors.threads import available, share
-from runtime.engines import Engine
+from runtime.engines.base import Engine
 from runtime.engines.stem.find import KERNEL, PADDING, STRIDE, Array, Level, Stem
 from runtime.engines.stem.gdn import BLOCK, TILE
 from runtime.engines.stem.kernel import Direct, lay_out, stem

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import EngineOptions, GpuEngine
+from runtime.engines.base import EngineOptions, GpuEngine
 from runtime.engines.tensorrt.binding import Binding, HostBinding
 from runtime.engines.tensorrt.build import LEVELS, BuildSettings, build, logger_of, reasons
 from runtime.engines.tensorrt.plan_cache import Key, Plan, PlanCache
