@@ -206,7 +206,11 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 def test_what_the_edge_imports_on_use_has_a_reason() -> None:
     for module, target, lazy in edges():
-        if lazy and module.split(".")[0] in ("runtime", "native_denoise") and unit_of(module) != "runtime.cli":
+        if (
+            lazy
+            and module.split(".")[0] in ("runtime", "native_denoise")
+            and unit_of(module) != "runtime.cli"
+        ):
             known = any(target == name or target.startswith(f"{name}.") for name in ON_USE)
             assert known, f"{module} imports {target} inside a function"
 
