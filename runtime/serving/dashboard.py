@@ -18,7 +18,7 @@ from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, pictur
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
 from runtime.serving.protocol import ANY_BUNDLE, Answer, Request, tensors
-from runtime.tail import Reader
+from runtime.tail import PacketReader
 
 LIKELIEST = Request(ANY_BUNDLE, "", b"", outputs=("top_classes", "top_probabilities"))
 
@@ -83,11 +83,11 @@ class _Maps:
 
     def __init__(self, bundle: Bundle):
         self._bundle = bundle
-        self._reader: Reader | None = None
+        self._reader: PacketReader | None = None
 
     def __call__(self, packet: bytes) -> list[Picture]:
         if self._reader is None:
-            self._reader = Reader(self._bundle, EngineOptions(threads=1))
+            self._reader = PacketReader(self._bundle, EngineOptions(threads=1))
             self._energy: NDArray[np.float32] = self._bundle.arrays("prior")["energy"].astype(np.float32)
         streams = self._reader.read(packet).streams
         latent = Latent(streams, self._energy, self._bundle.manifest.latent)

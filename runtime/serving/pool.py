@@ -27,7 +27,7 @@ from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 from runtime.serving.networks import OPTIONS, Networks
 from runtime.serving.protocol import Answer
-from runtime.tail import Reader, Received
+from runtime.tail import PacketReader, Received
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +124,12 @@ class Readers:
     """
 
     def __init__(self, bundles: list[Bundle]):
-        self._idle: dict[bytes, SimpleQueue[Reader]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        self._idle: dict[bytes, SimpleQueue[PacketReader]] = {bundle.id: SimpleQueue() for bundle in bundles}
         for bundle in bundles:
             self._idle[bundle.id].put(_warm_reader(bundle))
 
     def read(self, bundle: Bundle, packet: bytes) -> Received:
-        """Decode one packet; raises what ``Reader.read`` raises."""
+        """Decode one packet; raises what ``PacketReader.read`` raises."""
         idle = self._idle[bundle.id]
         try:
             reader = idle.get_nowait()
@@ -185,7 +185,7 @@ class Pool:
     def submit(self, bundle: Bundle, packet: bytes) -> asyncio.Future[Answer]:
         """Decode a packet in one of the threads. Raises TryLater when the queue is full.
 
-        The future raises what ``Reader.read`` raises, or the EngineError of the frame's run.
+        The future raises what ``PacketReader.read`` raises, or the EngineError of the frame's run.
         """
         if self.pending >= self._most:
             raise TryLater(f"{self.waiting} frames are waiting already: try later")
@@ -254,9 +254,9 @@ def empty_packet(bundle: Bundle) -> bytes:
     return Packet(bundle.id, Flags.NONE, encoder.finish()).to_bytes()
 
 
-def _warm_reader(bundle: Bundle) -> Reader:
+def _warm_reader(bundle: Bundle) -> PacketReader:
     """A reader that has decoded a packet: nothing is left to be compiled or allocated."""
-    reader = Reader(bundle, OPTIONS)
+    reader = PacketReader(bundle, OPTIONS)
     reader.read(empty_packet(bundle))
     return reader
 

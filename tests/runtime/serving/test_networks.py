@@ -16,7 +16,7 @@ from runtime.engines import Engine, EngineOptions
 from runtime.engines import open_engine as open_one
 from runtime.head import Head
 from runtime.serving.networks import TOLERANCE, Networks
-from runtime.tail import Reader, Tail
+from runtime.tail import PacketReader, Tail
 from tests.tiny_bundle import tiny_images
 
 
@@ -36,7 +36,7 @@ def check(bundles: list[Bundle], frames: int) -> None:
     assert not networks.one_by_one and len({networks.batch_key(bundle) for bundle in bundles}) == 1
     sent = [(b, packet) for packets_of in zip(*(packets(b, frames) for b in bundles), strict=True)
             for b, packet in zip(bundles, packets_of, strict=True)]  # fmt: skip
-    latents = [Reader(bundle).read(packet).y_hat for bundle, packet in sent]
+    latents = [PacketReader(bundle).read(packet).y_hat for bundle, packet in sent]
     logits = networks.run([bundle for bundle, _ in sent], latents)
     for row, (bundle, packet) in zip(logits, sent, strict=True):
         alone = Tail(bundle).decode(packet)
@@ -95,5 +95,5 @@ def test_a_tail_that_mixes_its_frames_gets_them_one_by_one(
     assert "do not give what each gives alone" in networks.one_by_one["mixing"]
     assert networks.batch_key(other) is not None
     (packet,) = packets(mixing, 1)
-    logits = networks.run([mixing], [Reader(mixing).read(packet).y_hat])
+    logits = networks.run([mixing], [PacketReader(mixing).read(packet).y_hat])
     np.testing.assert_array_equal(logits[0], Tail(mixing).decode(packet))

@@ -18,7 +18,7 @@ from runtime.serving import pool
 from runtime.serving.networks import TOLERANCE
 from runtime.serving.pool import Pool, empty_packet
 from runtime.serving.protocol import Answer
-from runtime.tail import Reader, Received, Tail
+from runtime.tail import PacketReader, Received, Tail
 from tests.tiny_bundle import tiny_images
 
 
@@ -34,11 +34,11 @@ def test_answers_belong_to_their_packets_and_readers_are_few(
 ) -> None:
     opened: list[bytes] = []
 
-    def open_reader(bundle: Bundle, options: EngineOptions) -> Reader:
+    def open_reader(bundle: Bundle, options: EngineOptions) -> PacketReader:
         opened.append(bundle.id)
-        return Reader(bundle, options)
+        return PacketReader(bundle, options)
 
-    monkeypatch.setattr(pool, "Reader", open_reader)
+    monkeypatch.setattr(pool, "PacketReader", open_reader)
     bundles = {prior: load(path) for prior, path in tiny_bundles.items()}
     heads = {prior: Head(bundle) for prior, bundle in bundles.items()}
     asked = [(prior, heads[prior].encode(image).to_bytes()) for image in tiny_images(25) for prior in bundles]
