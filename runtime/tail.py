@@ -17,7 +17,7 @@ from runtime.prior import open_prior
 from runtime.prior.base import Stream
 
 ESCAPED_SYMBOL_BYTES = 9
-"""Most bytes that one symbol takes: 24 bits for an escape, 42 for its sign and Elias-gamma code."""
+"""Most bytes of one symbol: 24 bits for an escape, then at most 44 for its sign and Elias-gamma code."""
 
 STREAM_BYTES = 16
 """Seal, state and rounding of a stream, generously."""
@@ -56,7 +56,7 @@ class Received:
     coarseness: int
 
 
-class Reader:
+class PacketReader:
     """All of the tail but its networks: packet -> y_hat. Not thread-safe.
 
     Args:
@@ -80,9 +80,9 @@ class Reader:
                 f"({self.bundle.manifest.name}): load the bundle that encoded it"
             )
         decoder = self._coder.decoder(packet.payload)
-        streams, y_hat = self._prior.read(decoder, packet.coarseness)
-        decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
-        return Received(streams, y_hat, packet.flags, packet.coarseness)
+        decoded = self._prior.read(decoder, packet.coarseness)
+        decoder.finish(symbol_checksum(*(stream.symbols for stream in decoded.streams)))
+        return Received(decoded.streams, decoded.y_hat, packet.flags, packet.coarseness)
 
 
 class Tail:
@@ -100,7 +100,7 @@ class Tail:
         options = options or EngineOptions()
         self.bundle = bundle
         self.report: TailReport | None = None
-        self._reader = Reader(bundle, options, coder)
+        self._reader = PacketReader(bundle, options, coder)
         self._restore = open_engine(bundle.path("restore"), options)
         self._tail = open_engine(bundle.path("tail"), options)
 

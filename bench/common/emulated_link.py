@@ -1,4 +1,4 @@
-"""A thin, slow, lossy link, in the process that sends: what a token bucket, a delay and lost requests do."""
+"""A thin, slow, lossy link inside the sending process: a token bucket, a delay, lost requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.common.errors import BenchError
-from runtime.streaming.connection import MODEL, Answer, request
+from runtime.streaming.connection import MODEL, ServerAnswer, request
 from runtime.streaming.sender import Link
 
 BURST_BYTES = 1500
-"""What a link that was idle takes at once: one full Ethernet frame."""
+"""Bytes that an idle link takes at once: one full Ethernet frame."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(kbit|ms|%loss)")
 
@@ -74,7 +74,7 @@ class EmulatedLink:
         self._link, self._conditions, self._timeout, self._pause = link, conditions, timeout, pause
         self._bucket, self._dice = bucket or TokenBucket(conditions.kbit_s), random.Random(seed)
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer, as ``Connection.infer``."""
         self._pause(self._bucket.take(wire_bytes(identity, packet)) + self._conditions.ms / 1000)
         self._lose()
@@ -94,7 +94,7 @@ class EmulatedLink:
 
 
 def over(links: Sequence[Link], conditions: Conditions, timeout: float, seed: int = 0) -> list[Link]:
-    """Connections that share one such link."""
+    """Put connections on one emulated link, which they share."""
     bucket = TokenBucket(conditions.kbit_s)
     return [
         EmulatedLink(link, conditions, timeout, seed + number, bucket=bucket)

@@ -11,6 +11,6 @@ the CPU: z and y are there anyway to be coded, and a GPU that got h_s wrong coul
 ``pixels``, ``latent_mask`` and ``pipeline`` queue what is in ``kernels``. Imported only when it is asked for.
 """
 
-from runtime.gpu.pipeline import DeviceDefender, OnDevice, Pipeline
+from runtime.gpu.pipeline import GpuDefender, GpuPipeline, OnGpu
 
-__all__ = ["DeviceDefender", "OnDevice", "Pipeline"]
+__all__ = ["GpuDefender", "GpuPipeline", "OnGpu"]

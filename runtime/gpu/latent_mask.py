@@ -11,7 +11,7 @@ from native_denoise.cuda.device import address_of, compiled, cuda
 from runtime.bundle import Bundle
 from runtime.codec.limits import TOTAL
 from runtime.codec.tables import Tables
-from runtime.engines import DeviceEngine
+from runtime.engines import GpuEngine
 from runtime.gpu import kernels
 from runtime.gpu.launch import over_pixels, over_values
 from runtime.gpu.memory import handle
@@ -27,7 +27,7 @@ class LatentMask:
         stream: of everything.
     """
 
-    def __init__(self, bundle: Bundle, h_s: DeviceEngine | None, latents: list[Any], stream: Any):
+    def __init__(self, bundle: Bundle, h_s: GpuEngine | None, latents: list[Any], stream: Any):
         size, (channels, height, width) = bundle.manifest.preprocess.size, bundle.manifest.latent
         arrays = bundle.arrays("prior")
         tables = Tables.from_arrays(arrays if h_s is None else bundle.arrays("scales"))

@@ -14,11 +14,11 @@ import numpy as np
 from native_denoise.cpu.bands import aligned_zeros
 from native_denoise.vectors.simd import LANES
 from native_denoise.vectors.threads import available, share
-from runtime.engines import Engine
+from runtime.engines.base import Engine
 from runtime.engines.stem.find import KERNEL, PADDING, STRIDE, Array, Level, Stem
 from runtime.engines.stem.gdn import BLOCK, TILE
 from runtime.engines.stem.kernel import Direct, lay_out, stem
-from runtime.engines.stem.winograd import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed
+from runtime.engines.stem.winograd import EVEN, OUTPUTS, RING, Minimal, WinogradWorkspace, transformed
 from runtime.errors import EngineError
 
 
@@ -69,11 +69,11 @@ class Stemmed:
         begin, end = (self._groups * n // self._threads for n in (thread, thread + 1))
         stem(self._first, self._second, self._work[thread], self._out.reshape(-1), begin, end)
 
-    def _workspace(self) -> Workspace:
+    def _workspace(self) -> WinogradWorkspace:
         first, second = self._first, self._second
         tiles, channels = -(-second.side // TILE), second.beta.size
         sizes = RING * second.stride, EVEN * second.stride, tiles * OUTPUTS * channels * TILE
-        return Workspace(*map(aligned_zeros, (*sizes, BLOCK * TILE, first.beta.size * TILE)))
+        return WinogradWorkspace(*map(aligned_zeros, (*sizes, BLOCK * TILE, first.beta.size * TILE)))
 
 
 def _direct(level: Level, side: int) -> tuple[Array, Direct]:

@@ -60,7 +60,7 @@ def mask_is_the_cpus(bundle: Bundle) -> None:
         latent.host[...] = value
         latent.to_device(stream)
     size = bundle.manifest.preprocess.size
-    want = soft_mask(host._latent(values).likelihood_map, (size, size))
+    want = soft_mask(host.latent_of(values).likelihood_map, (size, size))
     np.testing.assert_allclose(masks.queue().copy_to_host()[0], want, rtol=1e-5, atol=1e-6)
 
 

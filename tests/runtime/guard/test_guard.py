@@ -146,7 +146,7 @@ def test_a_defended_frame_of_two_heads_is_the_shields_and_decodes(
         mask = soft_mask(head.analyse(image).likelihood_map, (SIZE, SIZE))
         smooth = np.empty_like(prepared)
         denoise_planar(prepared[0], mask, settings("descent", 0.02, 30), smooth[0], threads=1)
-        *side, y = head._prior.code(*shield.run(smooth))
+        *side, y = head.prior.code(*shield.run(smooth))
         assert y.values is not None
         symbols = control_rate(y.values, y.index, y.tables, rate_control)
         packet = head.encode(image)
@@ -311,7 +311,7 @@ def test_what_looks_corrupted_is_sent_as_the_adapted_head_sees_it(copy: Path) ->
         assert (decision.rung, decision.suspicious, decision.defended) == ("adapted", False, False)
         assert decision.score is not None and decision.score < 0 and decision.corruption == 0.5
         assert (packet.flags, packet.coarseness, decision.rate_weight) == (Flags.NONE, 0, 0)
-        streams = auto._prior.code(*adapted.run(bundle.manifest.preprocess(image)))
+        streams = auto.prior.code(*adapted.run(bundle.manifest.preprocess(image)))
         for sent, seen in zip(auto.report.latent.streams, streams, strict=True):
             assert np.array_equal(sent.symbols, seen.symbols)
         assert packet.to_bytes() != whole.to_bytes()
