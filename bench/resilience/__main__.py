@@ -217,13 +217,12 @@ def main(arguments: list[str] | None = None) -> int:
     show(outcomes, rows, console)
     if options.bars:
         show_bars(summary, console)
-    as_json = [asdict(row) for row in rows]
     if options.csv:
         write_csv(options.csv, rows)
     if options.html:
         options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(page(outcomes, settings, as_json, summary), encoding="utf-8")
-    report.write(options.json, "resilience", settings, as_json, summary)
+        options.html.write_text(page(outcomes, settings, rows, summary), encoding="utf-8")
+    report.write(options.json, "resilience", settings, [asdict(row) for row in rows], summary)
     return 0
 
 

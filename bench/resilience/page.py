@@ -13,7 +13,7 @@ from bench.common.report import environment
 from bench.resilience import paper_figures as paper
 from bench.resilience.bars import BARS, GUARDED, RATE
 from bench.resilience.cell import UNDEFENDED, Subject
-from bench.resilience.outcomes import Outcome, Outcomes
+from bench.resilience.outcomes import Outcome, Outcomes, Row
 from bench.resilience.plots import accuracy_against_bytes, rate_against_eps
 from bench.resilience.result import headline, sentences
 
@@ -51,9 +51,7 @@ td { border-bottom: 1px solid var(--line) } tr > :first-child { text-align: left
 """
 
 
-def page(
-    outcomes: Outcomes, settings: dict[str, Any], rows: list[dict[str, Any]], summary: dict[str, Any]
-) -> str:
+def page(outcomes: Outcomes, settings: dict[str, Any], rows: Sequence[Row], summary: dict[str, Any]) -> str:
     """The page's HTML."""
     said = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items() if value is not None)
     machine = environment()
@@ -179,15 +177,15 @@ def _means(found: Sequence[Outcome]) -> list[str]:
     return [f"{100 * change:+.1f} %", f"{100 * top1:.1f} %"]
 
 
-def _rows(rows: list[dict[str, Any]]) -> str:
+def _rows(rows: Sequence[Row]) -> str:
     heads = ["bundle", "input", "sender", "bytes", "ratio", "95 %", "top-1 %", "drop", "95 %", "defended %"]
     lines = [
         [
-            row["bundle"], row["input"], row["sender"],
-            f"{row['bytes_mean']:,.0f}", f"{row['bytes_ratio']:.3f}",
-            "{:.3f} to {:.3f}".format(*row["bytes_ratio_ci"]), f"{100 * row['top1']:.1f}",
-            f"{row['top1_drop']:+.1f}", "{:+.1f} to {:+.1f}".format(*row["top1_drop_ci"]),
-            f"{100 * row['defended_share']:.0f}",
+            row.bundle, row.input, row.sender,
+            f"{row.bytes_mean:,.0f}", f"{row.bytes_ratio:.3f}",
+            "{:.3f} to {:.3f}".format(*row.bytes_ratio_ci), f"{100 * row.top1:.1f}",
+            f"{row.top1_drop:+.1f}", "{:+.1f} to {:+.1f}".format(*row.top1_drop_ci),
+            f"{100 * row.defended_share:.0f}",
         ]
         for row in rows
     ]  # fmt: skip

@@ -41,7 +41,7 @@ DODGE = 0.2
 
 
 @dataclass(frozen=True)
-class Point:
+class FramePoint:
     """One sender under one attack.
 
     ratio: bytes relative to clean. top1: percent.
@@ -92,16 +92,16 @@ def curves(outcomes: Outcomes, subject: Subject) -> dict[str, list[Outcome]]:
     return found
 
 
-def points(outcomes: Outcomes, subject: Subject, eps: int) -> list[Point]:
+def points(outcomes: Outcomes, subject: Subject, eps: int) -> list[FramePoint]:
     """Every sender of one bundle under un-masked PGD-E, and clean, undefended frames."""
     found = [
-        Point(outcome.ratio, 100 * outcome.top1, outcome.cell.sender.name, _is_ours(outcome))
+        FramePoint(outcome.ratio, 100 * outcome.top1, outcome.cell.sender.name, _is_ours(outcome))
         for outcome in outcomes.of(subject, "attack")
         if _input(outcome) == (RATE, eps, "unmasked")
     ]
     clean = outcomes.find(subject, UNDEFENDED, "clean")
     if found and clean is not None:
-        found.append(Point(1.0, 100 * clean.top1, "clean, undefended", None))
+        found.append(FramePoint(1.0, 100 * clean.top1, "clean, undefended", None))
     return found
 
 
@@ -141,7 +141,7 @@ def rate_figure(found: dict[str, list[Outcome]]) -> Iterator[Any]:
 
 
 @contextmanager
-def accuracy_figure(found: Sequence[Point]) -> Iterator[Any]:
+def accuracy_figure(found: Sequence[FramePoint]) -> Iterator[Any]:
     """A figure of points. Their labels stand in a column beside them, one below another."""
     height = max(3.4, (len(found) + 4) * LINE_POINTS / 72)
     with _figure(WIDTH, height) as (figure, axes):
@@ -169,7 +169,7 @@ def _is_ours(outcome: Outcome) -> bool | None:
     return None if sender.guard is None and sender.before is None else sender.guard is not None
 
 
-def _label_beside(figure: Any, axes: Any, found: Sequence[Point]) -> None:
+def _label_beside(figure: Any, axes: Any, found: Sequence[FramePoint]) -> None:
     """Name the points in a column on the right, each at its own height where that is free."""
     figure.draw_without_rendering()  # fixes where the axes are
     ordered = sorted(found, key=lambda point: (point.top1, point.ratio))

@@ -8,7 +8,7 @@ from matplotlib.text import Text
 
 from bench.resilience import plots
 from bench.resilience.bars import GUARDED, summarise
-from bench.resilience.cell import UNDEFENDED, Cell, Input, Measured, Sender, Subject
+from bench.resilience.cell import UNDEFENDED, Cell, Input, MeasuredCell, Subject, Treatment
 from bench.resilience.outcomes import Outcomes
 from bench.resilience.page import page
 from bench.resilience.result import headline, sentences
@@ -16,8 +16,8 @@ from runtime.guard import Guard
 
 NET = Subject("net <fp>", "fp", "01" * 8, "net-fp")
 CLEAN = Input()
-PLAIN, AUTO = Sender(UNDEFENDED), Sender(GUARDED, guard=Guard("auto"))
-BUDGET = Sender("auto budget=90", guard=Guard("auto", budget=90))
+PLAIN, AUTO = Treatment(UNDEFENDED), Treatment(GUARDED, guard=Guard("auto"))
+BUDGET = Treatment("auto budget=90", guard=Guard("auto", budget=90))
 
 
 def attack(eps, name="pgd_e"):
@@ -26,7 +26,7 @@ def attack(eps, name="pgd_e"):
 
 def measured(size, correct=1):
     right = np.arange(4) < 4 * correct
-    return Measured(np.full(4, size), right, np.full(4, "plain"), np.full(4, 2))
+    return MeasuredCell(np.full(4, size), right, np.full(4, "plain"), np.full(4, 2))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def made():
             Cell(NET, attack(eps), PLAIN): measured(100 + 10 * eps, 0.5),
             Cell(NET, attack(eps), AUTO): measured(100 - eps, 0.75),
             Cell(NET, attack(eps), BUDGET): measured(80),
-            Cell(NET, attack(eps), Sender("blur-1.0", before="blur-1.0")): measured(100 + eps),
+            Cell(NET, attack(eps), Treatment("blur-1.0", before="blur-1.0")): measured(100 + eps),
         }
     return made
 
@@ -97,7 +97,7 @@ def test_a_budget_has_a_curve_and_a_line(made):
 def test_labels_do_not_lie_on_each_other(made):
     rng = np.random.default_rng(0)
     for number in range(16):  # most of them in the same place
-        sender = Sender(f"filter-{number}", before=f"filter-{number}")
+        sender = Treatment(f"filter-{number}", before=f"filter-{number}")
         made[Cell(NET, attack(4), sender)] = measured(104 + int(rng.integers(0, 2)))
     with plots.accuracy_figure(plots.points(Outcomes(made), NET, 4)) as figure:
         figure.draw_without_rendering()
