@@ -1,18 +1,25 @@
-"""Make the attack pack: ``python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]``. Needs torch."""
+"""Make the pack of attacked photographs that benchmarks without torch use.
+
+python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.attacks import THREATS, Target, to_uint8
+from bench.attacks import threat_named
+from bench.attacks.budget import to_uint8
+from bench.attacks.differentiable.target import Target
+from bench.common import bundle_options
+from bench.common import options as options_of
 from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
+from bench.common.options import positive
 from bench.common.photos import photos
-from runtime.bundle import DEFAULT, load
+from runtime.bundle import load
 from runtime.errors import RateholdError
 
 THREAT = "pgd_e"
@@ -20,13 +27,11 @@ THREAT = "pgd_e"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 0, or 2 when the bundle or the photographs cannot be had."""
-    parser = argparse.ArgumentParser(prog="bench.attacks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--bundle", default=DEFAULT, help="whose plain head is attacked (default: %(default)s)"
-    )
-    parser.add_argument("--eps", type=int, default=4, help="of 255 (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=40, help="of the attack (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="default: %(default)s")
+    parser = options_of.parser("bench.attacks", __doc__)
+    bundle_options.add_bundle(parser)
+    parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget, of 255")
+    parser.add_argument("--steps", type=positive, metavar="N", default=40, help="gradients of the attack")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=FOLDER, help="folder of the pack")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
@@ -40,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     images = torch.from_numpy(originals.transpose(0, 3, 1, 2).copy()).float() / 255
     eps = options.eps / 255
     unknown = torch.zeros(len(images), dtype=torch.int64)  # the attack on the rate does not look at labels
-    moved = THREATS[THREAT](Target.open(bundle), images, unknown, eps, steps=options.steps, seed=0)
+    moved = threat_named(THREAT)(Target.open(bundle), images, unknown, eps, steps=options.steps, seed=0)
     frames = dict(zip(clean, to_uint8(moved, originals, eps), strict=True))
     owners = {name: REDISTRIBUTABLE[name] for name in clean}
     write_pack(

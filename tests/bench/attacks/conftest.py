@@ -7,12 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attacks import Target
+from bench.attacks.differentiable.target import Target
 from runtime.bundle import Bundle, load
 from runtime.guard.alarm import features
 from runtime.guard.defence import Defence
 from runtime.head import Head
 from tests.tiny_bundle import adapt, tiny_images
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """Tensors of a tiny bundle are too small to share: threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
