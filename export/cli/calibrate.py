@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from export.cli.options import (
     positive,
     subcommand,
 )
-from export.errors import CutError
+from export.errors import CalibrationError, CutError
 from export.plans import HyperpriorPlan
 from export.rates import LOSS_OF_RATE
 
 if TYPE_CHECKING:
     from export.build import Builder
     from export.calibrate.backbones import Backbone
+    from export.calibrate.transform import Transform
 
 RATES = sorted(LOSS_OF_RATE)
 
@@ -81,14 +83,29 @@ def _calibrate(options: argparse.Namespace) -> None:
     from export.calibrate.rate_table import rate_table
 
     builder = builder_for(options)
-    transforms = ((rate, builder.transform(rate)) for rate in RATES)
-    print(rate_table(builder.backbone, builder.calibrated, transforms))
+    print(rate_table(builder.backbone, builder.calibrated, _transforms(builder)))
+
+
+def _transforms(builder: Builder) -> Iterator[tuple[int, Transform]]:
+    """The transform of each rate that this network can have; stderr says why it lacks the others."""
+    from export.progress import say
+
+    for rate in RATES:
+        try:
+            yield rate, builder.transform(rate)
+        except CalibrationError as error:
+            if rate == RATES[0]:
+                raise
+            say(f"no rate {rate}: {error}")
 
 
 def _build(options: argparse.Namespace) -> None:
+    from export.calibrate.calibration import step_for_loss
     from export.calibrate.finetune import load_transform
 
     builder = builder_for(options, HyperpriorPlan(float_steps=options.steps))
+    for rate in options.rate:  # a rate that cannot be had is refused before the minutes that others take
+        step_for_loss(builder.calibrated, LOSS_OF_RATE[rate])
     for rate in options.rate:
         for prior in options.prior:
             transform = builder.transform(rate)
