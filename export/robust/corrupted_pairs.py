@@ -42,7 +42,7 @@ def corrupted_pairs(
 
     Both uint8 (N, S, S, 3); severities are drawn at random. The same photographs make the same pairs.
 
-    processes: that share the work; by default as many as there are cores, with 1 only this one.
+    processes: that share the work: by default one a core; 1 is this process alone.
     """
     count = processes or len(os.sched_getaffinity(0))
     one = partial(_pairs_of, prepare=prepare, views=views)
