@@ -98,7 +98,7 @@ def measure(bundles: list[Bundle], samples: list[Sample], engine: EngineOptions)
 
 def rows_of(found: list[Rated]) -> list[dict[str, Any]]:
     """One row a setting."""
-    return [of.point.as_row() | {"how": of.setting.how, "setting": of.setting.name} for of in found]
+    return [dict(of.point.as_row()) | {"how": of.setting.how, "setting": of.setting.name} for of in found]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:

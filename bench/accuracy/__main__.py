@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -96,7 +97,7 @@ def header_bytes(point: Point) -> int:
     return int((point.bytes - point.payload).max())
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+def show(rows: Sequence[Mapping[str, Any]], summary: dict[str, Any], console: Console) -> None:
     """The savings in words, then the table."""
     images = summary["images"]
     console.print(
@@ -179,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         for file in accuracy_against_bytes(rows, options.plot):
             print(file, file=sys.stderr)
     settings = {"images": len(samples), "engine": options.engine, "threads": options.threads}
-    report.write(options.json, "accuracy", settings, rows, summary)
+    report.write(options.json, "accuracy", settings, [dict(row) for row in rows], summary)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,22 @@ from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 
 Samples = Iterable[Sample]
+
+
+class PointRow(TypedDict):
+    """A row of the report; all sizes in bytes, None as in ``Point``. top1_ci: 95 % interval."""
+
+    bundle: str
+    prior: str
+    rate: int | None
+    top1: float
+    top1_ci: list[float]
+    bytes_mean: float | None
+    bytes_p50: float | None
+    bytes_p95: float | None
+    bytes_max: int | None
+    information_bytes: float | None
+    divergence_nats: float | None
 
 
 @dataclass(frozen=True)
@@ -53,18 +69,22 @@ class Point:
         """Share of the images classified right."""
         return float(self.correct.mean())
 
-    def as_row(self) -> dict[str, Any]:
-        """Fields of a row of the report; all sizes in bytes."""
-        row: dict[str, Any] = {"bundle": self.bundle, "prior": self.prior, "rate": self.rate}
-        row |= {"top1": self.top1, "top1_ci": list(interval(self.correct))}
-        sizes: list[float | None] = [None] * 4
-        if self.bytes is not None:
-            p50, p95 = np.percentile(self.bytes, (50, 95))
-            sizes = [float(self.bytes.mean()), float(p50), float(p95), int(self.bytes.max())]
-        row |= dict(zip(("bytes_mean", "bytes_p50", "bytes_p95", "bytes_max"), sizes, strict=True))
-        content = None if self.information is None else float(self.information.mean())
-        nats = None if self.divergence is None else float(self.divergence.mean())
-        return row | {"information_bytes": content, "divergence_nats": nats}
+    def as_row(self) -> PointRow:
+        """The point as a row of the report."""
+        sizes, content, nats = self.bytes, self.information, self.divergence
+        return PointRow(
+            bundle=self.bundle,
+            prior=self.prior,
+            rate=self.rate,
+            top1=self.top1,
+            top1_ci=list(interval(self.correct)),
+            bytes_mean=None if sizes is None else float(sizes.mean()),
+            bytes_p50=None if sizes is None else float(np.percentile(sizes, 50)),
+            bytes_p95=None if sizes is None else float(np.percentile(sizes, 95)),
+            bytes_max=None if sizes is None else int(sizes.max()),
+            information_bytes=None if content is None else float(content.mean()),
+            divergence_nats=None if nats is None else float(nats.mean()),
+        )
 
     def against(self, reference: Point) -> Point:
         """With the Kullback-Leibler divergence of each answer from ``reference``'s."""
@@ -133,7 +153,7 @@ def of_network(
 
 
 def told(bar: Any, name: str, samples: Samples) -> Iterator[Sample]:
-    """``samples``, each of which moves the progress bar when it has been dealt with."""
+    """Yield ``samples``, and move the progress bar after each."""
     bar.set_description(name)
     for sample in samples:
         yield sample
