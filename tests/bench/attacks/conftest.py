@@ -61,7 +61,7 @@ def labels(target, images):
 
 @pytest.fixture(scope="session")
 def with_guard(target, images) -> Target:
-    """A target whose guard weighs channels, as one of a bundle with guard.npz does; clean images are calm."""
+    """A target whose guard weighs channels, as with a guard.npz; clean images are ordinary to it."""
     guard = dataclasses.replace(target.guard, discriminants=torch.linspace(0.5, 1.5, 6)[None])
     highest = dataclasses.replace(target, guard=guard).suspicion(images).attack.amax()
     return dataclasses.replace(target, guard=dataclasses.replace(guard, bias=-1.1 * highest[None]))
