@@ -29,8 +29,9 @@ from bench.common.bootstrap import interval, ratio_interval
 from bench.common.photos import Sample, labelled
 from export.progress import bar
 from runtime.bundle import DEFAULT, Bundle, load
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import ImageError, RateholdError
+from runtime.errors import ImageError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.tail import Tail
@@ -116,9 +117,10 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
+@program("bench.blind")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when the bundle or the images cannot be had."""
-    parser = argparse.ArgumentParser(prog="bench.blind", description=(__doc__ or "").splitlines()[0])
+    """Run the benchmark; 0, or 1 when the bundle or the images cannot be had."""
+    parser = argparse.ArgumentParser(prog=prog("bench.blind"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -138,16 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        samples = labelled(options.data)
-        if len(samples) < 2 * options.limit:
-            raise ImageError(
-                f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that"
-            )
-        rows = run(load(options.bundle), samples, options.limit, options.eps / 255, options.queries)
-    except RateholdError as error:
-        print(f"bench.blind: {error}", file=sys.stderr)
-        return 2
+    samples = labelled(options.data)
+    if len(samples) < 2 * options.limit:
+        raise ImageError(f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that")
+    rows = run(load(options.bundle), samples, options.limit, options.eps / 255, options.queries)
     show(rows, Console(stderr=options.json == "-", width=bundle_options.WIDTH, highlight=False))
     settings = {name: getattr(options, name) for name in ("bundle", "limit", "queries", "eps")}
     summary = {f"{r['threat']}, {r['sender']}": [r["bytes_ratio"], r["top1"]] for r in rows}

@@ -24,8 +24,8 @@ from bench.common import bundle_options, report
 from bench.common.photos import Sample, labelled
 from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 
@@ -102,9 +102,10 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return summary
 
 
+@program("bench.rates")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
-    parser = argparse.ArgumentParser(prog="bench.rates", description=(__doc__ or "").splitlines()[0])
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
+    parser = argparse.ArgumentParser(prog=prog("bench.rates"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -112,12 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=bundle_options.positive, metavar="N", help="the first N images only")
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
-    try:
-        samples = labelled(options.data)[: options.limit]
-        rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
-    except RateholdError as error:
-        print(f"bench.rates: {error}", file=sys.stderr)
-        return 2
+    samples = labelled(options.data)[: options.limit]
+    rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
     table = Table("prior", "how", "setting", "bytes", "nats", "top-1 %", box=SIMPLE_HEAD)
     for row in rows:
         figures = f"{row['bytes_mean']:,.0f}", f"{row['divergence_nats']:.4f}", f"{100 * row['top1']:.1f}"

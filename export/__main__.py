@@ -36,27 +36,27 @@ from export.robust.shield import RobustPlan, train_shield
 from export.triton.repository import write_repository
 from runtime.bundle import load
 from runtime.cli import tensorrt
-from runtime.errors import RateholdError
+from runtime.cli.program import keep, prog, program
 from runtime.preprocess import read_image
 
 RATES = sorted(LOSS_OF_RATE)
+RESUMED = ("calibrate", "build", "finetune", "adapt")
 
 
+@program("export")
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 1 with a message on stderr."""
+    """Run one subcommand; returns the exit status (``runtime.cli.program`` lists them)."""
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        options.run(options)
-    except (RateholdError, OSError) as error:
-        print(f"ratehold: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    if options.command in RESUMED:
+        keep(f"finished steps are kept in {options.output}")
+    options.run(options)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog("export"), description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _command(commands, "calibrate", "fit the transform; print bytes and agreement by rate", _calibrate)
     build = _command(commands, "build", "write bundles, calibrating first where needed", _build)

@@ -28,8 +28,8 @@ from bench.common.image_codecs import JPEG, WEBP
 from bench.common.photos import Sample, labelled
 from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 
 PICTURES = [(JPEG, quality) for quality in (5, 10, 20, 40, 75)]
 PICTURES += [(WEBP, quality) for quality in (0, 5, 20, 50, 80)]
@@ -112,7 +112,7 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.accuracy", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.accuracy"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -126,16 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.accuracy")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
-    try:
-        bundles = bundle_options.bundles(options)
-        samples = labelled(options.data)[: options.limit]
-        points = measure(bundles, samples, bundle_options.engine(options), not options.no_pictures)
-    except RateholdError as error:
-        print(f"bench.accuracy: {error}", file=sys.stderr)
-        return 2
+    bundles = bundle_options.bundles(options)
+    samples = labelled(options.data)[: options.limit]
+    points = measure(bundles, samples, bundle_options.engine(options), not options.no_pictures)
     rows = [point.as_row() for point in points]
     summary = summarise(bundles, points)
     show(rows, summary, bundle_options.console(options))

@@ -1,4 +1,7 @@
-"""Make the attack pack: ``python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]``. Needs torch."""
+"""Make the pack of attacked photographs that benchmarks without torch use.
+
+python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ from bench.attacks import THREATS, Target, to_uint8
 from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
 from bench.common.photos import photos
 from runtime.bundle import DEFAULT, load
-from runtime.errors import RateholdError
+from runtime.cli.program import prog, program
 
 THREAT = "pgd_e"
 
 
+@program("bench.attacks")
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; 0, or 2 when the bundle or the photographs cannot be had."""
-    parser = argparse.ArgumentParser(prog="bench.attacks", description=(__doc__ or "").splitlines()[0])
+    """Run it; 0, or 1 when the bundle or the photographs cannot be had."""
+    parser = argparse.ArgumentParser(prog=prog("bench.attacks"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--bundle", default=DEFAULT, help="whose plain head is attacked (default: %(default)s)"
     )
@@ -29,13 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="default: %(default)s")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        bundle = load(options.bundle)
-        square = bundle.manifest.preprocess.square
-        clean = {name: square(image) for name, image in photos() if name in REDISTRIBUTABLE}
-    except RateholdError as error:
-        print(f"bench.attacks: {error}", file=sys.stderr)
-        return 2
+    bundle = load(options.bundle)
+    square = bundle.manifest.preprocess.square
+    clean = {name: square(image) for name, image in photos() if name in REDISTRIBUTABLE}
     originals = np.stack(list(clean.values()))
     images = torch.from_numpy(originals.transpose(0, 3, 1, 2).copy()).float() / 255
     eps = options.eps / 255

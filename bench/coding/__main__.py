@@ -28,6 +28,7 @@ from rich.table import Table
 from bench.coding.coders import Frame, Ours, Part, Peer, peers
 from bench.common import report
 from bench.common.timing import Timing, measure_side_by_side
+from runtime.cli.program import ERROR, prog, program
 from runtime.codec.coder import BACKENDS
 from runtime.codec.packet import Flags, Packet
 from runtime.codec.stream import SEAL_BITS
@@ -167,9 +168,10 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     )
 
 
+@program("bench.coding")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle that was asked for cannot be opened."""
-    parser = argparse.ArgumentParser(prog="bench.coding", description=(__doc__ or "").splitlines()[0])
+    """Run the benchmark; 0, or 1 when a bundle that was asked for cannot be opened."""
+    parser = argparse.ArgumentParser(prog=prog("bench.coding"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--bundle", metavar="NAME", action="append", help="bundle (again for more; default: all)"
     )
@@ -190,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ImportError, RateholdError) as error:
         progress.print(f"bundles: skipped ({error})", highlight=False)
         if options.bundle:
-            return 2
+            return ERROR
     summary = summarise(rows)
     show(rows, summary)
     settings = {

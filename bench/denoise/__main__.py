@@ -12,6 +12,7 @@ installed is left out and named.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bench.denoise.sections import Rows, compare_peer, convergence, default_sett
 from native_denoise import settings
 from native_denoise.cpu.bands import plan
 from native_denoise.vectors.threads import available
+from runtime.cli.program import prog, program
 
 SIZES = (64, 128, 224, 512, 1024, 2048)
 
@@ -114,9 +116,10 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def main() -> None:
+@program("bench.denoise")
+def main(arguments: list[str] | None = None) -> None:
     """Run all sections and report."""
-    parser = argparse.ArgumentParser(description="the TV denoiser beside others")
+    parser = argparse.ArgumentParser(prog=prog("bench.denoise"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=50, help="timed calls of each case (default 50)")
     parser.add_argument(
         "--threads", type=int, default=min(2, available()), help="threads for all (default 2)"
@@ -126,10 +129,10 @@ def main() -> None:
     )
     parser.add_argument("--plot", metavar="DIR", help="write objective.png to DIR")
     report.add_json_argument(parser)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     clean = photograph()
     noisy, mask = disturbed(clean), smooth_mask(SIDE, SIDE)
-    threads, runs = arguments.threads, arguments.runs
+    threads, runs = options.threads, options.runs
     found, missing = peers(
         noisy, mask, {mode: settings(mode) for mode in ("rof", "descent", "released")}, threads
     )
@@ -141,17 +144,17 @@ def main() -> None:
         rows += compare_peer(peer, noisy, clean, mask, threads, runs)
     progress.print("modes and roofline")
     rows += modes(noisy, mask, threads, runs)
-    rows += growth(arguments.sizes, threads, runs)
+    rows += growth(options.sizes, threads, runs)
     progress.print("convergence")
     rows += convergence(noisy, threads, runs)
-    if arguments.plot:
-        plot(rows, arguments.plot)
+    if options.plot:
+        plot(rows, options.plot)
     summary = {**summarise(rows, threads), "skipped": missing}
-    chosen = {"side": SIDE, "channels": 3, "threads": threads, "runs": runs, "sizes": arguments.sizes}
-    report.write(arguments.json, "denoise", chosen, rows, summary)
-    if arguments.json != "-":
+    chosen = {"side": SIDE, "channels": 3, "threads": threads, "runs": runs, "sizes": options.sizes}
+    report.write(options.json, "denoise", chosen, rows, summary)
+    if options.json != "-":
         show(rows, summary)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

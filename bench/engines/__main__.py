@@ -29,10 +29,11 @@ from bench.common.photos import photos
 from bench.engines.frames import KINDS, frames
 from bench.engines.readers import priors
 from runtime.bundle import DEFAULT, Bundle
+from runtime.cli.program import prog, program
 from runtime.codec.coder import BACKENDS, Coder, open_coder
 from runtime.codec.packet import symbol_checksum
 from runtime.engines import EngineOptions
-from runtime.errors import CoderError, PacketError, RateholdError
+from runtime.errors import CoderError, PacketError
 from runtime.prior import open_prior
 from runtime.prior.base import Prior, Stream, push_streams
 
@@ -121,9 +122,10 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
     ]
 
 
+@program("bench.engines")
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line; exits with 1 when anything was read differently."""
-    parser = argparse.ArgumentParser(prog="python -m bench.engines", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.engines"), description=__doc__.splitlines()[0])
     parser.add_argument(
         "--bundle", nargs="+", default=list(BUNDLES), metavar="NAME", help="default: one of each prior"
     )
@@ -135,13 +137,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = bundle_options.console(options)
-    try:
-        with Progress(console=Console(stderr=True)) as progress:
-            results = [
-                compare(b, options.frames, options.seed, progress) for b in bundle_options.bundles(options)
-            ]
-    except RateholdError as error:
-        sys.exit(f"bench.engines: {error}")
+    with Progress(console=Console(stderr=True)) as progress:
+        results = [
+            compare(b, options.frames, options.seed, progress) for b in bundle_options.bundles(options)
+        ]
     rows = [row for result in results for row in rows_of(result)]
     skipped = {name: reason for result in results for name, reason in result.skipped.items()}
     mismatches = sum(row["mismatches"] for row in rows)
@@ -158,4 +157,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

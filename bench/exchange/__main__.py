@@ -31,9 +31,10 @@ from bench.common.errors import ExchangeError
 from bench.common.photos import photos
 from bench.exchange.folder import Exchange
 from runtime.bundle import DEFAULT, load
+from runtime.cli.program import prog, program
 from runtime.codec.packet import Flags
 from runtime.engines import EngineOptions
-from runtime.errors import PacketError, RateholdError
+from runtime.errors import PacketError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.tail import Tail
@@ -160,19 +161,16 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     print("the machines agree" if summary["agree"] else "the machines do NOT agree")
 
 
+@program("bench.exchange")
 def main(arguments: list[str] | None = None) -> int:
     """0; 1 where machines do not agree; 2 when something that is needed is missing or damaged."""
     options = _parser().parse_args(arguments)
-    try:
-        status: int = options.run(options)
-    except RateholdError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    status: int = options.run(options)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.exchange", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.exchange"), description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     frames = verbs.add_parser("frames", help="make the frames that all machines encode")

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from bench.common import report
 from bench.common.errors import ExchangeError
 from bench.exchange.__main__ import TOLERANCE, summarise
+from runtime.cli.program import prog, program
 
 
 def counted(junit: Path) -> dict[str, Any]:
@@ -57,10 +58,11 @@ def joined(checks: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, environments
 
 
+@program("bench.exchange.report")
 def main(arguments: list[str] | None = None) -> int:
     """0; 1 where machines do not agree or a test failed; 2 when a file is missing or damaged."""
     parser = argparse.ArgumentParser(
-        prog="bench.exchange.report", description=(__doc__ or "").splitlines()[0]
+        prog=prog("bench.exchange.report"), description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("checks", type=Path, nargs="+", metavar="CHECK", help="JSON of bench.exchange check")
     parser.add_argument("--tests", type=Path, required=True, metavar="JUNIT", help="XML of pytest --junitxml")
@@ -68,12 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--commit", required=True, metavar="ID", help="of the code on both machines")
     report.add_json_argument(parser)
     options = parser.parse_args(arguments)
-    try:
-        rows, environments = joined(options.checks)
-        tests = counted(options.tests)
-    except ExchangeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    rows, environments = joined(options.checks)
+    tests = counted(options.tests)
     summary = summarise(rows) | {"tests": tests}
     settings = {
         "tolerance": TOLERANCE,

@@ -49,8 +49,8 @@ from bench.frequency.dct_bands import (
     wavelengths,
 )
 from runtime.bundle import Bundle
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.tail import Tail
 
@@ -214,7 +214,9 @@ def _table(title: str, size: int, values: dict[str, dict[int, float]], form: str
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.frequency", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=prog("bench.frequency"), description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -229,20 +231,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.frequency")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     found: list[dict[str, Any]] = []
-    try:
-        bundles, samples = bundle_options.bundles(options), labelled(options.data)[: options.limit]
-        for bundle in bundles:
-            of_bundle = measure(bundle, samples, options.eps, bundle_options.engine(options))
-            show(of_bundle, bundle.manifest.preprocess.size, bundle_options.console(options))
-            found += of_bundle
-    except RateholdError as error:
-        print(f"bench.frequency: {error}", file=sys.stderr)
-        return 2
+    bundles, samples = bundle_options.bundles(options), labelled(options.data)[: options.limit]
+    for bundle in bundles:
+        of_bundle = measure(bundle, samples, options.eps, bundle_options.engine(options))
+        show(of_bundle, bundle.manifest.preprocess.size, bundle_options.console(options))
+        found += of_bundle
     size = bundles[0].manifest.preprocess.size
     if options.plot:
         from bench.frequency.plots import frequency

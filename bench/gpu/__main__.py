@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from bench.gpu import denoise, engines, frame, shapes
 from bench.gpu.cases import Row, no_gpu, progress, run_all
 from bench.sc2bench import paper_network
 from runtime.bundle import DEFAULT, Bundle
+from runtime.cli.program import prog, program
 from runtime.errors import RateholdError
 
 BATCHES = (1, 8, 64, 256)
@@ -81,9 +83,10 @@ def paper_bundles(options: argparse.Namespace, folder: Path) -> list[Bundle]:
         return []
 
 
+@program("bench.gpu")
 def main(arguments: list[str] | None = None) -> None:
     """Run what can run, and report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.gpu"), description=__doc__.splitlines()[0])
     parser.add_argument(
         "--runs", type=bundle_options.positive, default=50, help="timed calls of each case (50)"
     )
@@ -129,4 +132,4 @@ def show(rows: list[Row], console: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -49,7 +49,7 @@ from bench.latency.frame_timing import (
 from bench.sc2bench import paper_network
 from bench.sc2bench.paper_network import PaperNetwork
 from runtime.bundle import DEFAULT, Bundle
-from runtime.errors import RateholdError
+from runtime.cli.program import prog, program
 
 PARTS: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*DEVICE, *SERVER)}
 PARTS |= {"device": DEVICE, "server": SERVER, "total": TOTAL}
@@ -119,7 +119,7 @@ def choose_photos(folder: Path | None, limit: int) -> Photos:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.latency", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.latency"), description=(__doc__ or "").splitlines()[0])
     bundle_options.add_arguments(parser, DEFAULT, every_engine=True)
     paper_network.add_arguments(parser, None)
     parser.add_argument("--peer", choices=("sc2bench",), help="time it beside ours; needs --arch")
@@ -194,18 +194,15 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     report.write(options.json, "latency", settings, rows, summary)
 
 
+@program("bench.latency")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle, a network or the photos cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle, a network or the photos cannot be had."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.peer and not options.arch:
         parser.error("--peer needs --arch: it has no others than the paper's networks")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _run(options, Path(folder))
-    except RateholdError as error:
-        print(f"bench.latency: {error}", file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        _run(options, Path(folder))
     return 0
 
 

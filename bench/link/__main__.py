@@ -27,9 +27,9 @@ from bench.common.photos import photos, samples
 from bench.link.runs import Image, measure, variants
 from bench.serve.process import serving
 from runtime.bundle import DEFAULT, Bundle, load
+from runtime.cli.program import prog, program
 from runtime.codec.packet import MAX_OVERHEAD
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.streaming.window import MOST
@@ -104,14 +104,11 @@ def show(rows: list[dict[str, Any]]) -> None:
     Console(width=max(Console().width, 110)).print(table)
 
 
+@program("bench.link")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
-    try:
-        rows = _measure(options)
-    except RateholdError as error:
-        progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
-        return 1
+    rows = _measure(options)
     show(rows)
     settings = {name: value for name, value in vars(options).items() if name != "json"}
     settings |= {"clean": bool(options.clean), "attacked": bool(options.attacked)}  # nobody's paths
@@ -142,7 +139,7 @@ def _measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.link", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.link"), description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--bundle", default=DEFAULT, help="installed name or folder (default: %(default)s)")
     add("--clean", type=Path, metavar="DIR", help="clean frames (default: sample photographs)")

@@ -40,8 +40,8 @@ from bench.masks.candidate_maps import OURS, blocks, candidates
 from bench.masks.composites import composite
 from bench.masks.saliency import TailGradients, occlusion
 from runtime.bundle import Bundle
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 
 BUNDLES = ["efficientnet_lite0-fp-r1", "efficientnet_lite0-mshp-r1"]
@@ -191,7 +191,7 @@ def _cells(found: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.masks", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.masks"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -206,17 +206,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.masks")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    try:
-        bundles = bundle_options.bundles(options)
-        samples = labelled(options.data)[: options.limit]
-        found, summary = measure(bundles, samples, options.occlude, bundle_options.engine(options))
-    except RateholdError as error:
-        print(f"bench.masks: {error}", file=sys.stderr)
-        return 2
+    bundles = bundle_options.bundles(options)
+    samples = labelled(options.data)[: options.limit]
+    found, summary = measure(bundles, samples, options.occlude, bundle_options.engine(options))
     show(found, summary, bundle_options.console(options))
     if options.plot:
         from bench.masks.plots import masks

@@ -34,7 +34,7 @@ from bench.resilience.page import page
 from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
-from runtime.errors import RateholdError
+from runtime.cli.program import keep, prog, program
 from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
@@ -144,7 +144,9 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.resilience", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=prog("bench.resilience"), description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
     )
@@ -204,14 +206,12 @@ def _add_plan(group: Any) -> None:
     )
 
 
+@program("bench.resilience")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the campaign; 0, or 2 when something that it needs cannot be had."""
+    """Run the campaign; 0, or 1 when something that it needs cannot be had."""
     options = _parser().parse_args(arguments)
-    try:
-        outcomes, settings = run(options)
-    except RateholdError as error:
-        print(f"bench.resilience: {error}", file=sys.stderr)
-        return 2
+    keep(f"finished cells and attacked frames are kept in {options.output}")
+    outcomes, settings = run(options)
     rows, summary = [outcome.as_row() for outcome in outcomes.all], summarise(outcomes)
     show(rows, summary, bundle_options.console(options))
     if options.csv:

@@ -34,8 +34,8 @@ from bench.sc2bench.twin import Peer, size_of
 from export.paper.architectures import SIZE
 from export.paper.build import normalised
 from runtime.bundle import Bundle
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.preprocess import Preprocess, read_image
@@ -150,9 +150,10 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
         console.print(f"{name}: {value:.3f}")
 
 
+@program("bench.sc2bench")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the comparison; 0, or 2 when sc2bench, the weights or the photographs cannot be had."""
-    parser = argparse.ArgumentParser(prog="bench.sc2bench", description=(__doc__ or "").splitlines()[0])
+    """Run the comparison; 0, or 1 when sc2bench, the weights or the photographs cannot be had."""
+    parser = argparse.ArgumentParser(prog=prog("bench.sc2bench"), description=(__doc__ or "").splitlines()[0])
     paper_network.add_arguments(parser, "resnet50")
     parser.add_argument("--data", type=Path, metavar="DIR", help="photographs (default: sample photographs)")
     parser.add_argument(
@@ -168,13 +169,9 @@ def main(arguments: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            paper = paper_network.build(options, Path(folder), say)
-            rows = run(paper, options.limit, options.threads, options.runs, say)
-    except RateholdError as error:
-        print(f"bench.sc2bench: {error}", file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        paper = paper_network.build(options, Path(folder), say)
+        rows = run(paper, options.limit, options.threads, options.runs, say)
     summary = summarise(rows)
     show(rows, summary, bundle_options.console(options))
     names = ("arch", "prior", "seed", "limit", "runs", "threads")

@@ -44,8 +44,8 @@ from bench.serve import memory as memory_runs
 from bench.serve.load import crowd, latencies, one_by_one, poisson, spaced
 from bench.serve.process import ServerProcess, bare_latencies, bare_per_second, served_per_second, serving
 from runtime.bundle import DEFAULT, Bundle, load
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 
 PHOTOS = 8
@@ -214,14 +214,11 @@ def summarise(rows: list[Row]) -> dict[str, float]:
     return found
 
 
+@program("bench.serve")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
-    try:
-        rows = _measure(options)
-    except RateholdError as error:
-        progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
-        return 1
+    rows = _measure(options)
     summary = summarise(rows)
     for row in rows:
         progress.print({name: value for name, value in row.items() if name != "rss_mb"})
@@ -251,7 +248,7 @@ def _ms(seconds: NDArray[np.float64], percentile: float) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench.serve", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.serve"), description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--bundle", default=DEFAULT, help="installed name or folder (default: %(default)s)")
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="(default: all)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def _decode(options: argparse.Namespace) -> None:
     labels = bundle.labels()
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
-    classes = [
+    classes: list[dict[str, Any]] = [
         {
             "class": int(index),
             "label": labels[index] if labels else None,
@@ -72,7 +73,7 @@ def _inspect(options: argparse.Namespace) -> None:
     streams = Tail(bundle).read(data)
     packet = Packet.from_bytes(data, max_payload(bundle))
     payload = len(packet.payload)
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "name": stream.name,
             "shape": list(bundle.manifest.latent if stream.name == "y" else bundle.manifest.hyper or ()),

@@ -84,9 +84,9 @@ def run(call: Callable[[], int | None], typed: str) -> int:
             return failed
 
 
-def keep(where: str) -> None:
-    """Say from here on, when Ctrl-C comes, that the same command goes on: ``where`` names what is kept."""
-    _kept.set(where)
+def keep(what: str) -> None:
+    """Let Ctrl-C say from here on that the same command goes on; ``what`` says what is kept, and where."""
+    _kept.set(what)
 
 
 def end(error: BaseException, typed: str) -> int | None:
@@ -96,7 +96,7 @@ def end(error: BaseException, typed: str) -> int | None:
         return CLOSED_PIPE
     if isinstance(error, KeyboardInterrupt):
         kept = _kept.get()
-        line = "stopped" if kept is None else f"stopped; {kept} is kept: the same command goes on from there"
+        line = "stopped" if kept is None else f"stopped; {kept}: the same command goes on from there"
         print(f"{chr(10) if sys.stderr.isatty() else ''}{typed}: {line}", file=sys.stderr)
         return INTERRUPTED
     if (text := _text(error)) is None:

@@ -93,7 +93,7 @@ def _stream(given: argparse.Namespace) -> None:
     head.warm_up()
     spool = Spool(given.spool) if given.spool else None
     if spool is not None:
-        keep(f"what is not answered yet, in {given.spool},")
+        keep(f"unanswered frames are kept in {given.spool}")
     status = Status()
     senders = [Sender(Connection(address, given.model), status.trouble) for _ in range(given.in_flight)]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
