@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from runtime.bundle import DEFAULT, load
-from runtime.cli.files import STANDARD, StandardInput, add_json, report, write_bytes
+from runtime.cli.files import STANDARD, StandardInput, add_json, completes_files, report, write_bytes
 from runtime.cli.guard_options import add_guard, guard_of
 from runtime.head import Head, HeadReport
 from runtime.preprocess import read_image
@@ -15,10 +15,12 @@ from runtime.preprocess import read_image
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser."""
-    parser.add_argument("image", metavar="IMAGE", help="any file that Pillow reads (-: standard input)")
-    parser.add_argument(
+    image = parser.add_argument("image", metavar="IMAGE", help="a file that Pillow reads (-: standard input)")
+    packet = parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="where the packet goes (-: standard output)"
     )
+    completes_files(image)
+    completes_files(packet)
     parser.add_argument("--bundle", default=DEFAULT, metavar="NAME", help="installed name or folder")
     parser.add_argument("--explain", action="store_true", help="print what the guard did, and why")
     add_json(parser)

@@ -22,10 +22,19 @@ class StandardInput(io.BytesIO):
         return "standard input"
 
 
+def completes_files(action: argparse.Action) -> argparse.Action:
+    """Let the scripts of ``ratehold completion`` offer files for an argument; the text is shtab's."""
+    fish = "(__fish_complete_path (commandline -ct))"
+    vars(action)["complete"] = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": fish}
+    return action
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add ``--json PATH``; with ``-`` the text for people goes to standard error."""
-    command.add_argument(
-        "--json", metavar="PATH", help="write the result as one JSON object to PATH (-: standard output)"
+    completes_files(
+        command.add_argument(
+            "--json", metavar="PATH", help="write the result as one JSON object to PATH (-: standard output)"
+        )
     )
 
 

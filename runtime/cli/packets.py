@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle import Bundle, installed, load
-from runtime.cli.files import add_json, read_bytes, report
+from runtime.cli.files import add_json, completes_files, read_bytes, report
 from runtime.codec.packet import Packet
 from runtime.errors import BundleError
 from runtime.tail import Tail, max_payload
@@ -29,13 +29,14 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_packet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    packet = parser.add_argument(
         "packet",
         metavar="PACKET",
         nargs="?",
         default="-",
-        help="file of one packet (default, and -: standard input)",
+        help="a packet (-, or left out: standard input)",
     )
+    completes_files(packet)
     parser.add_argument(
         "--bundle",
         metavar="NAME",

@@ -99,7 +99,7 @@ def end(error: BaseException, typed: str) -> int | None:
         line = "stopped" if kept is None else f"stopped; {kept}: the same command goes on from there"
         print(f"{chr(10) if sys.stderr.isatty() else ''}{typed}: {line}", file=sys.stderr)
         return INTERRUPTED
-    if (text := _text(error)) is None:
+    if (text := _text(error, typed)) is None:
         return None
     print(f"{typed}: {text}", file=sys.stderr)
     return ERROR
@@ -111,14 +111,17 @@ def install(extra: str) -> str:
     return f"pip install {named} (from a checkout: pip install {here})"
 
 
-def missing(error: ImportError) -> str | None:
-    """What a failed import needs; None where no extra brings the module."""
+def missing(error: ImportError, typed: str) -> str | None:
+    """What the program ``typed`` needs after a failed import; None where no extra brings the module."""
     module = (error.name or "").partition(".")[0]
-    if module not in EXTRAS:
+    if (extra := EXTRAS.get(module)) is None:
         return None
+    if extra == "export" and "bench" in typed.replace(".", " ").split():
+        extra = "bench,export"  # whoever lacks torch would be told about rich next
     if isinstance(error, ModuleNotFoundError):
-        return f"needs {error.name}: {install(EXTRAS[module])}"
-    return f"{module} cannot be imported ({error}): {install(EXTRAS[module])}"
+        named = "protobuf" if module == "google" else module
+        return f"needs {named}: {install(extra)}"
+    return f"{module} cannot be imported ({error}): {install(extra)}"
 
 
 def end_module_runs_with_a_line() -> None:
@@ -144,11 +147,11 @@ def python_module(module: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def _text(error: BaseException) -> str | None:
+def _text(error: BaseException, typed: str) -> str | None:
     if isinstance(error, RateholdError):
         return str(error)
     if isinstance(error, ImportError):
-        return missing(error)
+        return missing(error, typed)
     if isinstance(error, OSError):
         named = error.filename is not None and error.strerror is not None
         return f"{error.filename}: {error.strerror}" if named else str(error)

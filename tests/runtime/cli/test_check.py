@@ -1,4 +1,4 @@
-"""What jetson_check finds in fake file systems; it runs by the standard library alone."""
+"""What ``ratehold check`` finds in fake file systems; it needs only the standard library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.jetson_check import board, check, debian_version, l4t, main
+from bench.jetson_check import main
+from runtime.cli.check import board, check, debian_version, l4t
 
 PACKAGES = {
     "numpy": "1.26.4",
