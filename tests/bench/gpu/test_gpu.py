@@ -97,7 +97,7 @@ def test_frames_and_packets_on_a_stand_in(tmp_path: Path) -> None:
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "runtime" / "device")])
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": path}
     result = subprocess.run(
-        [sys.executable, str(HERE / "gpu_frame_cases.py"), str(tmp_path)],
+        [sys.executable, str(HERE / "frame_cases.py"), str(tmp_path)],
         capture_output=True, text=True, timeout=600, env=environment, cwd=ROOT,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
