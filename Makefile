@@ -3,12 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup bench test test-slow aarch64-check jetson-check lint format clean
+.PHONY: setup bench docs test test-slow aarch64-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(PY) -m bench.latency
+
+# Fails when docs/results.md is not what docs/measured says; `python -m bench.results` writes it anew.
+# Needs no package, so nothing is set up for it.
+docs:
+	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.results --check
 
 test: lint
 	$(PY) -m pytest -m "not slow"

@@ -1,4 +1,4 @@
-"""Everything that needs torch: backbones, calibration, training, graphs. Makes bundles for ``runtime``."""
+"""Makes bundles for ``runtime``: calibration, training, graphs. Everything that needs torch is here."""
 
 from runtime.cli.program import end_module_runs_with_a_line
 

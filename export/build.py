@@ -20,19 +20,17 @@ from export.calibrate.calibration import Calibrated, step_for_loss
 from export.calibrate.images import squares
 from export.calibrate.transform import Transform, transform_at
 from export.errors import GraphError
-from export.graphs.graph import compare, round_to_half, write_graph
 from export.graphs.integer_graph import write_integer_network
+from export.graphs.torch_to_onnx import compare, round_to_half, write_graph
+from export.plans import HyperpriorPlan
 from export.prior.exact import integer_network
 from export.prior.factorized import channel_tables
-from export.prior.fit import fit_hyperprior
-from export.prior.hyperprior import TrainingPlan
+from export.prior.hyperprior_fit import fit_hyperprior
 from export.progress import bar, say
+from export.rates import LOSS_OF_RATE
 from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
-
-LOSS_OF_RATE = {1: 0.0365, 2: 0.066, 3: 0.105, 4: 0.158}
-"""Rate -> what coding may cost, in nats an image to second order: four steps, from most bytes to fewest."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")
@@ -41,7 +39,7 @@ PriorName = Literal["fp", "mshp"]
 
 
 class HeadGraph(nn.Module):
-    """The device's graph: backbone head, analysis layer and, with a hyperprior, h_a."""
+    """What the device computes: backbone head, analysis layer and, with a hyperprior, h_a."""
 
     def __init__(self, backbone: nn.Module, analysis: nn.Module, h_a: nn.Module | None):
         super().__init__()
@@ -54,11 +52,21 @@ class HeadGraph(nn.Module):
 
 
 @dataclass(frozen=True)
+class WrittenPrior:
+    """A bundle's own files by role, the shape of z (None without a hyperprior), notes for the provenance."""
+
+    files: dict[str, str]
+    hyper: tuple[int, int, int] | None
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Builder:
     """Writes the bundles of one calibrated backbone under ``out``; they share tail, restore and labels.
 
-    command: what the manifest's provenance says they were made by.
-    photographs: for the clean rates in the manifest.
+    command: the command line, for the manifest's provenance.
+    photographs: measured for the clean rates in the manifest.
+    plan: how a hyperprior is trained.
     """
 
     backbone: Backbone
@@ -66,7 +74,7 @@ class Builder:
     out: Path
     command: str
     photographs: list[Path]
-    plan: TrainingPlan
+    plan: HyperpriorPlan
 
     def build(self, prior: PriorName, rate: int, transform: Transform | None = None) -> Path:
         """Write one bundle; returns its folder. ``transform`` defaults to the calibrated one."""
@@ -77,9 +85,26 @@ class Builder:
         round_to_half(transform.restore)
         y = self._latents(transform)
         say(f"{folder.name}: step {transform.step:.5f}, {y.shape[1]} active coefficients")
-        files, hyper, notes = self._write_prior(prior, folder, transform, y)
-        files |= self._write_shared(rate, transform)
-        manifest = self._manifest(folder, prior, rate, transform, _shape(y), hyper, files, notes)
+        written = self._write_prior(prior, folder, transform, y)
+        files = written.files | self._write_shared(rate, transform)
+        with torch.no_grad():
+            classes = self.backbone.tail(self.calibrated.features[:1]).shape[1]
+        manifest = Manifest(
+            schema=SCHEMA,
+            name=folder.name,
+            backbone=self.backbone.name,
+            prior=prior,
+            rate=rate,
+            step=transform.step,
+            classes=int(classes),
+            preprocess=Preprocess(self.backbone.size, self.backbone.crop),
+            latent=_shape(y),
+            hyper=written.hyper,
+            features=self.calibrated.calibration.features,
+            clean_bits=(),
+            files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
+            provenance=self._provenance() | written.notes,
+        )
         return finish_bundle(folder, manifest, self.photographs)
 
     def transform(self, rate: int) -> Transform:
@@ -93,21 +118,21 @@ class Builder:
 
     def _write_prior(
         self, prior: PriorName, folder: Path, transform: Transform, y: torch.Tensor
-    ) -> tuple[dict[str, str], tuple[int, int, int] | None, dict[str, Any]]:
-        """Head graph, tables and h_s. Returns the files by role, the shape of z, notes for the provenance."""
+    ) -> WrittenPrior:
+        """Write head graph, tables and h_s."""
         energy = {"energy": transform.energy.astype(np.float16)}
         files = {"head": "head.onnx", "prior": "prior.npz"}
         if prior == "fp":
             self._write_head(folder, transform, None)
             _save_arrays(folder / "prior.npz", energy | channel_tables(torch.round(y)).to_arrays())
-            return files, None, {}
+            return WrittenPrior(files, None, {})
         fitted = fit_hyperprior(y, self.plan)
         self._write_head(folder, transform, fitted.h_a)
         network = integer_network(fitted.h_s)
         write_integer_network(network, fitted.hyper, folder / "h_s.onnx")
         _save_arrays(folder / "prior.npz", energy | fitted.z_tables.to_arrays() | network.to_arrays())
         _save_arrays(folder / "scales.npz", fitted.scales.to_arrays())
-        return files | {"h_s": "h_s.onnx", "scales": "scales.npz"}, fitted.hyper, fitted.notes
+        return WrittenPrior(files | {"h_s": "h_s.onnx", "scales": "scales.npz"}, fitted.hyper, fitted.notes)
 
     def _write_head(self, folder: Path, transform: Transform, h_a: nn.Module | None) -> None:
         module = HeadGraph(copy.deepcopy(self.backbone.head), transform.analysis, h_a)
@@ -116,16 +141,16 @@ class Builder:
         write_graph(module, self._example(), folder / "head.onnx", ["image"], outputs)
 
     def _write_shared(self, rate: int, transform: Transform) -> dict[str, str]:
-        """Restore, tail and labels: one file each for all bundles that use them."""
+        """Write restore, tail and labels, one file each for all bundles; returns the files by role."""
         name = self.backbone.name
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
         shared = self.out / "shared"
         shape = (1, int(transform.analysis.out_channels), *self._grid(transform))
-        _keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
+        keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
         tail = copy.deepcopy(self.backbone.tail)
         round_to_half(tail)
         example = self.calibrated.features[:1]
-        _keep_or_write(tail, example, shared / files["tail"], "features", "logits")
+        keep_or_write(tail, example, shared / files["tail"], "features", "logits")
         if self.backbone.labels is not None:
             files["labels"] = f"{name}-labels.txt"
             (shared / files["labels"]).write_text("\n".join(self.backbone.labels) + "\n", encoding="utf-8")
@@ -140,36 +165,6 @@ class Builder:
         generator = torch.Generator().manual_seed(0)
         return torch.rand(1, 3, self.backbone.size, self.backbone.size, generator=generator)
 
-    def _manifest(
-        self,
-        folder: Path,
-        prior: PriorName,
-        rate: int,
-        transform: Transform,
-        latent: tuple[int, int, int],
-        hyper: tuple[int, int, int] | None,
-        files: dict[str, str],
-        notes: dict[str, Any],
-    ) -> Manifest:
-        with torch.no_grad():
-            classes = self.backbone.tail(self.calibrated.features[:1]).shape[1]
-        return Manifest(
-            schema=SCHEMA,
-            name=folder.name,
-            backbone=self.backbone.name,
-            prior=prior,
-            rate=rate,
-            step=transform.step,
-            classes=int(classes),
-            preprocess=Preprocess(self.backbone.size, self.backbone.crop),
-            latent=latent,
-            hyper=hyper,
-            features=self.calibrated.calibration.features,
-            clean_bits=(),
-            files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
-            provenance=self._provenance() | notes,
-        )
-
     def _provenance(self) -> dict[str, Any]:
         return {
             "command": self.command,
@@ -182,7 +177,7 @@ class Builder:
 
 
 def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> Path:
-    """Measure the clean rates through the runtime itself, then write the final manifest; its folder."""
+    """Measure the clean rates with the runtime itself, then write the final manifest; returns ``folder``."""
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     head = Head(load(folder))
     bits = []
@@ -197,8 +192,8 @@ def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> 
     return folder
 
 
-def _keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
-    """Keep a shared graph that computes what ``module`` does; write it anew where another cut left it."""
+def keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
+    """Keep the graph at ``path`` if it computes what ``module`` does; otherwise write it anew."""
     if path.exists():
         with suppress(GraphError):
             compare(module, example, path)

@@ -1,27 +1,27 @@
-"""What export raises on purpose, besides what ``runtime.errors`` has."""
+"""The errors of export, all of them ``runtime.errors.RateholdError``."""
 
 from runtime.errors import RateholdError
 
 
 class ExportError(RateholdError):
-    """Base of what goes wrong on the way to a bundle."""
+    """Base of the errors that making a bundle can raise."""
 
 
 class CutError(ExportError):
-    """The model cannot be cut there; the message says why and what can be tried."""
+    """A model cannot be cut at the named module; the message says why and what to try."""
 
 
 class CalibrationError(ExportError):
-    """The photographs, the network and the rate do not go together."""
+    """Photographs, network and rate do not fit each other."""
 
 
 class GraphError(ExportError):
-    """A graph does not compute what the module computes that it was made from."""
+    """A graph cannot be written, or does not compute what its module computes."""
 
 
 class CheckpointError(ExportError):
-    """A file is not a checkpoint of the network that was named; the message says what was expected."""
+    """A file is not a checkpoint of the named network; the message says what was expected."""
 
 
 class CorruptionError(ExportError):
-    """There is no such corruption, or the package that makes it is not installed; the message says how."""
+    """A corruption is unknown, or its package is not installed; the message says how to install it."""

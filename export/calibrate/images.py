@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,6 +14,10 @@ from runtime.errors import ImageError
 from runtime.preprocess import Preprocess, read_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+MARGIN = 1.125
+"""Times the input's side: photographs without this reserve have often been enlarged already."""
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -24,11 +29,8 @@ def find_images(folder: str | Path) -> list[Path]:
     return found
 
 
-MARGIN = 1.125  # times the input's side: photographs without that reserve have often been enlarged already
-
-
 def sharp_enough(paths: list[Path], size: int) -> list[Path]:
-    """Those with some resolution in reserve: enlarged photographs are soft and teach low rates."""
+    """Keep the images with some resolution in reserve: enlarged ones are soft and teach low rates."""
     kept = []
     for path in paths:
         with Image.open(path) as image:
@@ -38,28 +40,43 @@ def sharp_enough(paths: list[Path], size: int) -> list[Path]:
 
 
 def photographs_of(folder: str | Path, size: int) -> list[Path]:
-    """The image files under ``folder`` that are sharp enough. Raises ImageError when there are none."""
+    """The image files under ``folder`` that are sharp enough, sorted.
+
+    Raises ImageError when the folder has no images at all.
+    """
     return sharp_enough(find_images(folder), size)
 
 
 def squares(
     paths: list[Path], preprocess: Preprocess, views: int, seed: int = 0
 ) -> Iterator[NDArray[np.uint8]]:
-    """``views`` squares of each image, uint8 (size, size, 3): the plain one, then random crops and flips.
+    """``views`` squares of each image, uint8 (size, size, 3): the plain view, then random ones.
 
-    The plain view is what the runtime sees; the others keep 75 to 100 % of the side, at a random place,
-    mirrored half the time.
+    The plain view is what the runtime sees; a random one is a crop of 75 to 100 % of the side, mirrored half
+    the time.
     """
     rng = np.random.default_rng(seed)
     for path in paths:
         image = read_image(path)
         yield preprocess.square(image)
         for _ in range(views - 1):
-            view = preprocess.square(random_square(image, rng))
-            yield view[:, ::-1] if rng.random() < 0.5 else view
+            yield random_view(image, preprocess, rng)
 
 
-def random_square(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def random_view(
+    photograph: NDArray[np.uint8], preprocess: Preprocess, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """A random crop of a photograph, mirrored half the time, uint8 (size, size, 3)."""
+    view = preprocess.square(_random_square(photograph, rng))
+    return view[:, ::-1] if rng.random() < 0.5 else view
+
+
+def to_tensor(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """Frames uint8 (N, S, S, 3) -> float32 (N, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
+
+
+def _random_square(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A square of 75 to 100 % of the shorter side, at a random place."""
     height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.75, 1.0))

@@ -1,4 +1,4 @@
-"""What each rate of a calibration costs and keeps, before any bundle is built."""
+"""Bytes and agreement of each rate of a calibration, before any bundle is built."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def rate_table(
 ) -> str:
     """A table as text: rate, step, active coefficients, bytes (factorized prior), agreement in percent.
 
-    Agreement: how often the split network's first choice is the unsplit one's, on 200 plain views.
-    Calibration has seen them, without labels; measure accuracy on other images with ``bench.accuracy``.
+    Agreement: how often split and unsplit network choose the same class, on 200 plain views. Calibration has
+    seen these views, without labels; ``bench.accuracy`` measures accuracy on other images.
     """
     plain = calibrated.plain_features
     features = plain[:: max(1, len(plain) // IMAGES)]

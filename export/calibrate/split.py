@@ -12,9 +12,9 @@ from export.errors import CutError
 def split(model: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     """Split ``model`` behind the module called ``cut`` (a name as in ``model.named_modules()``).
 
-    Returns (head, tail) in evaluation mode with ``tail(head(x)) == model(x)`` but for rounding: batch
-    normalisation is folded into the convolutions. The cut must be the only connection between the two: a
-    skip connection across it would have to be transmitted too. Raises CutError otherwise.
+    Returns (head, tail) in evaluation mode; ``tail(head(x))`` is ``model(x)`` up to rounding, because batch
+    normalisation is folded into the convolutions. Raises CutError when the cut is not the only connection
+    between the two: a skip connection across it would have to be transmitted too.
     """
     model = model.eval()
     names = [name for name, _ in model.named_modules() if name]
@@ -64,7 +64,7 @@ def _check_single_connection(graph: fx.Graph, node: fx.Node, before: set[fx.Node
 
 
 def _is_batch_size(node: fx.Node) -> bool:
-    """Whether a node is ``x.size(0)``, which the features have too."""
+    """Whether a node is ``x.size(0)``: the tail can take it from the features."""
     return node.op == "call_method" and node.target == "size" and node.args[1:] == (0,)
 
 

@@ -1,4 +1,4 @@
-"""The calibrated transform as layers: the head ends in a strided convolution, restore is a transposed one."""
+"""The calibrated transform as layers: a strided convolution in the head, a transposed one in restore."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.calibrate.fisher import Calibration, to_patches
+from export.calibrate.fisher import Calibration
+from export.calibrate.patches import to_patches
 
-ACTIVE_SHARE = 2e-4  # coefficients that leave zero less often than this are not sent
+ACTIVE_SHARE = 2e-4  # a coefficient that leaves zero less often than this is not sent
 
 
 def active_coefficients(calibration: Calibration, features: torch.Tensor, step: float) -> torch.Tensor:
@@ -26,16 +27,16 @@ def active_coefficients(calibration: Calibration, features: torch.Tensor, step: 
 
 @dataclass(frozen=True)
 class Transform:
-    """What lies between backbone head and tail at one rate.
+    """The layers between backbone head and tail at one rate.
 
     analysis: features (N, C, H, W) -> y (N, n, H/P, W/P), in units of one quantisation step.
     restore: y_hat -> features.
-    energy: float32 (n, P, P), how each coefficient's basis function spreads over its patch; each sums to 1.
+    energy: float32 (n, P, P), the spread of each coefficient's basis function over its patch; each sums to 1.
     step: in units of the calibration, sqrt(2 nats).
     """
 
     analysis: nn.Conv2d
-    restore: Restore
+    restore: InverseTransform
     energy: NDArray[np.float32]
     step: float
 
@@ -45,7 +46,7 @@ def transform_at(calibration: Calibration, features: torch.Tensor, step: float) 
     active = active_coefficients(calibration, features, step)
     return Transform(
         _analysis(calibration, step, active),
-        Restore(calibration, step, active).requires_grad_(False),
+        InverseTransform(calibration, step, active).requires_grad_(False),
         _basis_energy(calibration, active),
         step,
     )
@@ -60,7 +61,7 @@ def _analysis(calibration: Calibration, step: float, active: torch.Tensor) -> nn
     return layer.requires_grad_(False)
 
 
-class Restore(nn.Module):
+class InverseTransform(nn.Module):
     """The inverse transform: a transposed convolution, then the mean patch, repeated over the map."""
 
     def __init__(self, calibration: Calibration, step: float, active: torch.Tensor):

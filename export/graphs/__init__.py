@@ -1,1 +1,1 @@
-"""Graphs: what a bundle runs, built, rewritten and checked."""
+"""A bundle's ONNX graphs: exported, rewritten and checked."""

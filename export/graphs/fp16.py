@@ -1,8 +1,8 @@
-"""A head in half precision, as a graph of its own: convolutions in float16, GDN in float32.
+"""Half graphs: a head in half precision, convolutions in float16 and GDN in float32.
 
 GDN divides by a weighted sum over all channels: in float16 that sum overflows or loses its small terms.
-Inputs and outputs stay float32, so the half graph stands in for its original wherever that runs. Where it
-belongs, and why h_s has none: ``runtime.engines.precision``.
+Inputs and outputs stay float32, so a half graph replaces its original in any engine. Where the file lies, and
+why h_s has no half graph: ``runtime.engines.precision``.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
 def write_half_graphs(bundle: Bundle) -> list[Path]:
-    """Write the half graph of head and, where there is one, of shield beside them; returns their paths."""
+    """Write the half graph of each head of a bundle beside its original; returns their paths."""
     graphs = [bundle.path(role) for role in HALVED if role in bundle.manifest.files]
     return [write_half_graph(graph) for graph in graphs]
 
 
 def write_half_graph(graph: Path) -> Path:
-    """Write the half graph of one ONNX file and take those of earlier originals away; returns its path.
+    """Write the half graph of one ONNX file, remove those of earlier originals; returns the new path.
 
-    Raises GraphError when it has a weight that float16 cannot hold, or an operator that has no float16 form.
+    Raises GraphError for a weight that float16 cannot hold, or an operator without a float16 form.
     """
     path = half_graph(graph)
     half = to_half(onnx.load(graph), graph.name)
@@ -46,9 +46,9 @@ def write_half_graph(graph: Path) -> Path:
 
 
 def to_half(model: onnx.ModelProto, name: str = "graph") -> onnx.ModelProto:
-    """The model with float16 arithmetic but for GDN, and float32 inputs and outputs."""
+    """The model with float16 arithmetic everywhere except in GDN; inputs and outputs stay float32."""
     constants, nodes = _constants(model)
-    writer = _Writer(model, constants, name)
+    writer = Fp16Writer(model, constants, name)
     kept = _gdn(nodes)
     for number, node in enumerate(nodes):
         writer.add(node, FLOAT if number in kept or node.op_type == "Cast" else HALF)
@@ -61,7 +61,7 @@ def to_half(model: onnx.ModelProto, name: str = "graph") -> onnx.ModelProto:
 
 
 def _constants(model: onnx.ModelProto) -> tuple[dict[str, NDArray[Any]], list[onnx.NodeProto]]:
-    """The weights by name, without the casts that they are stored with, and the nodes that are left."""
+    """The weights by name, their storage casts applied, and the remaining nodes."""
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     nodes = []
     for node in model.graph.node:
@@ -74,14 +74,14 @@ def _constants(model: onnx.ModelProto) -> tuple[dict[str, NDArray[Any]], list[on
 
 
 def _float_values(model: onnx.ModelProto) -> set[str]:
-    """Names of all float32 values that are not constants."""
+    """Names of all float32 values except constants."""
     graph = shape_inference.infer_shapes(model, strict_mode=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     return {value.name for value in values if value.type.tensor_type.elem_type == FLOAT}
 
 
 def _gdn(nodes: list[onnx.NodeProto]) -> set[int]:
-    """Numbers of the nodes of each x / Conv(|x|) or, inverse, x * Conv(|x|)."""
+    """Positions of the nodes that make up a GDN, x / Conv(|x|), or its inverse, x * Conv(|x|)."""
     producer = {output: number for number, node in enumerate(nodes) for output in node.output}
     found = set()
     for number, node in enumerate(nodes):
@@ -97,8 +97,8 @@ def _gdn(nodes: list[onnx.NodeProto]) -> set[int]:
     return found
 
 
-class _Writer:
-    """Nodes and constants of the new graph. A value ``v`` is ``v`` in float32 and ``v.half`` in float16."""
+class Fp16Writer:
+    """Collects nodes and constants. A value ``v`` is called ``v`` in float32 and ``v.half`` in float16."""
 
     def __init__(self, model: onnx.ModelProto, constants: dict[str, NDArray[Any]], name: str):
         self.nodes: list[onnx.NodeProto] = []
@@ -107,7 +107,7 @@ class _Writer:
         self._there = {value.name for value in model.graph.input}
 
     def add(self, node: onnx.NodeProto, precision: int) -> None:
-        """Add a node that computes in ``precision``; what is not float32 in the original stays as it is."""
+        """Add a node that computes in ``precision``; only its float32 values change."""
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.input[:] = [self.value(value, precision) if value else "" for value in node.input]
@@ -116,7 +116,7 @@ class _Writer:
         self.nodes.append(copy)
 
     def value(self, name: str, precision: int) -> str:
-        """Name of a value in this precision; adds the constant, or the cast, that makes it so."""
+        """The name of a value in this precision; adds its constant or a cast where it is missing."""
         if name in self._constants:
             return self._constant(name, precision)
         if name not in self._floats:

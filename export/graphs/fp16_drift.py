@@ -1,7 +1,7 @@
-"""What a half graph costs: bytes of packets and logits with it, against those with its original.
+"""The drift of a half graph: how far it moves packet sizes and logits from those of its original.
 
-With ONNX Runtime on the CPU, which computes in float32 and rounds what passes between float16 operators. On a
-GPU the sums may be in float16 too, so a GPU's figures may be somewhat larger.
+ONNX Runtime on the CPU computes in float32 and rounds between float16 operators. A GPU may also sum in
+float16, so its drift can be somewhat larger.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtime.tail import Tail
 class Drift:
     """One graph in half precision against float32, over some images.
 
-    role: head, or shield as if it were the head. images: how many.
+    role: of the graph; each graph, the shield too, is measured as the head. images: their number.
     bytes32, bytes16: mean size of a packet, header included.
     agreement: share of the images with the same likeliest class.
     logits: the largest difference of any logit; scale: the largest logit, by magnitude.
@@ -48,7 +48,7 @@ class Drift:
 
 
 def drifts(bundle: Bundle, photographs: list[Path], threads: int | None = None) -> list[Drift]:
-    """The drift of each half graph of a bundle, which must have been written."""
+    """The drift of each half graph of a bundle; ``write_half_graphs`` must have written them."""
     options = EngineOptions(threads=threads)
     return [
         _drift(role, _with_head(bundle, role), photographs, options)
@@ -58,7 +58,7 @@ def drifts(bundle: Bundle, photographs: list[Path], threads: int | None = None) 
 
 
 def _with_head(bundle: Bundle, role: str) -> Bundle:
-    """The bundle with this role's graph as its head; its id stays, so its tail decodes it."""
+    """The bundle with this role's graph as its head; the id stays, so its tail decodes the packets."""
     files = bundle.manifest.files | {"head": bundle.manifest.files[role]}
     return replace(bundle, manifest=replace(bundle.manifest, files=files))
 

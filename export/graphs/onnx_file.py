@@ -1,4 +1,4 @@
-"""What every graph file has in common: opset, check, large constants in 16 bits. Without torch."""
+"""What all graph files share: opset, check, large constants in 16 bits. Without torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def store_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store each large float32 constant that 16 bits hold exactly as float16, with a Cast behind it."""
+    """Store a large float32 constant as float16, with a Cast behind it, where that loses nothing."""
     casts = []
     for initializer in model.graph.initializer:
         values = numpy_helper.to_array(initializer)

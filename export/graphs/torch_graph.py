@@ -1,6 +1,6 @@
-"""A bundle's graph as a differentiable torch function: to attack the deployed file, or to train it further.
+"""A bundle's graph as a differentiable torch function: to attack the deployed file, or to train it.
 
-Only the operators that our exports use are there; another one raises NotImplementedError with its name.
+It knows the operators of our own exports; any other raises NotImplementedError with its name.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def _constant(initializer: onnx.TensorProto) -> torch.Tensor:
 
 
 def _channels_last(value: torch.Tensor) -> torch.Tensor:
-    """Same values, laid out as convolutions on a CPU are twice as fast with."""
+    """The same values in the memory layout in which a CPU convolves twice as fast."""
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
 
 
 def _convolution(v: Values, a: Attributes) -> torch.Tensor:
     top, left, bottom, right = a.get("pads", (0, 0, 0, 0))
     image, padding = v[0], (top, left)
-    if (top, left) != (bottom, right):  # as a stride of 2 has it
+    if (top, left) != (bottom, right):  # asymmetric, as with a stride of 2
         image, padding = functional.pad(image, (left, right, top, bottom)), (0, 0)
     bias = v[2] if len(v) > 2 else None
     strides = tuple(a.get("strides", (1, 1)))
@@ -76,7 +76,7 @@ def _transposed(v: Values, a: Attributes) -> torch.Tensor:
 
 
 def _reshape(v: Values, _: Attributes) -> torch.Tensor:
-    """The exported batch is 1; whatever batch came in is kept."""
+    """The exported shape has batch 1; the batch of the input stays."""
     return v[0].reshape(len(v[0]), *v[1].tolist()[1:])
 
 

@@ -1,16 +1,19 @@
-"""Which backbone has which bottleneck: the channels, sizes and normalisation of sc2bench's configurations."""
+"""Which backbone has which bottleneck: the channels, sizes and normalisation of sc2bench's configurations.
+
+Importing this needs no torch, so that ``--help`` can list the names; building a network does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from export.calibrate.backbones import IMAGENET_MEAN, IMAGENET_STD
-from export.paper.bottleneck import Bottleneck, FactorizedBottleneck, HyperpriorBottleneck, Widths
-from export.paper.networks import SplitHybridViT, SplitNetwork, SplitRegNet, SplitResNet
+
+if TYPE_CHECKING:
+    from export.paper.bottleneck import Bottleneck
+    from export.paper.networks import SplitNetwork
 
 BETAS = (0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 """Rate-distortion factors of the published checkpoints; larger beta, fewer bytes."""
@@ -20,6 +23,8 @@ HYPER = 16  # channels of z
 
 PriorName = Literal["fp", "mshp"]
 Rgb = tuple[float, float, float]
+Widths = tuple[int, int, int, int]
+"""Channels into the first of three convolutions, and out of each."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,9 @@ class Architecture:
     """One of the paper's networks.
 
     analysis, synthesis: channels of the bottleneck.
-    crop: the centred square that is kept, as a fraction of the shorter side: 224 pixels of those it is
-        resized to.
+    crop: side of the centred square that is kept, as a fraction of the shorter side; resized to 224 pixels.
+    mean, std: of the images that the backbone was trained on, by channel, in [0, 1].
+    join: puts the backbone behind a bottleneck.
     """
 
     name: str
@@ -41,30 +47,38 @@ class Architecture:
 
     def build(self, prior: PriorName) -> SplitNetwork:
         """The network with torch's initial weights, in evaluation mode."""
-        bottleneck: Bottleneck = (
-            FactorizedBottleneck(self.analysis, self.synthesis)
-            if prior == "fp"
-            else HyperpriorBottleneck(self.analysis, self.synthesis, HYPER)
-        )
-        return self.join(bottleneck).eval()
+        from export.paper.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
+
+        if prior == "fp":
+            return self.join(FactorizedBottleneck(self.analysis, self.synthesis)).eval()
+        return self.join(HyperpriorBottleneck(self.analysis, self.synthesis, HYPER)).eval()
 
 
 def _resnet(name: str) -> Callable[[Bottleneck], SplitNetwork]:
     def join(bottleneck: Bottleneck) -> SplitNetwork:
         from torchvision import models
 
+        from export.paper.networks import SplitResNet
+
         return SplitResNet(bottleneck, getattr(models, name)())
 
     return join
 
 
-def _timm(name: str, network: Callable[[Bottleneck, nn.Module], SplitNetwork]) -> Callable[..., SplitNetwork]:
-    def join(bottleneck: Bottleneck) -> SplitNetwork:
-        import timm
+def _regnet(bottleneck: Bottleneck) -> SplitNetwork:
+    import timm
 
-        return network(bottleneck, timm.create_model(name))
+    from export.paper.networks import SplitRegNet
 
-    return join
+    return SplitRegNet(bottleneck, timm.create_model("regnety_064"))
+
+
+def _hybrid_vit(bottleneck: Bottleneck) -> SplitNetwork:
+    import timm
+
+    from export.paper.networks import SplitHybridViT
+
+    return SplitHybridViT(bottleneck, timm.create_model("vit_small_r26_s32_224"))
 
 
 _RESNET_WIDTHS: tuple[Widths, Widths] = (3, 96, 48, 24), (24, 512, 256, 256)
@@ -80,11 +94,11 @@ ARCHITECTURES = {
         ),
         Architecture(
             "regnety_064", (3, 64, 64, 64), (64, 288, 144, 144), SIZE / 256, IMAGENET_MEAN, IMAGENET_STD,
-            _timm("regnety_064", SplitRegNet),
+            _regnet,
         ),
         Architecture(
             "vit_small_r26_s32_224", (3, 64, 64, 64), (64, 512, 256, 256), SIZE / 248, (0.5,) * 3, (0.5,) * 3,
-            _timm("vit_small_r26_s32_224", SplitHybridViT),
+            _hybrid_vit,
         ),
     )
 }  # fmt: skip

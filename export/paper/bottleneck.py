@@ -18,8 +18,7 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.layers import GDN1
 from torch import nn
 
-Widths = tuple[int, int, int, int]
-"""Channels into the first of three convolutions, and out of each."""
+from export.paper.architectures import Widths
 
 
 class FactorizedBottleneck(nn.Module):
@@ -36,18 +35,18 @@ class FactorizedBottleneck(nn.Module):
         return (self.encoder(image),)
 
     def quantise(self, y: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """y -> y_hat and (likelihood of y,), shaped like y; uniform noise stands for rounding in training."""
+        """y -> y_hat and (likelihood of y,), shaped like y; in training uniform noise replaces rounding."""
         y_hat, likelihood = self.entropy_bottleneck(y)
         return y_hat, (likelihood,)
 
     def restore(self, y_hat: torch.Tensor) -> torch.Tensor:
-        """y_hat -> features that stand for those of the backbone's first stage."""
+        """y_hat -> features in place of those of the backbone's first stage."""
         features: torch.Tensor = self.decoder(y_hat)
         return features
 
 
 class HyperpriorBottleneck(nn.Module):
-    """z, coded with a learned density a channel, says how y is distributed."""
+    """z gives the scale and mean of each symbol of y; one learned density a channel codes z."""
 
     def __init__(self, analysis: Widths, synthesis: Widths, hyper: int):
         super().__init__()
@@ -75,19 +74,19 @@ class HyperpriorBottleneck(nn.Module):
         return y, self.h_a(y)
 
     def quantise(self, y: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """y, z -> y_hat and the likelihoods of (z, y); uniform noise stands for rounding in training."""
+        """y, z -> y_hat and the likelihoods of (z, y); in training uniform noise replaces rounding."""
         z_hat, z_likelihood = self.entropy_bottleneck(z)
         scale, mean = self.parameters_of_y(z_hat)
         y_hat, y_likelihood = self.gaussian_conditional(y, scale, means=mean)
         return y_hat, (z_likelihood, y_likelihood)
 
     def parameters_of_y(self, z_hat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """z_hat -> scale (any sign; 0.11 is the least that counts) and mean of each symbol of y."""
+        """z_hat -> scale and mean of each symbol of y; a scale below 0.11, even negative, acts as 0.11."""
         scale, mean = self.h_s(z_hat).chunk(2, 1)
         return scale, mean
 
     def restore(self, y_hat: torch.Tensor) -> torch.Tensor:
-        """y_hat -> features that stand for those of the backbone's first stage."""
+        """y_hat -> features in place of those of the backbone's first stage."""
         features: torch.Tensor = self.g_s(y_hat)
         return features
 

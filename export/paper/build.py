@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from export.build import PACKAGES, finish_bundle
 from export.calibrate.backbones import imagenet_labels
 from export.calibrate.images import photographs_of, squares
-from export.graphs.graph import write_graph
 from export.graphs.integer_graph import write_integer_network
+from export.graphs.torch_to_onnx import write_graph
 from export.paper.architectures import SIZE, Architecture
 from export.paper.bottleneck import FactorizedBottleneck, HyperpriorBottleneck
-from export.paper.deploy import Head, Restore, Tail, density_tables, medians_of
+from export.paper.density import density_tables, medians_of
+from export.paper.deploy import HeadModule, RestoreModule, TailModule
 from export.paper.exact_h_s import CLIPS, exact_h_s
 from export.paper.networks import SplitNetwork
 from export.paper.rungs import fit_rungs
@@ -32,17 +33,17 @@ from runtime.preprocess import Preprocess
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork
 
 PHOTOGRAPHS = 100
-"""At most so many for calibration, evenly from those at hand: z of each is 3,136 symbols."""
+"""Most photographs that calibrate, evenly from the folder: z of each has 3,136 symbols."""
 
-TRIED_ON = 16  # of them, at most, to choose how h_s is quantised
+TRIED_ON = 16  # most photographs that choose between the quantisations of h_s
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A network to be written.
+    """A network to write as a bundle.
 
-    beta: rate-distortion factor of its training, None where it is not known.
-    source: where its weights come from; command: what the bundle was made by.
+    beta: rate-distortion factor of its training, None where unknown.
+    source: of its weights. command: the command line, for the provenance.
     """
 
     network: SplitNetwork
@@ -59,7 +60,7 @@ class Imported:
 
 
 def calibration_photographs(data: Path) -> list[Path]:
-    """At most ``PHOTOGRAPHS`` of a folder. Raises ImageError when none is large enough."""
+    """At most ``PHOTOGRAPHS`` image files of a folder. Raises ImageError when none is large enough."""
     paths = photographs_of(data, SIZE)
     if not paths:
         raise ImageError(f"{data}: no photograph is large enough for {SIZE} pixels")
@@ -67,7 +68,7 @@ def calibration_photographs(data: Path) -> list[Path]:
 
 
 def normalised(paths: list[Path], architecture: Architecture) -> torch.Tensor:
-    """Photographs as the network was trained on them, float32 (N, 3, 224, 224)."""
+    """Photographs normalised as in the network's training, float32 (N, 3, 224, 224)."""
     images = np.stack(list(squares(paths, Preprocess(SIZE, architecture.crop), views=1)))
     scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (architecture.mean, architecture.std))
@@ -76,7 +77,7 @@ def normalised(paths: list[Path], architecture: Architecture) -> torch.Tensor:
 
 @torch.no_grad()
 def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path:
-    """Write ``out/name``; returns that folder. Photographs calibrate h_s and the clean rates."""
+    """Write ``out/name``; returns that folder. The photographs calibrate h_s and the clean rates."""
     folder = out / imported.name
     folder.mkdir(parents=True, exist_ok=True)
     bottleneck = imported.network.bottleneck_layer
@@ -103,8 +104,8 @@ def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path
 
 
 def _latents(imported: Imported, photographs: list[Path]) -> tuple[torch.Tensor, ...]:
-    """y, or y and z, of all photographs, medians taken off."""
-    head = Head(imported.network.bottleneck_layer, imported.architecture).eval()
+    """y, or y and z, of all photographs, medians subtracted."""
+    head = HeadModule(imported.network.bottleneck_layer, imported.architecture).eval()
     found: list[tuple[torch.Tensor, ...]] = []
     with bar(len(photographs), f"{imported.name}: latents", "image") as progress:
         for square in squares(photographs, imported.preprocess, views=1):
@@ -117,7 +118,7 @@ def _latents(imported: Imported, photographs: list[Path]) -> tuple[torch.Tensor,
 def _exact(
     bottleneck: HyperpriorBottleneck, y: torch.Tensor, z: torch.Tensor
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
-    """The integer h_s, and what a frame costs with it and in floating point, z included, in bytes."""
+    """The integer h_s, and the bytes of a frame with it, with the float h_s, and of z alone."""
     symbols, medians = torch.round(z), medians_of(bottleneck.entropy_bottleneck)
     network = best_h_s(bottleneck, y[:: -(-len(y) // TRIED_ON)], symbols[:: -(-len(y) // TRIED_ON)])
     z_hat = symbols.clamp(-MAGNITUDE, MAGNITUDE) + medians.view(1, -1, 1, 1)
@@ -138,14 +139,14 @@ def _exact(
 
 
 def best_h_s(bottleneck: HyperpriorBottleneck, y: torch.Tensor, symbols: torch.Tensor) -> IntegerNetwork:
-    """The exact h_s that codes these latents in the fewest bits; ``symbols`` are those of z."""
+    """The exact h_s that codes ``y`` in the fewest bits; ``symbols``: of z, whole numbers."""
     medians = medians_of(bottleneck.entropy_bottleneck)
     networks = [fit_rungs(exact_h_s(bottleneck.h_s, medians, symbols, clip), y, symbols) for clip in CLIPS]
     return min(networks, key=lambda network: exact_bits(network, y, symbols))
 
 
 def exact_bits(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) -> float:
-    """Bits of y, float32 (N, C, H, W), with an exact h_s; ``symbols`` are those of z."""
+    """Bits of ``y``, float32 (N, C, H, W), with an exact h_s; ``symbols``: of z, whole numbers."""
     tables, bits = gaussian_tables(), 0.0
     for one_y, one_z in zip(y.numpy(), symbols.numpy().astype(np.int32), strict=True):
         index, mean = np.split(network(one_z), 2)
@@ -154,21 +155,23 @@ def exact_bits(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) 
 
 
 def _bits(tables: Tables, index: NDArray[np.int32], values: NDArray[Any]) -> float:
-    """Information content of ``values``, rounded."""
+    """Information content of the rounded ``values``, in bits."""
     symbols = np.rint(values).astype(np.int32)
     return float(tables.information_bits(symbols, np.ascontiguousarray(index)).sum(dtype=np.float64))
 
 
 def _write_graphs(imported: Imported, y: torch.Tensor, folder: Path) -> tuple[tuple[int, int, int], int]:
-    """head, restore and tail; returns the shape of the features and the number of classes."""
+    """Write head, restore and tail; returns the shape of the features and the number of classes."""
     bottleneck = imported.network.bottleneck_layer
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, SIZE, SIZE, generator=generator)
     latents = ["y"] if isinstance(bottleneck, FactorizedBottleneck) else ["y", "z"]
-    write_graph(Head(bottleneck, imported.architecture), image, folder / "head.onnx", ["image"], latents)
-    restore, y_hat = Restore(bottleneck).eval(), torch.round(y)
+    write_graph(
+        HeadModule(bottleneck, imported.architecture), image, folder / "head.onnx", ["image"], latents
+    )
+    restore, y_hat = RestoreModule(bottleneck).eval(), torch.round(y)
     write_graph(restore, y_hat, folder / "restore.onnx", ["y_hat"], ["features"])
-    tail, features = Tail(imported.network).eval(), restore(y_hat)
+    tail, features = TailModule(imported.network).eval(), restore(y_hat)
     write_graph(tail, features, folder / "tail.onnx", ["features"], ["logits"])
     _, channels, height, width = features.shape
     return (channels, height, width), int(tail(features).shape[1])

@@ -1,8 +1,8 @@
-"""Published checkpoints of Entropic Students -> the networks of ``export.paper``.
+"""Load published checkpoints of Entropic Students into the networks of ``export.paper``.
 
-Reads what sc2bench and its predecessor, supervised-compression, have written since 2021: weights alone or
-under ``model`` beside an optimiser's state, keys of DataParallel, and three generations of names. Nothing in
-a file is executed: torch's weights-only unpickler refuses all but tensors and plain containers.
+It reads the files of sc2bench and of its predecessor, supervised-compression, since 2021: weights alone or
+under ``model`` beside an optimiser's state, keys of DataParallel, and three generations of names. No code in
+a file runs: torch's weights-only unpickler accepts tensors and plain containers only.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ RENAMED = (
     (re.compile(r"(entropy_bottleneck)\._factors?\.?(\d)$"), r"\1.factors.\2"),
 )
 TABLES = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
-"""Buffers that CompressAI derives from the weights: of any size, or missing."""
+"""Buffers that CompressAI derives from the weights: they may have any size, or be missing."""
 
 CONSTANTS = ("bound", "pedestal", "target", "scale_bound", "num_batches_tracked")
-"""Buffers that say nothing about the training: older releases do not have them all."""
+"""Buffers that training does not change: older releases lack some of them."""
 
 SHOWN = 4  # names in an error message
 
@@ -45,7 +45,7 @@ SHOWN = 4  # names in an error message
 def load_checkpoint(network: nn.Module, path: Path) -> None:
     """Give ``network`` the weights of a file, in place.
 
-    Raises CheckpointError when it is no checkpoint, or not one of this network.
+    Raises CheckpointError when the file is no checkpoint, or one of another network.
     """
     weights = renamed(_tensors(_read(path), path))
     expected = network.state_dict()
@@ -57,7 +57,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
 
 
 def renamed(weights: Mapping[str, torch.Tensor]) -> Weights:
-    """The same tensors under the names that sc2bench gives them with a current CompressAI."""
+    """The same tensors under their current names in sc2bench."""
     found = {}
     for name, tensor in weights.items():
         for old, new in RENAMED:
@@ -70,10 +70,10 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        # torchdistill writes its command line beside the weights: a bag of plain values, no code.
+        # torchdistill writes its command line beside the weights: plain values, no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is hardly one that an unpickler does not raise over damaged bytes
+    except Exception as error:  # damaged bytes can make an unpickler raise almost any of them
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f"{path}: expected what torch.save writes of a state dict; this is something else, damaged, or "
@@ -95,7 +95,7 @@ def _tensors(content: Any, path: Path) -> Weights:
 
 
 def _check(weights: Weights, expected: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Raise CheckpointError unless these are all the weights of the network, and finite."""
+    """Raise CheckpointError unless ``weights`` are all weights of the network, and finite."""
     missing = [n for n in expected if n not in weights and not n.endswith(TABLES + CONSTANTS)]
     unknown = [n for n in weights if n not in expected]
     if missing or unknown:

@@ -1,7 +1,7 @@
-"""A network as the three graphs of a bundle: head (device), restore and tail (server).
+"""A network as the three modules of a bundle: head (on the device), restore and tail (on the server).
 
-Medians are folded in, so that symbols are whole numbers: the head takes them off, restore adds them again.
-Images come as [0, 1]; normalisation is inside the head.
+Symbols are whole numbers: the head subtracts the medians, restore adds them. The head takes images in [0, 1]
+and normalises them itself.
 """
 
 from __future__ import annotations
@@ -9,46 +9,20 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN1
 from torch import nn
 from torch.nn import functional
 
 from export.paper.architectures import Architecture
 from export.paper.bottleneck import Bottleneck, HyperpriorBottleneck, analysis_of, synthesis_of
+from export.paper.density import medians_of
 from export.paper.networks import SplitNetwork
 from export.paper.tiled import TiledConv, pays
-from runtime.codec.tables import ESCAPE_FLOOR, MAX_TABLE_SIZE, Tables
-
-
-def medians_of(density: EntropyBottleneck) -> torch.Tensor:
-    """What a decoded symbol is relative to, float32 (C,): symbol = round(value - median)."""
-    return density.quantiles[:, 0, 1].detach().clone()
-
-
-@torch.no_grad()
-def density_tables(density: EntropyBottleneck) -> Tables:
-    """One table a channel, of symbols relative to the median, between the density's outer quantiles.
-
-    What lies outside is an escape; it gets the mass that the density has there, 2**-18 at least.
-    """
-    low, median, high = density.quantiles[:, 0, :].double().unbind(1)
-    below = torch.ceil(median - low).clamp(0, MAX_TABLE_SIZE // 4).int()
-    above = torch.ceil(high - median).clamp(0, MAX_TABLE_SIZE // 4).int()
-    reach = int(torch.maximum(below, above).max())
-    symbols = torch.arange(-reach, reach + 1)
-    values = density.quantiles[:, :, 1:2] + symbols
-    likelihood, _, _ = density._likelihood(values)
-    mass = likelihood[:, 0].double().clamp(min=0).numpy()
-    histograms = [mass[c, reach - int(below[c]) : reach + int(above[c]) + 1] for c in range(len(mass))]
-    escapes = [float(np.clip(1 - h.sum(), ESCAPE_FLOOR, 0.5)) for h in histograms]
-    return Tables.from_counts(histograms, [-int(b) for b in below], escapes)
 
 
 class FoldedGDN(nn.Module):
-    """GDN1 with its parameters as they are after reparametrisation: x / (beta + gamma |x|), or x times it."""
+    """GDN1 after its reparametrisation: x / (beta + gamma |x|), or the inverse, x (beta + gamma |x|)."""
 
     def __init__(self, gdn: GDN1):
         super().__init__()
@@ -63,8 +37,11 @@ class FoldedGDN(nn.Module):
         return x * norm if self.inverse else x / norm
 
 
-class Head(nn.Module):
-    """float32 (N, 3, S, S) in [0, 1] -> y, or (y, z), medians of what a learned density codes taken off."""
+class HeadModule(nn.Module):
+    """float32 (N, 3, S, S) in [0, 1] -> y, or (y, z).
+
+    The latent that a learned density codes, y or z, comes without its medians.
+    """
 
     def __init__(self, bottleneck: Bottleneck, architecture: Architecture):
         super().__init__()
@@ -87,8 +64,8 @@ class Head(nn.Module):
         return y if self.h_a is None else (y, self.h_a(y))
 
 
-class Restore(nn.Module):
-    """y_hat as the runtime has it -> features."""
+class RestoreModule(nn.Module):
+    """y_hat, medians subtracted, -> features."""
 
     def __init__(self, bottleneck: Bottleneck):
         super().__init__()
@@ -103,7 +80,7 @@ class Restore(nn.Module):
         return features
 
 
-class Tail(nn.Module):
+class TailModule(nn.Module):
     """Features -> logits."""
 
     def __init__(self, network: SplitNetwork):
@@ -121,14 +98,14 @@ def _folded(layers: nn.Sequential) -> nn.Sequential:
 
 
 def _deployed(layer: nn.Module) -> nn.Module:
-    """The same function with fewer operations."""
+    """A layer that computes the same with fewer operations."""
     if isinstance(layer, GDN1):
         return FoldedGDN(layer)
     return TiledConv(layer) if pays(layer) else layer
 
 
 def _subtract(layers: nn.Sequential, medians: torch.Tensor) -> None:
-    """Give the last convolution, which has no bias, minus the medians as bias."""
+    """Subtract the medians in the last convolution, which had no bias."""
     last = layers[-1]
     assert isinstance(last, nn.Conv2d) and last.bias is None
     last.bias = nn.Parameter(-medians)

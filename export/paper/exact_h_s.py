@@ -1,10 +1,10 @@
-"""A published h_s -> the exact integer network that stands for it (see ``runtime.prior.exact``).
+"""Convert a published h_s to the exact integer network of ``runtime.prior.exact``.
 
     z -> 1x1: counts 1/2**k and adds the medians -> three convolutions -> look-up of the scales' table indices
 
-Nothing is trained. Each channel of activations is scaled so that what photographs make of it fills -127 ..
-127, each row of weights has its own shift, and each bias makes up for the mean error that calibration sees,
-roundings of earlier layers included. A look-up turns scales into indices, so that no logarithm is learned.
+Nothing is trained; photographs calibrate. Each channel of activations is scaled to fill -127 .. 127, and each
+row of weights has its own shift. Each bias compensates the mean error on the photographs, including the
+rounding of earlier layers. A look-up turns scales into indices, so that no layer has to learn a logarithm.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ SCALE_STEPS = 64
 """Steps of a scale in one symbol: the smallest of the tables, 0.11, is 7 of them wide."""
 
 CLIPS = (5.0, 6.0, 8.0, 11.0)
-"""Standard deviations (about zero) of an activation that may be kept: rare ones cost all others precision."""
+"""Candidates for the clipping point of activations, in standard deviations about zero: rare large values cost
+all others precision."""
 
-HEADROOM = 0.9  # of the accumulators: rounding the weights adds to the sums
-FINEST_INPUT = 3  # z counts eighths at most: finer than its medians need to be
+HEADROOM = 0.9  # of the accumulators' limit: rounding the weights adds to the sums
+FINEST_INPUT = 3  # z comes in eighths at the finest: finer than its medians need
 TINY = 1e-12
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -36,19 +37,19 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A convolution between quantised activations: float64 weights in integer units but for ``2**shift``."""
+    """A convolution between quantised activations; ``2**shift`` turns its float64 weights into integers."""
 
     layer: Convolution
     weight: torch.Tensor
 
     @property
     def rows(self) -> torch.Tensor:
-        """(out, everything that one output sums)."""
+        """The weights as a matrix, (out, weights of one output)."""
         transposed = isinstance(self.layer, nn.ConvTranspose2d)
         return (self.weight.transpose(0, 1) if transposed else self.weight).flatten(1)
 
     def finest(self, bias: torch.Tensor) -> torch.Tensor:
-        """The largest factor of each row with which its weights fit into 8 bits and its sums stay exact.
+        """The largest factor of each row at which its weights fit into 8 bits and its sums stay exact.
 
         ``bias``: (out,), its magnitude in units of the output.
         """
@@ -78,10 +79,10 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: 
     """The integer network of ``h_s``, calibrated on ``z``.
 
     Args:
-        h_s: convolutions without bias, LeakyReLU between them; its output is scales, then means.
-        medians: float32 (M,), what z_hat adds to the symbols of z.
+        h_s: convolutions without bias, LeakyReLU between them; it returns scales, then means.
+        medians: float32 (M,); z_hat is the symbols of z plus these.
         z: float32 (N, M, h, w), symbols of z of photographs: whole numbers.
-        clip: standard deviations that activations keep; see ``CLIPS``.
+        clip: see ``CLIPS``.
 
     Raises:
         BundleError: its sums do not fit the exact arithmetic.
@@ -97,7 +98,7 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: 
         exact = functional.leaky_relu(wanted)
         top = _top(exact, clip)
         gain_out = torch.where(top > 0, MAGNITUDE / top.clamp(min=TINY), 0.0)
-        # Where what is left of large sums is small, its steps cannot be as fine: weights have 8 bits.
+        # Where activations are small against their weights' sums, 8-bit weights cannot give finer steps.
         gain_out *= _scaled(convolution, gain, gain_out).finest(gain_out * _offset(wanted)).clamp(max=1)
         layer = _quantised(_scaled(convolution, gain, gain_out), a, wanted, gain_out, MAGNITUDE, leaky=True)
         a, gain = _run(layer, a), gain_out
@@ -112,17 +113,17 @@ def exact_h_s(h_s: nn.Sequential, medians: torch.Tensor, z: torch.Tensor, clip: 
 
 
 def _top(a: torch.Tensor, clip: float) -> torch.Tensor:
-    """The magnitude that each channel keeps, (C,)."""
+    """The largest magnitude that each channel keeps, (C,)."""
     return torch.minimum(a.abs().amax((0, 2, 3)), clip * a.square().mean((0, 2, 3)).sqrt())
 
 
 def _offset(wanted: torch.Tensor) -> torch.Tensor:
-    """Bound on what a bias may have to make up for, (C,)."""
+    """Bound on the error that a bias may have to compensate, (C,)."""
     return wanted.mean((0, 2, 3)).abs()
 
 
 def _input_layer(z_hat: torch.Tensor, medians: torch.Tensor, clip: float) -> Layer:
-    """z + medians in steps of 1/2**k, the finest in which it fits."""
+    """The layer z -> z + medians in steps of 1/2**k, with the largest k at which it fits."""
     largest = float(_top(z_hat, clip).max().clamp(min=1.0, max=MAGNITUDE))
     unit = 2 ** min(FINEST_INPUT, math.floor(math.log2(MAGNITUDE / largest)))
     count = z_hat.shape[1]
@@ -139,7 +140,7 @@ def _exactly(convolution: Convolution, a: torch.Tensor) -> torch.Tensor:
 
 
 def _scaled(convolution: Convolution, gain_in: torch.Tensor, gain_out: torch.Tensor) -> _Scaled:
-    """Inputs count 1 / gain_in, outputs 1 / gain_out, channel by channel; what is always 0 has gain 0."""
+    """Inputs come in steps of 1 / gain_in, outputs of 1 / gain_out; a channel that is always 0 has gain 0."""
     per_input = torch.where(gain_in > 0, 1 / gain_in.clamp(min=TINY), 0.0)
     if isinstance(convolution, nn.ConvTranspose2d):
         scale = per_input.view(-1, 1, 1, 1) * gain_out.view(1, -1, 1, 1)
@@ -151,7 +152,7 @@ def _scaled(convolution: Convolution, gain_in: torch.Tensor, gain_out: torch.Ten
 def _quantised(
     scaled: _Scaled, a: torch.Tensor, wanted: torch.Tensor, gain: torch.Tensor, limit: int, leaky: bool
 ) -> Layer:
-    """The integer layer that makes of the integers ``a`` what is ``wanted``, in steps of 1 / gain."""
+    """The integer layer that maps the integers ``a`` to ``wanted``, in steps of 1 / gain."""
     target = (wanted * gain.view(1, -1, 1, 1)).mean((0, 2, 3))
     lacking = target - scaled.apply(a, scaled.weight).mean((0, 2, 3))
     shift = scaled.finest(lacking.abs()).log2().floor().clamp(0, 20)
@@ -171,5 +172,5 @@ def _quantised(
 
 
 def _run(layer: Layer, a: torch.Tensor) -> torch.Tensor:
-    """A layer on a batch, in float64, where its integers are exact."""
+    """Run a layer on a batch; float64 in and out, which holds the integers exactly."""
     return torch.stack([torch.from_numpy(layer(one.numpy().astype(np.int32))) for one in a]).double()

@@ -1,4 +1,4 @@
-"""The paper's backbones behind a bottleneck that stands for their first stage: what the server runs.
+"""The paper's backbones behind a bottleneck that replaces their first stage.
 
 Children are named as in sc2bench. Each network has ``bottleneck_layer`` and ``tail(features) -> logits``.
 """
@@ -27,7 +27,7 @@ class SplitNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Normalised image (N, 3, S, S) -> logits, the latent quantised as the mode has it."""
+        """Normalised image (N, 3, S, S) -> logits; the bottleneck quantises as its mode says."""
         bottleneck = self.bottleneck_layer
         y_hat, _ = bottleneck.quantise(*bottleneck.latents(image))
         return self.tail(bottleneck.restore(y_hat))

@@ -1,7 +1,7 @@
-"""Which table codes which scale: the look-up of an exact h_s, fitted to photographs.
+"""Fit the look-up of an exact h_s to photographs: which table codes which scale.
 
-A scale that integers compute carries some noise, and one that is too small is dearer than one that is too
-large. So the table of each scale is the one that codes the symbols that had this scale in the fewest bits.
+A scale from integer arithmetic carries some noise, and a scale too small costs more bits than one too large.
+So each scale gets the table that codes its symbols in the fewest bits.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables
 from runtime.prior.exact import IntegerNetwork
 
-FINE = 64  # scales below so many steps are fitted one by one, larger ones by table
-ENOUGH = 300  # symbols to fit a table to: with fewer the nearest one stays
-FAR = 64  # symbols beyond are priced as that far: they say "larger" all the same
+FINE = 64  # scales below so many steps are fitted one by one, larger ones in groups of one table
+ENOUGH = 300  # symbols to choose a table by: with fewer the nearest table stays
+FAR = 64  # larger magnitudes count as this one: both ask for a larger scale
 
 
 def fit_rungs(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) -> IntegerNetwork:
-    """The network with the rungs that code ``y``, float32 (N, C, H, W), in the fewest bits.
+    """The network with the look-up (rungs) that codes ``y``, float32 (N, C, H, W), in the fewest bits.
 
     ``symbols``: of z, whole numbers. Rungs never descend.
     """
@@ -31,11 +31,9 @@ def fit_rungs(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) -
     group = np.where(np.arange(len(nearest)) < FINE, np.arange(len(nearest)), FINE + nearest)
     counts = _histograms(network, group, y, symbols)
     magnitude = np.arange(FAR + 1, dtype=np.int32)
+    tables = gaussian_tables()
     price = np.stack(
-        [
-            gaussian_tables().information_bits(magnitude, np.full_like(magnitude, t))
-            for t in range(len(SCALES))
-        ]
+        [tables.information_bits(magnitude, np.full_like(magnitude, t)) for t in range(len(SCALES))]
     )
     best = (counts @ price.T.astype(np.float64)).argmin(1)
     known = np.flatnonzero(counts.sum(1)[group] >= ENOUGH)
@@ -45,7 +43,7 @@ def fit_rungs(network: IntegerNetwork, y: torch.Tensor, symbols: torch.Tensor) -
 def _joined(
     nearest: NDArray[np.int32], known: NDArray[np.int64], best: NDArray[np.int64]
 ) -> NDArray[np.int32]:
-    """Rungs that rise through what is known, straight in between, and as near to ``nearest`` outside."""
+    """Rungs that rise through the known ones, linear in between, near to ``nearest`` outside."""
     if not known.size:
         return nearest
     first, last = known[0], known[-1]
@@ -60,7 +58,7 @@ def _joined(
 def _histograms(
     network: IntegerNetwork, group: NDArray[np.int64], y: torch.Tensor, symbols: torch.Tensor
 ) -> NDArray[np.float64]:
-    """How often each magnitude of a symbol of y came with a scale of each group, (groups, FAR + 1)."""
+    """Counts of the magnitudes of symbols of y by their scale's group, (groups, FAR + 1)."""
     size = FINE + len(SCALES)
     counts = np.zeros(size * (FAR + 1))
     unread = replace(network, rungs=None)

@@ -1,9 +1,9 @@
-"""Weights where no checkpoint is at hand: random by a seed, the prior fitted to photographs.
+"""A network without a checkpoint: random weights from a seed, the prior fitted to photographs.
 
-Untrained weights alone say nothing about a coder: y would be far below one step, or cost a multiple of a
-trained network's bytes. So the channels of y are scaled to spread like those of a trained encoder, and the
-entropy model, h_a and h_s included, is trained on the latents for a few seconds. Features and logits mean
-nothing; bytes, timings and parity with another implementation do.
+With random weights alone y would lie far below one step, or cost a multiple of a trained network's bytes. So
+the channels of y are scaled to spread like a trained encoder's, and the entropy model, h_a and h_s included,
+trains on the latents for a few seconds. Bytes, timings and parity with another implementation then mean
+something; features and logits mean nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ SPREAD = (0.1, 3.0)  # least and largest standard deviation of a channel of y: a
 Z_SPREAD = 1.0  # standard deviation of a channel of z
 RATE = 1e-2  # of Adam
 BATCH = 4
-STEPS = 300
 FITTED_TO = 32  # photographs, at most
 
 
@@ -45,7 +44,7 @@ def seeded_network(
 
 
 def _spread(layers: nn.Sequential, given: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
-    """Scale the rows of the last layer until its channels deviate as wanted; returns its outputs."""
+    """Scale the last layer so that its channels have the given ``deviation``; returns its outputs."""
     out: torch.Tensor = layers(given)
     factor = deviation / out.std((0, 2, 3)).clamp(min=1e-9)
     last = layers[-1]
@@ -55,7 +54,7 @@ def _spread(layers: nn.Sequential, given: torch.Tensor, deviation: torch.Tensor)
 
 
 def _fit(bottleneck: Bottleneck, y: torch.Tensor, steps: int) -> None:
-    """Train the entropy model on frozen y for the fewest bits."""
+    """Train the entropy model on fixed latents y to code them in few bits."""
     trained: list[nn.Module] = [bottleneck.entropy_bottleneck]
     if isinstance(bottleneck, HyperpriorBottleneck):
         trained += [bottleneck.h_a, bottleneck.h_s]

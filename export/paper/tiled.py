@@ -5,10 +5,10 @@ Along one axis, two outputs of the taps g0, g1 on the inputs d0, d1, d2 share a 
     y0 = (d0 - d1) g0 + d1 (g0 + g1)
     y1 = d1 (g0 + g1) - (d1 - d2) g1
 
-The decoder of a paper's network spends most of its time in two wide convolutions of this kind, at the rate
-at which a CPU multiplies: only fewer products make it faster. Differences are depthwise convolutions of
-stride 2, products are 1x1 convolutions, so a CPU engine runs all of it in its own layout. The result is that
-of the convolution but for rounding (1e-6 of the largest), and its weights take 9/4 of the space.
+The decoder of a paper's network spends most of its time in two wide convolutions of this kind, where the CPU
+multiplies as fast as it can: only fewer products make it faster. Differences are depthwise convolutions of
+stride 2 and products are 1x1 convolutions, so a CPU engine keeps its own memory layout. The result equals the
+convolution's up to rounding (1e-6 of the largest value); the weights take 9/4 of the space.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016).
 """
@@ -23,21 +23,21 @@ from torch import nn
 from torch.nn import functional
 
 WIDE = 128
-"""Input channels from which it pays: differences cost by the channel, products by channel and output."""
+"""Input channels from which it pays: differences cost a channel each, products a channel and output each."""
 
 _TAPS = torch.tensor([[1, 0], [1, 1], [0, -1]], dtype=torch.float64)  # g0, g0 + g1, -g1
 _INPUTS = torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, -1.0]])  # d0 - d1, d1, d1 - d2
 
 
 def pays(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a layer is a convolution that ``TiledConv`` can stand for, and wide enough."""
+    """Whether a layer is a convolution that ``TiledConv`` can replace, and wide enough to gain."""
     if not isinstance(layer, nn.Conv2d) or layer.in_channels < WIDE:
         return False
     return (layer.kernel_size, layer.stride, layer.groups, layer.bias) == ((2, 2), (1, 1), 1, None)
 
 
 class TiledConv(nn.Module):
-    """The same as ``convolution``, of kernel 2, stride 1, padding 0 or 1 and without a bias."""
+    """Computes ``convolution``, which has kernel 2, stride 1, padding 0 or 1 and no bias."""
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
@@ -63,7 +63,7 @@ class TiledConv(nn.Module):
         right = [m[row + 1] + m[row + 2] for row in (0, 3, 6)]
         rows = [torch.stack([left[i] + left[i + 1], right[i] + right[i + 1]], -1).flatten(3) for i in (0, 1)]
         y = torch.stack(rows, 3).flatten(2, 3)
-        # Tiles begin one input before the first: without padding their first outputs are nobody's.
+        # Tiles begin one input early: without padding their first outputs do not exist.
         return y if self.padding else y[:, :, 1:, 1:]
 
     def _product(self, x: torch.Tensor, difference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -75,5 +75,5 @@ class TiledConv(nn.Module):
 
 
 def _along(n: int) -> torch.Tensor:
-    """Weights of d0, d1, d2 in the n-th factor; of d1 alone where it is d1."""
+    """Weights of d0, d1, d2 in the n-th factor; only that of d1 where the factor is d1."""
     return _INPUTS[n, 1:2] if n == 1 else _INPUTS[n]

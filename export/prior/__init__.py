@@ -1,1 +1,1 @@
-"""Priors: coding tables, the hyperprior and its exact h_s, fitted to latents."""
+"""Priors fitted to latents: coding tables, the hyperprior and its exact h_s."""

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from export.prior.factorized import channel_bits, channel_tables
-from export.prior.hyperprior import Hyperprior, Synthesis
+from export.prior.hyperprior import HyperpriorModule, SynthesisModule
 from runtime.codec.tables import gaussian_tables
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork, Layer
 
 PARAMETER_LIMIT = 2047  # of the last layer: means up to 128 symbols
 
 
-def integer_network(synthesis: Synthesis) -> IntegerNetwork:
-    """The integers that a trained h_s stands for. Asserts the bound on its accumulators (BundleError)."""
+def integer_network(synthesis: SynthesisModule) -> IntegerNetwork:
+    """The integer network of a trained h_s. Raises BundleError when its sums could overflow."""
     layers = []
     quantised = synthesis.quantised_layers()
     for layer in quantised:
@@ -38,11 +38,11 @@ def integer_network(synthesis: Synthesis) -> IntegerNetwork:
 
 
 @torch.no_grad()
-def code_size(model: Hyperprior, y: torch.Tensor) -> tuple[float, float]:
-    """Bits of y and of z for one frame, under the integer tables, h_s computing as it is switched.
+def code_size(model: HyperpriorModule, y: torch.Tensor) -> tuple[float, float]:
+    """Bits of y and of z for one frame under the integer tables; h_s computes in its current mode.
 
-    In floating point the scale takes the nearest table and the mean is not rounded: the best that the same
-    tables allow. The tables of z are those of ``y`` itself.
+    In floating point each scale takes the nearest table and means are not rounded: the best that these
+    tables allow. The tables of z are fitted to the z of this ``y``.
     """
     scales = gaussian_tables()
     y_bits, z_symbols = 0.0, []

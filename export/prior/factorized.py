@@ -8,14 +8,14 @@ import torch
 from runtime.codec.tables import Tables
 
 PSEUDO_COUNT = 0.3
-"""Added to each bin: what calibration never saw is rare, not impossible."""
+"""Added to each bin: a symbol that calibration never saw is rare, not impossible."""
 
 MARGIN = 2
-"""Bins beyond the outermost symbol seen; what lies further is an escape."""
+"""Bins beyond the outermost symbol seen; symbols further out are escapes."""
 
 
 def channel_tables(symbols: torch.Tensor) -> Tables:
-    """Tables of integer symbols, any float or integer dtype, (N, C, H, W): table c codes channel c."""
+    """Tables fitted to whole-number symbols (N, C, H, W), of any dtype: table c codes channel c."""
     histograms, offsets = [], []
     flat = symbols.transpose(0, 1).flatten(1).long()
     for channel in flat:

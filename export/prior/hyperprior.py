@@ -1,17 +1,15 @@
-"""The mean-scale hyperprior, trained on frozen latents: only the prior is learned, so minutes are enough.
+"""The mean-scale hyperprior, trained on frozen latents: only the prior learns, which takes minutes.
 
     y --h_a--> z --round--> z_hat --h_s--> (table index, mean) of each symbol of y
 
-h_s is trained in the shape in which it is shipped (``runtime.prior.exact``): activations clamped to [0, 127]
-in steps of 1/8, one table index per log-spaced scale, means in steps of 1/16. First in floating point, then
-with quantised weights and activations (straight-through), so that the integers lose next to nothing.
+h_s trains in the form that ships (``runtime.prior.exact``): activations clamped to [0, 127] in steps of 1/8,
+one table index per log-spaced scale, means in steps of 1/16. It trains first in floating point, then with
+quantised weights and activations (straight-through), so that the integers lose next to nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
@@ -28,10 +26,10 @@ TINY = 1e-9
 
 
 class QuantisedLayer(nn.Module):
-    """A convolution that can compute with the integer weights it will be shipped with.
+    """A convolution that can compute with the integer weights that will ship.
 
-    Integer weights are ``weight * gain_out / gain_in * 2**shift``, rounded, at most 127 in magnitude:
-    its inputs count ``1 / gain_in``, its outputs ``1 / gain_out``. Gradients pass straight through.
+    Its inputs come in steps of ``1 / gain_in``, its outputs in steps of ``1 / gain_out``. Integer weights are
+    ``weight * gain_out / gain_in * 2**shift``, rounded, at most 127. Gradients pass straight through.
     """
 
     layer: nn.Conv2d | nn.ConvTranspose2d
@@ -45,7 +43,7 @@ class QuantisedLayer(nn.Module):
     def shift(self) -> int:
         """The largest shift for which all weights fit into 8 bits and all sums stay exact.
 
-        A sum is at most the bias and 127 times the weights' magnitudes, each half a unit larger by rounding.
+        A sum is at most the bias plus 127 times the weights' magnitudes; rounding adds half a unit to each.
         """
         weight = self.layer.weight.detach().abs() * (self.gain_out / self.gain_in)
         transposed = isinstance(self.layer, nn.ConvTranspose2d)
@@ -56,13 +54,13 @@ class QuantisedLayer(nn.Module):
         return math.floor(math.log2(finest))
 
     def integer_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Integer weight, and integer bias with the half that turns ``floor`` into rounding."""
+        """The integer weight, and the integer bias with the half that turns ``floor`` into rounding."""
         unit = self.gain_out * 2.0**self.shift
         weight = (self.layer.weight * (unit / self.gain_in)).round().clamp(-MAGNITUDE, MAGNITUDE)
         return weight, (self._bias() * unit).round() + self._half()
 
     def forward(self, a: torch.Tensor) -> torch.Tensor:
-        """As ``layer``, with quantised parameters when ``on``."""
+        """The convolution, with quantised parameters when ``on``."""
         if not self.on:
             return self.layer(a)
         unit = self.gain_out * 2.0**self.shift
@@ -91,7 +89,7 @@ def _round(x: torch.Tensor, steps: float = 1.0) -> torch.Tensor:
     return _straight_through(torch.floor(x * steps + 0.5) / steps, x)
 
 
-class Synthesis(nn.Module):
+class SynthesisModule(nn.Module):
     """h_s: z_hat (N, M, h, w) -> index (N, C, H, W) in table steps and mean, in units of one symbol."""
 
     def __init__(self, channels: int, hyper: int, output_padding: int):
@@ -129,8 +127,8 @@ class Synthesis(nn.Module):
         return (_round(index), _round(mean, MEAN_STEPS)) if self.quantised else (index, mean)
 
 
-class Analysis(nn.Module):
-    """h_a: y (N, C, H, W) -> z (N, M, h, w), half the size. The magnitudes are what predicts scales."""
+class AnalysisModule(nn.Module):
+    """h_a: y (N, C, H, W) -> z (N, M, h, w), half the size. It also sees |y|, which predicts scales."""
 
     def __init__(self, channels: int, hyper: int):
         super().__init__()
@@ -148,17 +146,17 @@ class Analysis(nn.Module):
         return z
 
 
-class Hyperprior(nn.Module):
+class HyperpriorModule(nn.Module):
     """h_a, h_s and the factorized prior of z (CompressAI's entropy bottleneck, while training)."""
 
     def __init__(self, channels: int, height: int, hyper: int):
         super().__init__()
-        self.h_a = Analysis(channels, hyper)
-        self.h_s = Synthesis(channels, hyper, output_padding=1 - height % 2)
+        self.h_a = AnalysisModule(channels, hyper)
+        self.h_s = SynthesisModule(channels, hyper, output_padding=1 - height % 2)
         self.z_prior = EntropyBottleneck(hyper)
 
     def start_from(self, y: torch.Tensor) -> None:
-        """Begin at the best prior without side information: each channel's own scale."""
+        """Start from the best prior without side information: one scale a channel."""
         scale = y.square().mean((0, 2, 3)).sqrt().clamp(SCALES[0], SCALES[-1])
         channels = y.shape[1]
         bias = torch.zeros(2 * channels)
@@ -182,41 +180,3 @@ def gaussian_bits(symbols: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
     return -torch.log2((upper - lower).clamp(min=TINY))
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long to train: steps in floating point, then steps on the integers' grid."""
-
-    float_steps: int = 2600
-    exact_steps: int = 600
-    batch: int = 48
-    learning_rate: float = 3e-3
-    exact_learning_rate: float = 3e-4
-
-
-def train(
-    model: Hyperprior, y: torch.Tensor, plan: TrainingPlan, exact: bool, progress: Callable[[float], None]
-) -> None:
-    """One phase of training on latents ``y``, float32 (N, C, H, W) in units of one symbol.
-
-    ``progress`` is called after each step with the bits of one frame.
-    """
-    model.h_s.quantise(exact)
-    steps = plan.exact_steps if exact else plan.float_steps
-    rate = plan.exact_learning_rate if exact else plan.learning_rate
-    optimiser = torch.optim.Adam(model.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    generator = torch.Generator().manual_seed(0)
-    model.train()
-    for _ in range(steps):
-        batch = y[torch.randint(len(y), (plan.batch,), generator=generator)]
-        y_bits, z_bits = model(batch)
-        bits = (y_bits + z_bits) / plan.batch
-        optimiser.zero_grad()
-        bits.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1e4)
-        optimiser.step()
-        schedule.step()
-        progress(float(bits))
-    model.eval()

@@ -1,4 +1,4 @@
-"""What integer tables charge, with a gradient: towards symbols, and towards the tables that code them."""
+"""The bits that integer tables charge, differentiable in the symbols and in the choice of table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from runtime.codec.tables import Tables
 
 
 class TableBits:
-    """Bits of symbols under coding tables: exactly the runtime's forwards, differentiable backwards.
+    """Bits of symbols under coding tables: forwards exactly the runtime's, backwards with a gradient.
 
-    Backwards the cost is linear between the two integers around the unrounded value, so that a coefficient
-    near zero is drawn away from it, and along the tables a central difference: the log-likelihood
-    interpolated between the neighbours of the table in use. Only tables in an order, as those of the scales
-    are, have such neighbours; an index without gradient asks for none.
+    In a symbol the gradient is the slope between the two integers around the unrounded value, so an attack
+    on the rate pushes even a coefficient near zero away from it. In a table index it is the central
+    difference between the neighbouring tables, which needs ordered tables, such as those of the scales. An
+    index that asks for no gradient may number tables in any order.
     """
 
     def __init__(self, tables: Tables):
@@ -28,9 +28,9 @@ class TableBits:
         """Bits of each symbol, float32 like ``values``.
 
         Args:
-            values: float32, any shape; what the encoder rounds.
-            index: tables, whole numbers as float32, same shape.
-            symbols: whole numbers that are sent instead of the rounded values; the gradient is the same.
+            values: float32, any shape, before the encoder rounds them.
+            index: of the tables, whole numbers as float32, same shape.
+            symbols: whole numbers sent instead of the rounded values; the gradient stays the same.
         """
         sent = values.detach().round() if symbols is None else symbols.detach()
         table, below = index.detach().long(), values.detach().floor()
@@ -43,11 +43,11 @@ class TableBits:
         return bits
 
     def of_symbols(self, symbols: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """What ``Tables.information_bits`` gives, for whole numbers as float32 and tables as int64."""
+        """``Tables.information_bits`` in torch, for whole numbers as float32 and tables as int64."""
         return self._charge(symbols, table, smooth=False)
 
     def _charge(self, symbols: torch.Tensor, table: torch.Tensor, smooth: bool) -> torch.Tensor:
-        """Table entry, and the Elias-gamma code of an escape; ``smooth``: without the steps of its length."""
+        """The table entry plus an escape's Elias-gamma code; ``smooth``: its length without steps."""
         position, last = symbols - self._offset[table], self._last[table]
         beyond = torch.maximum(-position, position - last + 1)
         outside = beyond >= 1
@@ -65,5 +65,5 @@ class ChannelRate:
         self._index = torch.arange(len(tables), dtype=torch.float32).view(1, -1, 1, 1)
 
     def __call__(self, y: torch.Tensor) -> torch.Tensor:
-        """Forwards what the runtime charges for the rounded latents."""
+        """Bits of each latent, forwards those of the rounded symbols."""
         return self._bits(y, self._index.expand_as(y)).flatten(1).sum(1)

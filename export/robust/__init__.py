@@ -1,1 +1,1 @@
-"""What a robust bundle has besides: shield, adapted head and alarm."""
+"""What a robust bundle has beyond a plain one: shield, adapted head and alarm."""

@@ -1,7 +1,4 @@
-"""Write a robust bundle: a plain one plus ``shield.onnx``, the trained head, and ``guard.npz``, its alarm.
-
-And ``adapted.onnx``, another trained head, beside them.
-"""
+"""Write robust bundles: a plain one with ``shield.onnx``, ``guard.npz`` (its alarm) and ``adapted.onnx``."""
 
 from __future__ import annotations
 
@@ -13,53 +10,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 
-from export.graphs.onnx_file import save
-from export.robust.alarm import AlarmFrames, fit_alarm
+from export.robust.alarm import fit_alarm
+from export.robust.alarm_frames import AlarmFrames
+from export.robust.head_weights import write_head
 from runtime.bundle import MANIFEST, ROBUST, Bundle, FileEntry, load
-from runtime.errors import BundleError
 
 
-def write_robust(
+def write_robust_bundle(
     bundle: Bundle,
     weights: Mapping[str, torch.Tensor],
     frames: AlarmFrames,
     out: Path,
     notes: dict[str, Any],
 ) -> Path:
-    """Write ``out/NAME-robust``, and the files that it shares where ``out/shared`` lacks them; its folder.
+    """Write ``out/NAME-robust`` with a shield and its alarm; returns that folder.
+
+    Shared files are copied to ``out/shared`` where that lacks them.
 
     Args:
         bundle: the plain one.
-        weights: of the backbone, by name in the head graph (``export.robust.shield``).
-        frames: to fit the alarm (``export.robust.alarm.alarm_frames``).
+        weights: the shield's, by name in the head graph (``export.robust.shield``).
+        frames: to fit the alarm (``export.robust.alarm_frames``).
         notes: for the manifest's provenance.
     """
     folder = _copy(bundle, out / f"{bundle.manifest.name}{ROBUST}")
-    write_graph(bundle, weights, folder / "shield.onnx")
+    write_head(bundle, weights, folder / "shield.onnx")
     return _with_alarm(bundle, folder, frames, {"shield": notes})
 
 
-def write_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[str, Any]) -> Path:
-    """Write ``out/NAME``, a robust bundle with another alarm, and the files that it shares; its folder.
+def replace_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[str, Any]) -> Path:
+    """Write ``out/NAME``, a copy of a robust bundle with its alarm fitted anew; returns that folder.
 
-    Arguments as of ``write_robust``, but for the bundle, which is the robust one.
+    The arguments are those of ``write_robust_bundle``, except that ``bundle`` is the robust one.
     """
     return _with_alarm(bundle, _copy(bundle, out / bundle.manifest.name), frames, {"alarm": notes})
 
 
-def write_adapted(
+def replace_adapted_head(
     bundle: Bundle, weights: Mapping[str, torch.Tensor], out: Path, notes: dict[str, Any]
 ) -> Path:
-    """Write ``out/NAME``, a robust bundle with (another) ``adapted.onnx``, and the files that it shares.
+    """Write ``out/NAME``, a copy of a robust bundle with another ``adapted.onnx``; returns that folder.
 
-    weights: of ``export.robust.adapt``. The alarm and the shield stay as they are. Returns the folder.
+    weights: the adapted head's, by name in the head graph (``export.robust.adapt``).
     """
     folder = _copy(bundle, out / bundle.manifest.name)
-    write_graph(bundle, weights, folder / "adapted.onnx")
+    write_head(bundle, weights, folder / "adapted.onnx")
     return _with_manifest(bundle, folder, {"adapted": "adapted.onnx"}, {"adapted": notes})
 
 
@@ -74,13 +71,13 @@ def _copy(bundle: Bundle, folder: Path) -> Path:
 
 
 def _with_alarm(bundle: Bundle, folder: Path, frames: AlarmFrames, notes: dict[str, Any]) -> Path:
-    """Fit the alarm, write it and the manifest of all that is in ``folder``."""
+    """Fit the alarm; write it, then the manifest of everything in ``folder``."""
     np.savez_compressed(folder / "guard.npz", **fit_alarm(bundle, frames))
     return _with_manifest(bundle, folder, {"shield": "shield.onnx", "guard": "guard.npz"}, notes)
 
 
 def _with_manifest(bundle: Bundle, folder: Path, files: Mapping[str, str], notes: dict[str, Any]) -> Path:
-    """Write the manifest of a copy with other ``files``, by role; the folder."""
+    """Write the manifest of a copy with other ``files``, by role; returns the folder."""
     added = {role: FileEntry.of(folder / name, name) for role, name in files.items()}
     manifest = replace(
         bundle.manifest,
@@ -103,22 +100,6 @@ def family(bundle: Bundle, robust: bool = False) -> list[Bundle]:
 
 
 def provenance(command: str, images: int, **more: int) -> dict[str, Any]:
-    """What the manifest says about where a head, or another alarm, comes from."""
+    """The manifest's notes on where a trained head or an alarm comes from; images: photographs used."""
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return {"command": command, "date": date, "images": images, **more}
-
-
-def write_graph(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """The head graph with other weights in its backbone, stored as precisely as the head's.
-
-    Raises BundleError when the head is not one that these weights fit.
-    """
-    model = onnx.load(bundle.path("head"))
-    constants = {initializer.name: initializer for initializer in model.graph.initializer}
-    for name, weight in weights.items():
-        initializer = constants.get(name)
-        if initializer is None or tuple(initializer.dims) != tuple(weight.shape):
-            raise BundleError(f"{bundle.manifest.name}: {path.stem}'s {name} does not fit its head")
-        stored = numpy_helper.to_array(initializer).dtype
-        initializer.CopyFrom(numpy_helper.from_array(weight.numpy().astype(stored), name))
-    save(model, path)

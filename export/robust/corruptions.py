@@ -1,10 +1,11 @@
 """The 19 corruptions of ImageNet-C at five severities (Hendrycks and Dietterich, ICLR 2019).
 
-17 of them are from ``imagecorruptions`` (the maintained ``imagecorruptions-imaug``: the original no longer
-imports with current setuptools and SciPy); their parameters and formulas are the published ones. Two are
-ours, because the library's are others: its elastic transform, made for detection (Michaelis et al., 2019),
-has no random affine map and other amplitudes, and its frost adds a sixth picture and enlarges all.
-``corrupt-tta`` was not taken: its motion blur, snow, fog, spatter and glass blur are not the published ones.
+17 come from the library ``imagecorruptions``, with the published formulas and parameters. To install it, take
+the maintained ``imagecorruptions-imaug``: the original no longer imports with current setuptools and SciPy.
+
+Two are ours, because the library changed them. Its elastic transform, made for detection (Michaelis et al.,
+2019), has other amplitudes and no random affine map. Its frost adds a sixth picture and enlarges all. The
+package ``corrupt-tta`` is no alternative: it changed motion blur, snow, fog, spatter and glass blur.
 
 As in ImageNet-C, values are cut off, not rounded, when they become uint8.
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from export.errors import CorruptionError
+from export.robust.elastic import elastic_transform
 
 Image = NDArray[np.uint8]
 
@@ -34,15 +36,10 @@ CORRUPTIONS = NOISE + BLUR + WEATHER + DIGITAL + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
 
 INSTALL = "pip install opencv-python-headless && pip install --no-deps imagecorruptions-imaug"
-"""Without its dependencies: it asks for opencv-python, the same module with a display's libraries."""
+"""Without its dependencies: it asks for opencv-python, the same module with libraries for a display."""
 
 SEEDED_BY_ARGUMENT = ("glass_blur", "impulse_noise")
-"""The library draws these from a generator of their own; the others from NumPy's global one."""
-
-ELASTIC = ((2.0, 0.7, 0.1), (2.0, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
-"""By severity: amplitude of the displacement, its smoothing, reach of the affine map; in units of 244 pixels,
-which the published code has where its images are 224 wide."""
-ELASTIC_UNIT = 244
+"""The library seeds these by an argument; it draws the others from NumPy's global generator."""
 
 FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 """By severity: share of the image, share of the frost."""
@@ -50,9 +47,9 @@ FROST_PICTURES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost
 
 
 def corrupt(image: Image, name: str, severity: int, seed: int = 0) -> Image:
-    """``image``, uint8 (S, S, 3), after one corruption; the same seed, 0..2^32 - 1, is the same result.
+    """Corrupt ``image``, uint8 (S, S, 3); the same seed, 0..2^32 - 1, gives the same result.
 
-    Raises CorruptionError for a corruption or severity that is not there, and without the library.
+    Raises CorruptionError for an unknown corruption or severity, and where the library is missing.
     """
     if name not in CORRUPTIONS or severity not in SEVERITIES:
         raise CorruptionError(
@@ -81,7 +78,7 @@ def _library() -> Any:
 
 @contextmanager
 def _global_seed(seed: int) -> Iterator[None]:
-    """NumPy's global generator seeded, and afterwards as it was."""
+    """Seed NumPy's global generator, and restore its state afterwards."""
     state = np.random.get_state()  # noqa: NPY002 - the library knows no other generator
     np.random.seed(seed)  # noqa: NPY002
     try:
@@ -90,41 +87,8 @@ def _global_seed(seed: int) -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def _elastic_transform(image: Image, severity: int, seed: int) -> NDArray[np.floating]:
-    """A random affine map, then a smooth random displacement of each pixel; both bilinear."""
-    from scipy.ndimage import map_coordinates
-
-    rng = np.random.default_rng(seed)
-    grid = np.indices(image.shape[:2], dtype=np.float64)
-    reach = ELASTIC_UNIT * ELASTIC[severity - 1][2]
-    places = _affine(grid, rng.uniform(-reach, reach, (3, 2)))
-    mapped = [map_coordinates(image[..., c] / 255, places, order=1, mode="mirror") for c in range(3)]
-    places = grid + _displacement(grid.shape[1:], severity, rng)
-    moved = [map_coordinates(channel, places, order=1, mode="reflect") for channel in mapped]
-    return np.clip(np.stack(moved, axis=-1), 0, 1) * 255
-
-
-def _displacement(shape: tuple[int, ...], severity: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """How far each pixel of an image of ``shape`` (H, W) moves: float64 (2, H, W), rows and columns."""
-    from scipy.ndimage import gaussian_filter
-
-    amplitude, smoothing, _ = (ELASTIC_UNIT * value for value in ELASTIC[severity - 1])
-    draws = [rng.uniform(-1, 1, shape) for _ in range(2)]
-    return amplitude * np.stack([gaussian_filter(d, smoothing, mode="reflect", truncate=3) for d in draws])
-
-
-def _affine(grid: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where each pixel of ``grid`` (2, H, W) comes from when three points move by ``shift``, in pixels."""
-    height, width = grid.shape[1:]
-    centre, side = np.array([height // 2, width // 2]), min(height, width) // 3
-    before = centre + side * np.array([[1, 1], [-1, 1], [-1, -1]])
-    after = np.column_stack([before + shift, np.ones(3)])
-    matrix = np.linalg.solve(after, before)  # [row, column, 1] after -> [row, column] before
-    return np.einsum("ij,ihw->jhw", matrix[:2], grid) + matrix[2][:, None, None]
-
-
 def _frost(image: Image, severity: int, seed: int) -> NDArray[np.floating]:
-    """A random part of a photograph of frost over the image."""
+    """Blend a random part of a photograph of frost over the image."""
     share, frost_share = FROST[severity - 1]
     rng = np.random.default_rng(seed)
     picture = _frost_picture(FROST_PICTURES[rng.integers(len(FROST_PICTURES))])
@@ -136,7 +100,7 @@ def _frost(image: Image, severity: int, seed: int) -> NDArray[np.floating]:
 
 
 def _frost_picture(name: str) -> Image:
-    """One of the published pictures, which the library carries."""
+    """One of the published pictures, from the library's folder."""
     package = find_spec("imagecorruptions")
     if package is None or package.origin is None:
         raise CorruptionError(f"the corruptions need the package imagecorruptions: {INSTALL}")
@@ -145,6 +109,6 @@ def _frost_picture(name: str) -> Image:
 
 
 OWN: dict[str, Callable[[Image, int, int], NDArray[np.floating]]] = {
-    "elastic_transform": _elastic_transform,
+    "elastic_transform": elastic_transform,
     "frost": _frost,
 }

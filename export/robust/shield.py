@@ -1,21 +1,20 @@
-"""The shield: a head that returns the clean latent of a disturbed image, by latent matching (DESIGN.md, 11).
+"""The shield: a head that returns the clean latent of a disturbed image, trained by latent matching.
 
     loss = mean over images of sum Huber(y_shield(denoised(x + delta)) - y_head(x)), y in quantisation steps
 
-In the Fisher metric of the transform that is to second order what the disturbance costs in accuracy, and it
-bounds what it costs in bits. No labels, no tail: only the small head is in the loop. Transform, tables,
-restore and tail stay, so a shield speaks the language of the head that it was made from.
+In the Fisher metric of the transform this is, to second order, the accuracy that the disturbance costs, and
+it bounds the bits. Training needs neither labels nor the tail: only the small head is in the loop. Transform,
+tables, restore and tail stay, so any server that decodes the plain head decodes the shield.
 
-delta is grown while training (Shafahi et al. 2019, adversarial training for free): each batch is replayed,
-and the gradient that moves the weights also moves the perturbation of the images that attack the shield
-itself. Others attack the rate of the plain head, and a few are left clean or get noise.
+delta grows while training (Shafahi et al. 2019, adversarial training for free): each batch is replayed, and
+one gradient moves both the weights and the perturbation of the images that attack the shield. Other images
+attack the rate of the plain head, and a few are clean or noisy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,40 +22,24 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from export.calibrate.images import random_square
+from export.calibrate.images import random_view, to_tensor
 from export.graphs.torch_graph import TorchGraph
+from export.plans import ShieldPlan
 from export.prior.table_bits import ChannelRate
-from export.progress import bar, keep, resume
-from export.robust.disturb import Denoiser, Perturbation
+from export.progress import bar
+from export.robust.disturbances import Denoiser, Perturbation
+from export.robust.head_weights import backbone_weights
+from export.training_state import keep, resume
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
 from runtime.errors import BundleError
 from runtime.preprocess import Preprocess
 
-BACKBONE = "backbone."
-"""Names of the backbone's weights in a head graph begin like this (``export.build.HeadGraph``)."""
-
-
-@dataclass(frozen=True)
-class RobustPlan:
-    """How long and how fast.
-
-    steps: of Adam in all, earlier runs included; batch: images a step, of which ``rate`` attack the rate of
-    the plain head, ``calm`` are clean or noisy and the rest attack the shield; replays: steps a batch;
-    save_every: steps between checkpoints.
-    """
-
-    steps: int = 2400
-    batch: int = 24
-    rate: int = 8
-    calm: int = 4
-    replays: int = 6
-    learning_rate: float = 5e-4
-    save_every: int = 60
+NOISE = (0, 0, 2, 4, 8)  # of 255, standard deviation: of the ordinary images, one drawn for each
 
 
 def train_shield(
-    bundle: Bundle, photographs: Sequence[NDArray[np.uint8]], plan: RobustPlan, checkpoint: Path
+    bundle: Bundle, photographs: Sequence[NDArray[np.uint8]], plan: ShieldPlan, checkpoint: Path
 ) -> dict[str, torch.Tensor]:
     """Train the shield of a bundle, going on from ``checkpoint`` when it exists.
 
@@ -78,7 +61,7 @@ class _Training:
     """The two heads, the optimiser and the disturbances."""
 
     def __init__(
-        self, bundle: Bundle, photographs: Sequence[NDArray[np.uint8]], plan: RobustPlan, checkpoint: Path
+        self, bundle: Bundle, photographs: Sequence[NDArray[np.uint8]], plan: ShieldPlan, checkpoint: Path
     ):
         self._plan, self._checkpoint = plan, checkpoint
         self._head = TorchGraph(bundle.path("head"))
@@ -91,14 +74,15 @@ class _Training:
         self._optimiser = torch.optim.Adam(list(self._weights.values()), plan.learning_rate)
 
     def run(self) -> dict[str, torch.Tensor]:
-        """All steps that are left; the trained weights by name."""
+        """Run the steps that are left; returns the trained weights by name."""
         start = resume(self._checkpoint, self._weights, self._optimiser)
         plan = self._plan
         with bar(plan.steps, "robust") as progress:
             progress.update(start)
             for first in range(start, plan.steps, plan.replays):
-                rng = np.random.default_rng(first)  # a resumed run is the run that was interrupted
-                loss = self._replay(views(self._photographs, self._prepare, plan.batch, rng), first, rng)
+                rng = np.random.default_rng(first)  # so that a resumed run draws the same
+                images = random_views(self._photographs, self._prepare, plan.batch, rng)
+                loss = self._replay(images, first, rng)
                 progress.set_postfix(loss=f"{loss:.0f}", refresh=False)
                 progress.update(plan.replays)
                 done = first + plan.replays
@@ -107,26 +91,26 @@ class _Training:
         return {name: weight.detach() for name, weight in self._weights.items()}
 
     def _replay(self, images: torch.Tensor, first: int, rng: np.random.Generator) -> float:
-        """All steps on one batch. Returns the mean loss an image of the last one."""
-        rate, calm = self._plan.rate, self._plan.calm
+        """Run all steps on one batch; returns the mean loss an image of the last step."""
+        rate, count = self._plan.rate, self._plan.ordinary
         with torch.no_grad():
             target = self._head(images)[0]
-        noise = torch.from_numpy(rng.normal(size=(calm, *images.shape[1:])).astype(np.float32))
-        level = torch.from_numpy(rng.choice([0, 0, 2, 4, 8], calm).astype(np.float32) / 255).view(-1, 1, 1, 1)
-        quiet = (images[:calm] + level * noise).clamp(0, 1)
-        attacked = Perturbation(images[calm:], self._plan.replays, rng)
+        noise = torch.from_numpy(rng.normal(size=(count, *images.shape[1:])).astype(np.float32))
+        level = torch.from_numpy(rng.choice(NOISE, count).astype(np.float32) / 255).view(-1, 1, 1, 1)
+        ordinary = (images[:count] + level * noise).clamp(0, 1)
+        attacked = Perturbation(images[count:], self._plan.replays, rng)
         loss = 0.0
         for step in range(first, first + self._plan.replays):
-            disturbed = torch.cat([quiet, attacked.images]).requires_grad_(True)
-            latents, of_rate = self._attack_head(disturbed, slice(calm, calm + rate))
+            disturbed = torch.cat([ordinary, attacked.images]).requires_grad_(True)
+            latents, of_rate = self._attack_head(disturbed, slice(count, count + rate))
             seen = self._denoiser(disturbed.detach(), [latents], rng).requires_grad_(True)
             loss = self._step(seen, target, step)
             assert seen.grad is not None
-            attacked.grow(torch.cat([of_rate, seen.grad[calm + rate :]]))
+            attacked.grow(torch.cat([of_rate, seen.grad[count + rate :]]))
         return loss
 
     def _attack_head(self, images: torch.Tensor, attackers: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents of the plain head, and the gradient of its rate for those that attack it."""
+        """Latents of the plain head, and the gradient of its rate for the images ``attackers``."""
         with torch.no_grad(), _half():
             latents = self._head(images.detach())[0].float()
         some = images.detach()[attackers].requires_grad_(True)
@@ -136,7 +120,7 @@ class _Training:
         return latents, gradient
 
     def _step(self, seen: torch.Tensor, target: torch.Tensor, step: int) -> float:
-        """One step of Adam; leaves the gradient of the loss in ``seen``. Returns the loss an image."""
+        """One step of Adam; leaves the gradient of the loss in ``seen`` and returns the loss an image."""
         plan = self._plan
         for group in self._optimiser.param_groups:
             warm = min(1.0, (step + 1) / 100)
@@ -150,32 +134,14 @@ class _Training:
         return float(loss)
 
 
-def backbone_weights(graph: TorchGraph) -> dict[str, torch.Tensor]:
-    """The backbone's convolutions and biases, ready to be trained, by their name in the graph."""
-    names = [n for n in graph.constants if n.startswith(BACKBONE) and (".weight" in n or ".bias" in n)]
-    if not names:
-        raise BundleError(f"the head graph has no weights called {BACKBONE}*: build the bundle with export")
-    for name in names:
-        graph.constants[name] = graph.constants[name].clone().requires_grad_(True)
-    return {name: graph.constants[name] for name in names}
-
-
-def views(
+def random_views(
     photographs: Sequence[NDArray[np.uint8]], prepare: Preprocess, count: int, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Random crops and flips of random photographs, float32 (count, 3, S, S) in [0, 1]."""
+    """Random views of ``count`` different photographs, float32 (count, 3, S, S) in [0, 1]."""
     numbers = rng.choice(len(photographs), count, replace=False)
-    chosen = [view(photographs[number], prepare, rng) for number in numbers]
-    stacked = np.stack(chosen).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(stacked)).float() / 255
-
-
-def view(photograph: NDArray[np.uint8], prepare: Preprocess, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random crop of a photograph, mirrored half the time, uint8 (S, S, 3)."""
-    square = prepare.square(random_square(photograph, rng))
-    return square[:, ::-1] if rng.random() < 0.5 else square
+    return to_tensor(np.stack([random_view(photographs[number], prepare, rng) for number in numbers]))
 
 
 def _half() -> torch.autocast:
-    """Convolutions in bfloat16: twice as fast on a CPU that has it; the weights stay float32."""
+    """Compute convolutions in bfloat16, twice as fast on a CPU that has it; weights stay float32."""
     return torch.autocast("cpu", dtype=torch.bfloat16)

@@ -1,1 +1,1 @@
-"""The model repository of a Triton that decodes and answers packets."""
+"""A model repository with which Triton decodes and answers packets."""

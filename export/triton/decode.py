@@ -1,7 +1,7 @@
-"""Triton's model ``decode``: packet -> y_hat. ``repository`` copies this file into the model repository.
+"""Triton's model ``decode``: packet -> y_hat. ``export.triton.repository`` copies this file.
 
-Runs in Triton's Python backend (23.09 or newer), whose interpreter needs ``pip install 'ratehold[cpu]'``.
-The files of the bundle that decoding needs lie beside it, in ``bundle`` and ``shared``.
+It runs in Triton's Python backend (23.09 or newer), whose interpreter needs ``pip install 'ratehold[cpu]'``.
+The bundle's files for decoding lie beside it, in ``bundle`` and ``shared``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from runtime.tail import READ_ROLES, Reader
 
 
 class TritonPythonModel:
-    """One instance, in a process of its own."""
+    """One instance, in a process of its own.
+
+    reader: decodes packets of the bundle.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the bundle. What it raises keeps Triton from loading the model, and is in its log."""
+        """Open the bundle. An error here stops Triton from loading the model, and stands in its log."""
         folder = Path(args["model_repository"]) / args["model_version"] / "bundle"
-        self._reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
+        self.reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """A response for each request; a packet that is refused costs no other request its answer."""
+        """Answer each request; a refused packet does not affect the other requests."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        # An object array of bytes: nothing is taken off the end, zero bytes neither.
+        # An object array of bytes keeps zero bytes at the end of a packet.
         (packet,) = pb_utils.get_input_tensor_by_name(request, "packet").as_numpy()
         try:
-            y_hat = np.ascontiguousarray(self._reader.read(packet).y_hat)
+            y_hat = np.ascontiguousarray(self.reader.read(packet).y_hat)
         except RateholdError as error:
             codes = pb_utils.TritonError
             code = codes.INVALID_ARG if isinstance(error, PacketError) else codes.INTERNAL

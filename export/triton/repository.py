@@ -1,10 +1,10 @@
 """A bundle's server half as a model repository of Triton Inference Server.
 
-    decode    Python backend          packet -> y_hat                        (export/triton/decode.py)
-    tail      ONNX Runtime, TensorRT  y_hat -> logits, top classes, shares   (export/triton/tail.py)
-    split     ensemble of the two     packet -> logits, top classes, shares
+    decode    Python backend          packet -> y_hat, by export/triton/decode.py
+    tail      ONNX Runtime, TensorRT  y_hat -> logits, top classes, probabilities, by server_graph.py
+    split     ensemble of the two     packet -> logits, top classes, probabilities
 
-``split`` has the tensors of ``runtime.serving.protocol``, so whatever speaks to our own server speaks to it.
+``split`` has the tensors of ``runtime.serving.protocol``, so a client of our own server can use it unchanged.
 The configurations follow Triton's model_config.proto, in protobuf's text format.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 
 from export.errors import ExportError
-from export.triton.tail import Y_HAT, server_graph
+from export.triton.server_graph import Y_HAT, server_graph
 from runtime.bundle import MANIFEST, Bundle
 from runtime.serving.protocol import INPUT, OUTPUTS, TOP_K
 from runtime.tail import READ_ROLES
@@ -35,11 +35,11 @@ DECODE = Template("""\
 # Needs `pip install 'ratehold[cpu]'` in the interpreter of the Python backend.
 name: "decode"
 backend: "python"
-# One packet a request: its length is its own, and decoding is serial.
+# One packet a request: packets differ in length, and decoding is serial.
 max_batch_size: 0
 $input
 $output
-# Each instance is a process that keeps one core busy. Raise the count to the cores that may be spent.
+# Each instance is a process that keeps one core busy. Raise the count to the cores that you can spare.
 instance_group [ { kind: KIND_CPU count: 2 } ]
 """)
 
@@ -47,8 +47,8 @@ TAIL = Template("""\
 # Written by `python -m export triton`: y_hat of the bundle $bundle -> logits and the likeliest classes.
 name: "tail"
 platform: "$platform"
-# The graphs are static, batch 1, so that one file serves every engine: nothing to batch, hence no
-# dynamic_batching. Instances run side by side instead; raise their count until the device is busy.
+# The graphs have a static batch of 1, so that one file serves every engine; hence no dynamic_batching.
+# Instances run side by side instead: raise their count until the GPU or CPU is busy.
 max_batch_size: 0
 $input
 $output
@@ -65,7 +65,7 @@ model_warmup [
 
 INSTANCES = {
     "onnxruntime_onnx": """\
-# Of whatever device Triton has. One thread each on a processor, where the count is that of its cores.
+# On the GPU if Triton has one. On a CPU each instance takes one thread: set the count to its cores.
 instance_group [ { count: 2 } ]
 parameters { key: "intra_op_thread_count" value { string_value: "1" } }""",
     "tensorrt_plan": "instance_group [ { kind: KIND_GPU count: 2 } ]",
@@ -73,7 +73,7 @@ parameters { key: "intra_op_thread_count" value { string_value: "1" } }""",
 
 SPLIT = Template("""\
 # Written by `python -m export triton`: the server half of the bundle $bundle.
-# Tensors as ratehold's own server has them; the request parameter top_k is not looked at: it is always $k.
+# Its tensors are those of ratehold's own server; it ignores the request parameter top_k, which is always $k.
 name: "split"
 platform: "ensemble"
 max_batch_size: 0
@@ -97,12 +97,12 @@ ensemble_scheduling {
 
 
 def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> Path:
-    """Write the models ``decode``, ``tail`` and ``split`` below ``folder``; returns it.
+    """Write the models ``decode``, ``tail`` and ``split`` below ``folder``; returns ``folder``.
 
-    plan: a TensorRT engine built from the ``tail/1/model.onnx`` that this writes without one.
+    plan: a TensorRT engine, built from the ``tail/1/model.onnx`` of a repository written without one.
 
-    Raises ExportError when one of the models is there already or the plan is not, and GraphError when the
-    bundle's graphs do not follow one another.
+    Raises ExportError when one of the models exists already or the plan does not, and GraphError when the
+    tail does not take what restore returns.
     """
     if plan is not None and not (plan.is_file() and plan.stat().st_size):
         raise ExportError(
@@ -125,7 +125,7 @@ def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> 
 
 
 def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
-    """config.pbtxt of each model. platform: of the tail, ``onnxruntime_onnx`` or ``tensorrt_plan``."""
+    """config.pbtxt by model. platform: of the tail, ``onnxruntime_onnx`` or ``tensorrt_plan``."""
     classes, name = bundle.manifest.classes, json.dumps(bundle.manifest.name)  # no line break in a comment
     k = min(TOP_K, classes)
     sizes = {"logits": classes, "top_classes": k, "top_probabilities": k}
@@ -148,7 +148,7 @@ def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
 
 
 def _write_decode(bundle: Bundle, folder: Path) -> None:
-    """The model's code, and the files of the bundle that it needs, laid out as in the bundle."""
+    """Copy the model's code and its files of the bundle, laid out as in the bundle."""
     shutil.copyfile(Path(__file__).with_name("decode.py"), folder / "model.py")
     (folder / "bundle").mkdir()
     (folder / "shared").mkdir()
@@ -166,7 +166,7 @@ def _tensors(field: str, tensors: Tensors) -> str:
 
 
 def _maps(inputs: Tensors, outputs: Tensors) -> str:
-    """The maps of a step; every tensor has one name in all of the ensemble."""
+    """The maps of a step; a tensor has the same name everywhere in the ensemble."""
     entries = [f'input_map {{ key: "{name}" value: "{name}" }}' for name in inputs]
     entries += [f'output_map {{ key: "{name}" value: "{name}" }}' for name in outputs]
     return "\n      ".join(entries)

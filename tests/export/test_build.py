@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from export.__main__ import main
-from export.build import _keep_or_write
+from export.build import keep_or_write
+from export.calibrate.backbones import from_factory
 from export.calibrate.calibration import load_or_calibrate
-from export.calibrate.finetune import FinetunePlan, finetune
+from export.calibrate.finetune import finetune
 from export.calibrate.images import find_images, sharp_enough, squares
 from export.calibrate.transform import transform_at
-from export.graphs.graph import compare
+from export.graphs.torch_to_onnx import compare
+from export.plans import FinetunePlan
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head
-from runtime.preprocess import Preprocess
+from runtime.preprocess import Preprocess, read_image
 from runtime.tail import Tail
 from tests.export.models import OWN
 from tests.tiny_bundle import tiny_images
@@ -47,18 +49,16 @@ def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: P
     torch.manual_seed(0)
     first, second, wider = (torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 5, 1))
     example, path = torch.rand(1, 3, 4, 4), tmp_path / "tail.onnx"
-    _keep_or_write(first, example, path, "features", "logits")
+    keep_or_write(first, example, path, "features", "logits")
     written = path.stat().st_mtime_ns
-    _keep_or_write(first, example, path, "features", "logits")
+    keep_or_write(first, example, path, "features", "logits")
     assert path.stat().st_mtime_ns == written
     for module, features in ((second, example), (wider, example), (second, torch.rand(1, 3, 5, 5))):
-        _keep_or_write(module, features, path, "features", "logits")
+        keep_or_write(module, features, path, "features", "logits")
         compare(module, features, path)
 
 
 def test_split_and_coded_network_agrees_with_the_whole(built: Path) -> None:
-    from export.calibrate.backbones import from_factory
-
     whole = from_factory("tests.export.models:classifier", "features", 32)
     bundle = load(built / "classifier-fp-r2")
     head, tail = Head(bundle), Tail(bundle)
@@ -87,8 +87,6 @@ def test_calibration_is_kept_and_used_again(
 
 
 def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_path: Path) -> None:
-    from export.calibrate.backbones import from_factory
-
     backbone = from_factory("tests.export.models:classifier", "features", 32)
     calibrated = load_or_calibrate(backbone, photographs, built / "calibration.pt", 2)
 
@@ -138,8 +136,6 @@ def test_views_are_deterministic_and_plain_first(photographs: Path) -> None:
     prepare = Preprocess(32, 1.0)
     first, again = (list(squares(paths[:3], prepare, 3)) for _ in range(2))
     assert len(first) == 9 and all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    from runtime.preprocess import read_image
-
     assert np.array_equal(first[3], prepare.square(read_image(paths[1])))
 
 

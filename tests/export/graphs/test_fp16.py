@@ -1,4 +1,4 @@
-"""Half graphs: float16 but for GDN, inputs and outputs float32, near their originals, found by their hash."""
+"""Half graphs: float16 except in GDN, float32 inputs and outputs, near their originals, found by hash."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(path: Path, **inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def gdn(x: str, y: str, inverse: bool) -> list[onnx.NodeProto]:
-    """y = x / (beta + gamma |x|), or x times it, as our exports have it."""
+    """y = x / (beta + gamma |x|), or its inverse, in the nodes of our exports."""
     return [
         helper.make_node("Abs", [x], [f"{y}.abs"]),
         helper.make_node("Conv", [f"{y}.abs", "gamma", "beta"], [f"{y}.norm"]),
@@ -49,7 +49,7 @@ def gdn(x: str, y: str, inverse: bool) -> list[onnx.NodeProto]:
 
 @pytest.fixture(params=[False, True], ids=["GDN", "inverse GDN"])
 def head(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """image -> convolution -> GDN -> convolution -> y, and an |y| that is none -> z."""
+    """image -> convolution -> GDN -> convolution -> y, and z from an |y| that belongs to no GDN."""
     rng = np.random.default_rng(0)
     nodes = [
         helper.make_node("Sub", ["image", "mean"], ["centred"]),
@@ -89,7 +89,7 @@ def test_only_gdn_stays_in_float32(head: Path) -> None:
 
 
 def test_the_results_are_near_and_not_the_same(head: Path) -> None:
-    """Half precision has 11 bits: a graph that were still float32 would be 1e-6 away."""
+    """Half precision has 11 bits; a graph still in float32 would be 1e-6 away."""
     image = np.random.default_rng(0).random((1, 3, 16, 16), dtype=np.float32)
     results = zip(run(head, image=image), run(write_half_graph(head), image=image), strict=True)
     for expected, actual in results:

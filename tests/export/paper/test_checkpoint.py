@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import io
 import pickle
 import re
@@ -35,6 +37,11 @@ Weights = dict[str, torch.Tensor]
 
 
 def build(prior: str = "fp", seed: int = 0) -> SplitNetwork:
+    return copy.deepcopy(_built(prior, seed))
+
+
+@functools.cache
+def _built(prior: str, seed: int) -> SplitNetwork:
     torch.manual_seed(seed)
     network = TINY.build(prior)  # type: ignore[arg-type]
     network.bottleneck_layer.entropy_bottleneck.update()  # fills the tables, as published files have them
@@ -182,10 +189,15 @@ def test_what_is_no_checkpoint_is_refused_and_not_executed(
     assert not (tmp_path / "harm").exists()
 
 
+@functools.cache
+def _whole() -> bytes:
+    return _bytes_of("whole")
+
+
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
 @settings(max_examples=150)
 def test_damage_anywhere_is_an_error_or_no_damage(position: float, byte: int, cut: bool) -> None:
-    data = bytearray(_bytes_of("whole"))
+    data = bytearray(_whole())
     place = int(position * len(data))
     data[place] = byte
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,8 @@ from torch import nn
 from export.paper.architectures import ARCHITECTURES, Architecture, PriorName
 from export.paper.bottleneck import HyperpriorBottleneck
 from export.paper.build import best_h_s
-from export.paper.deploy import Head, Restore, Tail, density_tables
+from export.paper.density import density_tables
+from export.paper.deploy import HeadModule, RestoreModule, TailModule
 from export.paper.networks import SplitNetwork
 from export.paper.seeded import seeded_network
 from runtime.codec.coder import open_coder
@@ -23,7 +24,7 @@ from tests.export.paper.paper_networks import as_images, normalise, sc2bench_twi
 FRAMES, STEPS = 3, 40
 RELATIVE = 1e-4
 NEAR_HALF = 1e-3  # symbols whose value is that near to a rounding threshold may fall on either side
-MINUTES = {"resnet101", "vit_small_r26_s32_224"}  # beside networks that share their bottleneck or its widths
+MINUTES = {"resnet101", "vit_small_r26_s32_224"}  # other networks share their bottleneck or its widths
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ def twins(request: pytest.FixtureRequest) -> Twins:
     return Twins(architecture, ours, theirs, images, normalised)
 
 
-@pytest.mark.parametrize("prior", ["fp", "mshp"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("name", "prior"), [
+    pytest.param(name, prior, marks=[pytest.mark.slow] if prior == "fp" and name in MINUTES else [])
+    for name in ARCHITECTURES for prior in ("fp", "mshp")
+])  # fmt: skip
 def test_state_dicts_equal_sc2benchs_key_for_key(name: str, prior: PriorName) -> None:
     architecture = ARCHITECTURES[name]
     theirs = sc2bench_twin(architecture, prior).state_dict()
@@ -101,8 +104,8 @@ def test_latents_likelihoods_features_and_logits(twins: Twins) -> None:
 def test_deployed_parts_give_the_same_symbols_and_logits(twins: Twins) -> None:
     """Normalisation, medians and GDN parameters are folded in: the results must not change."""
     ours, theirs = twins.bottlenecks
-    outputs = Head(ours, twins.architecture)(twins.images)
-    restore, tail = Restore(ours), Tail(twins.ours)
+    outputs = HeadModule(ours, twins.architecture)(twins.images)
+    restore, tail = RestoreModule(ours), TailModule(twins.ours)
     if isinstance(ours, HyperpriorBottleneck):
         y, z = outputs
         their_y = theirs.g_a(twins.normalised)
@@ -131,7 +134,7 @@ def test_real_sizes_are_those_of_compressai(twins: Twins) -> None:
     """Our coder with our tables and, under a hyperprior, our exact h_s: at most 0.5 % above their strings."""
     ours, theirs = twins.bottlenecks
     theirs.update()
-    outputs = Head(ours, twins.architecture)(twins.images)
+    outputs = HeadModule(ours, twins.architecture)(twins.images)
     density = density_tables(ours.entropy_bottleneck)
     own = other = 0
     h_s = None

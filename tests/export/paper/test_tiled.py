@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from export.graphs.graph import write_graph
 from export.graphs.torch_graph import TorchGraph
+from export.graphs.torch_to_onnx import write_graph
 from export.paper.tiled import WIDE, TiledConv, pays
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from export.graphs.integer_graph import write_integer_network
+from export.plans import HyperpriorPlan
 from export.prior.exact import code_size, integer_network
 from export.prior.factorized import channel_bits, channel_tables
-from export.prior.fit import fit_hyperprior
-from export.prior.hyperprior import Hyperprior, Synthesis, TrainingPlan, gaussian_bits, train
+from export.prior.hyperprior import HyperpriorModule, SynthesisModule, gaussian_bits
+from export.prior.hyperprior_fit import fit_hyperprior, train
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables
 from runtime.engines import EngineOptions, open_engine
@@ -28,7 +29,7 @@ def latents(n: int = 64, channels: int = 5, size: int = 7, seed: int = 0) -> tor
 
 @pytest.mark.parametrize("size", [4, 7, 8, 14])
 def test_shapes_return_to_those_of_y(size: int) -> None:
-    model = Hyperprior(5, size, 3)
+    model = HyperpriorModule(5, size, 3)
     y = latents(2, size=size)
     index, mean = model.h_s(torch.round(model.h_a(y)))
     assert index.shape == mean.shape == y.shape
@@ -37,7 +38,7 @@ def test_shapes_return_to_those_of_y(size: int) -> None:
 @pytest.mark.parametrize("size", [4, 7])
 def test_integers_equal_the_quantised_float_network(size: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    synthesis = Synthesis(channels=5, hyper=3, output_padding=1 - size % 2)
+    synthesis = SynthesisModule(channels=5, hyper=3, output_padding=1 - size % 2)
     synthesis.quantise(True)
     network = integer_network(synthesis)
     shape = (3, (size + 1) // 2, (size + 1) // 2)
@@ -77,11 +78,11 @@ def test_channel_tables_cost_the_entropy() -> None:
 def test_training_finds_the_scales_and_exactness_costs_little() -> None:
     torch.manual_seed(0)
     y = latents(128, channels=12)
-    model = Hyperprior(12, 7, 4)
+    model = HyperpriorModule(12, 7, 4)
     model.start_from(y)
     static = channel_bits(channel_tables(torch.round(y)), torch.round(y))
     seen: list[float] = []
-    plan = TrainingPlan(float_steps=300, exact_steps=40, batch=32)
+    plan = HyperpriorPlan(float_steps=300, exact_steps=40, batch=32)
     train(model, y, plan, False, seen.append)
     in_float = sum(code_size(model, y))
     train(model, y, plan, True, seen.append)
@@ -93,7 +94,7 @@ def test_training_finds_the_scales_and_exactness_costs_little() -> None:
 
 def test_fit_returns_what_a_bundle_needs() -> None:
     y = latents(64)
-    fitted = fit_hyperprior(y, TrainingPlan(float_steps=20, exact_steps=5, batch=16))
+    fitted = fit_hyperprior(y, HyperpriorPlan(float_steps=20, exact_steps=5, batch=16))
     assert fitted.hyper[1:] == (4, 4) and len(fitted.z_tables) == fitted.hyper[0]
     assert set(fitted.notes) == {"float_h_s_bytes", "exact_h_s_bytes", "z_bytes"}
     integer_network(fitted.h_s)

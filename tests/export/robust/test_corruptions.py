@@ -11,6 +11,7 @@ from bench.common.photos import photos
 from export.errors import CorruptionError
 from export.robust import corruptions
 from export.robust.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt
+from export.robust.elastic import affine_map, displacement
 
 SIZE = 224
 
@@ -256,16 +257,16 @@ def test_spatter_is_water_first_and_mud_then(photo):
 def test_elastic_displacement_has_its_spread(severity, expected):
     """White noise of variance 1/3 under a Gaussian of sigma s keeps 1 / (2 sqrt(pi) s) of its deviation."""
     rng = np.random.default_rng(0)
-    moves = np.stack([corruptions._displacement((SIZE, SIZE), severity, rng) for _ in range(5)])
+    moves = np.stack([displacement((SIZE, SIZE), severity, rng) for _ in range(5)])
     sigma = 244 * 0.01
     assert moves.std() == pytest.approx(244 * expected / np.sqrt(3) / (2 * np.sqrt(np.pi) * sigma), rel=0.05)
 
 
 def test_elastic_affine_takes_three_points_where_it_should():
     grid = np.indices((SIZE, SIZE), dtype=float)
-    assert corruptions._affine(grid, np.zeros((3, 2))) == pytest.approx(grid, abs=1e-9)
+    assert affine_map(grid, np.zeros((3, 2))) == pytest.approx(grid, abs=1e-9)
     shift = np.array([[3, -2], [5, 1], [-4, 6]])
-    places = corruptions._affine(grid, shift)
+    places = affine_map(grid, shift)
     side = SIZE // 3
     for point, by in zip(SIZE // 2 + side * np.array([[1, 1], [-1, 1], [-1, -1]]), shift, strict=True):
         row, column = point + by

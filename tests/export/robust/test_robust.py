@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import export.robust.shield
 from export.__main__ import main
 from export.graphs.torch_graph import TorchGraph
+from export.plans import ShieldPlan
 from export.prior.table_bits import ChannelRate
-from export.robust.alarm import (
-    DEVIATIONS,
-    KINDS,
-    LIKE_CALM,
-    SURE,
-    AlarmFrames,
-    Corrupted,
-    corrupted_frames,
-    discriminant,
-    fit_alarm,
-)
-from export.robust.bundle import write_graph
+from export.robust.alarm import BESIDE_ORDINARY, DEVIATIONS, SURE, fit_alarm
+from export.robust.alarm_frames import KINDS, AlarmFrames, CorruptedFrames, corrupted_frames
 from export.robust.corruptions import SEVERITIES
-from export.robust.disturb import Perturbation
-from export.robust.shield import RobustPlan, backbone_weights, train_shield, views
+from export.robust.discriminant import discriminant
+from export.robust.disturbances import Perturbation
+from export.robust.head_weights import backbone_weights, write_head
+from export.robust.shield import random_views, train_shield
 from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags
 from runtime.codec.tables import Tables
@@ -40,7 +33,7 @@ from runtime.head import Head
 from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
 
-PLAN = RobustPlan(steps=12, batch=8, rate=3, calm=2, replays=3, save_every=3)
+PLAN = ShieldPlan(steps=12, batch=8, rate=3, ordinary=2, replays=3, save_every=3)
 
 
 @pytest.fixture
@@ -65,12 +58,12 @@ def test_the_command_writes_two_headed_bundles_of_the_family(
 
 def test_training_brings_disturbed_latents_closer_to_the_clean_ones(plain: Bundle, tmp_path: Path) -> None:
     images = tiny_images(60)
-    plan = RobustPlan(steps=120, batch=16, rate=4, calm=4, replays=4, learning_rate=5e-3)
+    plan = ShieldPlan(steps=120, batch=16, rate=4, ordinary=4, replays=4, learning_rate=5e-3)
     weights = train_shield(plain, images, plan, tmp_path / "robust.pt")
     head, shield = TorchGraph(plain.path("head")), TorchGraph(plain.path("head"))
     shield.constants.update(weights)
     rng = np.random.default_rng(99)
-    clean = views(images, plain.manifest.preprocess, 32, rng)
+    clean = random_views(images, plain.manifest.preprocess, 32, rng)
     noisy = (clean + 0.05 * torch.from_numpy(rng.normal(size=clean.shape)).float()).clamp(0, 1)
     with torch.no_grad():
         target = head(clean)[0]
@@ -78,23 +71,27 @@ def test_training_brings_disturbed_latents_closer_to_the_clean_ones(plain: Bundl
     assert after < 0.9 * before
 
 
-def test_an_interrupted_training_ends_like_one_that_was_not(
-    plain: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class InterruptedAt(list[NDArray[np.uint8]]):
+    """Photographs, until somebody presses Ctrl-C when one is read for the n-th time."""
+
+    def __init__(self, photographs: list[NDArray[np.uint8]], n: int):
+        super().__init__(photographs)
+        self.left = n
+
+    def __getitem__(self, place: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(place)
+
+
+def test_an_interrupted_training_ends_like_one_that_was_not(plain: Bundle, tmp_path: Path) -> None:
     images = tiny_images(20)
     whole = train_shield(plain, images, PLAN, tmp_path / "whole.pt")
-    calls = 0
-
-    def stop_at_third(*arguments: object) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return views(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(export.robust.shield, "views", stop_at_third)
+    third_batch = 2 * PLAN.batch + 1
     with pytest.raises(KeyboardInterrupt):
-        train_shield(plain, images, PLAN, tmp_path / "parts.pt")
+        train_shield(plain, InterruptedAt(images, third_batch), PLAN, tmp_path / "parts.pt")
+    assert torch.load(tmp_path / "parts.pt", weights_only=True)["step"] == 2 * PLAN.replays
     parts = train_shield(plain, images, PLAN, tmp_path / "parts.pt")
     for name, weight in whole.items():
         torch.testing.assert_close(parts[name], weight, rtol=0, atol=0)
@@ -114,12 +111,12 @@ def test_heads_without_named_backbone_are_refused(tiny_bundles: dict[str, Path])
 def test_weights_of_another_head_are_refused(plain: Bundle, tmp_path: Path) -> None:
     weights = {name: weight[:1] for name, weight in backbone_weights(TorchGraph(plain.path("head"))).items()}
     with pytest.raises(BundleError, match="does not fit"):
-        write_graph(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
+        write_head(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
 
 
 def test_the_heads_own_weights_make_the_head(plain: Bundle, tmp_path: Path) -> None:
     weights = backbone_weights(TorchGraph(plain.path("head")))
-    write_graph(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
+    write_head(plain, {name: weight.detach() for name, weight in weights.items()}, tmp_path / "s.onnx")
     assert (tmp_path / "s.onnx").read_bytes() == plain.path("head").read_bytes()
 
 
@@ -157,15 +154,17 @@ def frames_of(squares: NDArray[np.uint8], rng: np.random.Generator) -> AlarmFram
         return np.clip(squares + noise, 0, 255).astype(np.uint8)
 
     corrupted = [
-        Corrupted(name, severity, noisy(level * severity))
+        CorruptedFrames(name, severity, noisy(level * severity))
         for name, level in (
             ("gaussian_noise", 8), ("shot_noise", 8), ("impulse_noise", 8), ("speckle_noise", 0),
             ("snow", 14), ("spatter", 10), ("jpeg_compression", 12), ("saturate", 0),
         )
         for severity in SEVERITIES
     ]  # fmt: skip
-    calm = [Corrupted("gaussian_blur", severity, noisy(4 * severity)[:30]) for severity in (1, 2, 3)]
-    return AlarmFrames(squares, noisy(100), corrupted, calm)
+    ordinary = [
+        CorruptedFrames("gaussian_blur", severity, noisy(4 * severity)[:30]) for severity in (1, 2, 3)
+    ]
+    return AlarmFrames(squares, noisy(100), corrupted, ordinary)
 
 
 def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(plain: Bundle) -> None:
@@ -178,22 +177,22 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 
     scores = looks(squares[::3]) @ alarm["discriminants"].T + alarm["bias"]
     assert scores[:, 0].mean() == pytest.approx(-DEVIATIONS, abs=1e-2)
-    beside_a_codec = np.concatenate([squares, *(one.frames for one in frames.calm)])
-    codec = 1 + list(KINDS).index(LIKE_CALM)
-    calm = looks(beside_a_codec[::3]) @ alarm["discriminants"][codec] + alarm["bias"][codec]
-    for number, (names, severities) in enumerate(KINDS.values(), 1):
+    beside_a_codec = np.concatenate([squares, *(one.frames for one in frames.ordinary)])
+    codec = 1 + list(KINDS).index(BESIDE_ORDINARY)
+    ordinary = looks(beside_a_codec[::3]) @ alarm["discriminants"][codec] + alarm["bias"][codec]
+    for number, kind in enumerate(KINDS.values(), 1):
         of_kind = np.concatenate(
             [
                 looks(one.frames)
                 for one in frames.corrupted
-                if one.name in names and one.severity in severities
+                if one.name in kind.corruptions and one.severity in kind.severities
             ]
         )
         sure = np.quantile(of_kind @ alarm["discriminants"][number] + alarm["bias"][number], SURE)
-        highest = (calm if number == codec else scores[:, number]).max()
+        highest = (ordinary if number == codec else scores[:, number]).max()
         assert highest <= 1e-3 and highest == pytest.approx(-max(sure, 0), abs=1e-2), "half-way, or at clean"
     assert np.delete(scores, codec, 1).std(0) == pytest.approx(np.ones(len(KINDS)), abs=1e-3)
-    assert calm.std() == pytest.approx(1, abs=1e-3)
+    assert ordinary.std() == pytest.approx(1, abs=1e-3)
     noisy = looks(frames.attacked) @ alarm["discriminants"][0]
     assert noisy.mean() + alarm["bias"][0] > scores[:, 0].mean() + 3
     assert alarm["discriminants"].shape == (1 + len(KINDS), plain.manifest.latent[0])
@@ -203,7 +202,12 @@ def test_an_alarm_is_calibrated_on_the_clean_frames_that_it_was_not_fitted_to(pl
 def test_corrupted_frames_are_of_each_kind_and_severity() -> None:
     squares = [np.full((48, 48, 3), 20 * n, np.uint8) for n in range(6)]
     cells = corrupted_frames(squares, KINDS.values(), 4, np.random.default_rng(0))
-    wanted = {(name, severity) for names, some in KINDS.values() for name in names for severity in some}
+    wanted = {
+        (name, severity)
+        for kind in KINDS.values()
+        for name in kind.corruptions
+        for severity in kind.severities
+    }
     assert {(one.name, one.severity) for one in cells} == wanted
     assert all(one.frames.shape == (4, 48, 48, 3) for one in cells)
 

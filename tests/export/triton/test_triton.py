@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2
 
 from export.__main__ import main
 from export.triton.repository import MODELS, write_repository
-from export.triton.tail import server_graph
+from export.triton.server_graph import server_graph
 from runtime.bundle import DEFAULT, load
 from runtime.codec.packet import Flags, Packet
 from runtime.engines.tensorrt.build import BuildSettings, build
@@ -32,7 +32,7 @@ from runtime.tail import Tail
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRIORS = ("fp", "mshp")
 
 
@@ -168,7 +168,7 @@ def test_a_failure_that_is_not_the_packets_is_said_to_be_internal(
     def fail(_: bytes) -> None:
         raise EngineError("h_s failed")
 
-    monkeypatch.setattr(ensembles["mshp"].decode.model._reader, "read", fail)
+    monkeypatch.setattr(ensembles["mshp"].decode.model.reader, "read", fail)
     (answer,) = ensembles["mshp"]([packets["mshp"][0]])
     assert isinstance(answer, TritonError) and answer.code == TritonError.INTERNAL
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.graphs.integer_graph import of_phases, phases, write_integer_network
+from export.graphs.integer_graph import write_integer_network
+from export.graphs.polyphase import polyphase, repeat_for_phases
 from runtime.bundle import ROBUST, installed, load
 from runtime.engines import EngineOptions, Optimisation, open_engine
 from runtime.errors import BundleError
@@ -207,7 +208,7 @@ def test_graph_survives_an_engine_that_is_exact_only_to_a_half(
     output = convolution.output[0]
     convolution.output[0] = "sums"
     unit = np.ones(4) if leaky else np.exp2(-shift)  # of a sum, in what the convolution returns
-    unit = of_phases(unit, layer.stride) if transposed else unit
+    unit = repeat_for_phases(unit, layer.stride) if transposed else unit
     error = (rng.choice([-0.49, 0.49], unit.shape) * unit)[None, :, None, None].astype(np.float32)
     model.graph.initializer.append(numpy_helper.from_array(error, "error"))
     place = list(model.graph.node).index(convolution) + 1
@@ -236,12 +237,12 @@ def test_phases_are_the_transposed_convolution(
     )  # fmt: skip
     layer = replace(layer, bias=np.zeros_like(layer.bias))
     a = rng.integers(-127, 128, (3, rows, columns)).astype(np.int32)
-    made = phases(layer)
+    made = polyphase(layer)
     padded = np.pad(a, ((0, 0), (made.before, made.after), (made.before, made.after)))
     sums = torch.nn.functional.conv2d(
         torch.from_numpy(padded).double(), torch.from_numpy(made.weight).double()
     )
-    height, width = rows + made.reach, columns + made.reach
+    height, width = rows + made.growth, columns + made.growth
     of = sums.reshape(stride, channels, stride, height, width).numpy()
     out = np.stack([[of[x, :, y] for x in range(stride)] for y in range(stride)])  # (y, x, channel, h, w)
     out = out.transpose(2, 3, 0, 4, 1).reshape(channels, height * stride, width * stride)

@@ -1,4 +1,4 @@
-"""One graph of the server's networks, as Triton gets it: y_hat -> logits, likeliest classes, their shares.
+"""The server's networks as one graph for Triton: y_hat -> logits, likeliest classes, their probabilities.
 
 y_hat (1, C, H, W)  -restore->  features  -tail->  logits (1, n)  -Softmax, TopK->  (k,), (k,)
 """
@@ -18,11 +18,11 @@ LOGITS = "tail/logits"
 
 
 def server_graph(bundle: Bundle, top_k: int) -> onnx.ModelProto:
-    """``restore`` and ``tail`` of a bundle, then the outputs of ``runtime.serving.protocol``.
+    """Join ``restore`` and ``tail`` of a bundle; returns the outputs of ``runtime.serving.protocol``.
 
     The outputs are float32 ``logits`` (n,), int32 ``top_classes`` (k,), likeliest first, and float32
     ``top_probabilities`` (k,), k the smaller of ``top_k`` and n. Operators are those that TensorRT has too.
-    Raises GraphError when the bundle's graphs do not follow one another.
+    Raises GraphError when the tail does not take what restore returns.
     """
     restore, tail = (onnx.load(bundle.path(role)) for role in ("restore", "tail"))
     for graph in (restore.graph, tail.graph):
@@ -53,7 +53,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
 
 
 def _add_outputs(graph: onnx.GraphProto, classes: int, k: int) -> None:
-    """Ranked along an axis of a matrix, flattened last: TensorRT ranks no vectors."""
+    """Add the outputs. TopK runs on a matrix, flattened afterwards: TensorRT ranks no vectors."""
 
     def constant(name: str, values: ArrayLike) -> str:
         graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype=np.int64), name))

@@ -1,4 +1,4 @@
-"""Disturbed images for training: attacked in place, step by step, and denoised as the defence does it."""
+"""Disturbed images for training: perturbed step by step, and denoised as the runtime's defence does it."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Denoiser:
     def __call__(
         self, images: torch.Tensor, latents: list[torch.Tensor], rng: np.random.Generator
     ) -> torch.Tensor:
-        """Images (N, 3, S, S) in [0, 1], of which the plain head made ``latents`` -> denoised copies."""
+        """Denoised copies of images (N, 3, S, S) in [0, 1]; ``latents``: the plain head's, for the mask."""
         weights = rng.choice(WEIGHTS, len(images), p=WEIGHT_SHARE)
-        calm = [
+        denoised = [
             image if weight == 0 else self._denoise(image, [y[n : n + 1] for y in latents], weight)
             for n, (image, weight) in enumerate(zip(images, weights, strict=True))
         ]
-        return torch.stack(calm)
+        return torch.stack(denoised)
 
     def _denoise(self, image: torch.Tensor, latents: list[torch.Tensor], weight: float) -> torch.Tensor:
         streams = self._prior.code(*(y.float().contiguous().numpy() for y in latents))
         latent = Latent(streams, self._energy, self._latent)
         defender, frame = self._defenders[weight], np.ascontiguousarray(image.numpy())[None]
-        calm = defender.denoise(frame, defender.mask(latent))  # overwritten by the defender's next frame
-        return torch.from_numpy(calm[0].copy())
+        denoised = defender.denoise(frame, defender.mask(latent))  # the next frame overwrites it
+        return torch.from_numpy(denoised[0].copy())
 
 
 class Perturbation:
-    """l_inf perturbations of one batch, which grow by a signed step whenever a gradient comes by.
+    """l_inf perturbations of one batch, which grow by a signed step for each gradient.
 
     eps differs from image to image; the perturbed images stay in [0, 1].
     """

@@ -1,4 +1,4 @@
-"""torch module -> ONNX file, proven: checked by ONNX's checker and compared with the module it came from."""
+"""Export a torch module as an ONNX file, check it, and compare it with the module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-4  # of the largest output: float32 in another order of summation
 
 
 def round_to_half(module: nn.Module) -> None:
-    """Round large parameters to what 16 bits hold, in place, so that ``write_graph`` stores them exactly."""
+    """Round large parameters to float16 values, in place, so that ``write_graph`` stores them exactly."""
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.numel() >= HALF_FROM:
@@ -31,9 +31,9 @@ def round_to_half(module: nn.Module) -> None:
 def write_graph(
     module: nn.Module, example: torch.Tensor, path: Path, inputs: list[str], outputs: list[str]
 ) -> None:
-    """Export ``module`` at the static shape of ``example``, as one file, weights in 16 bits where they fit.
+    """Export ``module`` at the static shape of ``example`` to one file; weights that fit take 16 bits.
 
-    Arithmetic stays float32: a Cast behind each stored constant is folded when an engine opens the graph.
+    Arithmetic stays float32: engines fold the Cast behind each stored constant when they open the graph.
     Raises GraphError when the graph differs from the module by more than ``TOLERANCE``.
     """
     module = module.eval()
@@ -72,7 +72,7 @@ def compare(module: nn.Module, example: torch.Tensor, path: Path) -> None:
 
 
 def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the exporter's notes: stack traces with paths of this machine, half of a small file."""
+    """Remove the exporter's notes: stack traces with this machine's paths, half of a small file."""
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

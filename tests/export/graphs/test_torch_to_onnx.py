@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from export.errors import GraphError
-from export.graphs.graph import compare, round_to_half, write_graph
+from export.graphs.torch_to_onnx import compare, round_to_half, write_graph
 
 
 def module() -> nn.Module:

@@ -1,0 +1,1 @@
+"""docs/results.md, written from the measurements under docs/measured: python -m bench.results."""

@@ -1,0 +1,51 @@
+"""``fp16`` and ``triton``: a finished bundle for another engine or server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from export.cli.options import add_bundle, add_output, add_photos, add_threads, subcommand
+
+
+def add_parsers(commands: Any) -> None:
+    """Add ``fp16`` and ``triton``."""
+    fp16 = subcommand(
+        commands, "fp16", "write a bundle's heads in half precision; print the cost in bytes and logits"
+    )
+    add_bundle(fp16)
+    add_photos(fp16)
+    add_threads(fp16)
+    fp16.set_defaults(run=_fp16)
+    triton = subcommand(
+        commands, "triton", "write a bundle's server half as a model repository of Triton Inference Server"
+    )
+    add_bundle(triton)
+    add_output(triton)
+    triton.add_argument(
+        "--plan", type=Path, metavar="FILE",
+        help="TensorRT engine for the tail, built by trtexec from the tail/1/model.onnx of an earlier run",
+    )  # fmt: skip
+    triton.set_defaults(run=_triton)
+
+
+def _fp16(options: argparse.Namespace) -> None:
+    from export.calibrate.images import find_images
+    from export.graphs.fp16 import write_half_graphs
+    from export.graphs.fp16_drift import drifts
+    from export.progress import say
+    from runtime.bundle import load
+
+    bundle = load(options.bundle)
+    for path in write_half_graphs(bundle):
+        say(str(path))
+    for drift in drifts(bundle, find_images(options.photos), options.threads):
+        print(drift)
+
+
+def _triton(options: argparse.Namespace) -> None:
+    from export.triton.repository import write_repository
+    from runtime.bundle import load
+
+    print(write_repository(load(options.bundle), options.output, options.plan))
