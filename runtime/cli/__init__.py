@@ -1,4 +1,4 @@
-"""The command line: a module for each subcommand, ``main``, which finds it, and ``program``, the shell around it.
+"""The command line: a module for each subcommand, and what they share.
 
 main           the command ``ratehold``; imports a subcommand's module when it was typed
 program        exit statuses, messages, names; every program of export and bench uses it too

@@ -52,7 +52,7 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def report(lines: list[str], result: dict[str, Any], path: str | None, *, taken: bool = False) -> None:
-    """Print ``lines`` for people, and write ``result`` as JSON where ``--json`` says.
+    """Print ``lines`` for people, and write ``result`` as JSON to the ``--json`` path, its folder included.
 
     taken: standard output carries something else, so the lines go to standard error.
     """
@@ -64,4 +64,5 @@ def report(lines: list[str], result: dict[str, Any], path: str | None, *, taken:
     if path == STANDARD:
         sys.stdout.write(text)
     else:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text, encoding="utf-8")

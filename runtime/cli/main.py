@@ -1,4 +1,4 @@
-"""The command ``ratehold``: a subcommand's modules are imported when it is the one that was typed."""
+"""The command ``ratehold``. It imports what a subcommand needs when that subcommand was typed."""
 
 from __future__ import annotations
 

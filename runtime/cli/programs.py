@@ -37,6 +37,6 @@ def found(package: str = "bench") -> dict[str, Program]:
             if STARTS in text:
                 name = file.parent.name if file.stem == "__main__" else file.stem
                 module = f"{package}.{name}" + (".__main__" if file.stem == "__main__" else "")
-                summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+                summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].replace("``", "`")
                 programs[name] = Program(module, summary)
     return dict(sorted(programs.items()))

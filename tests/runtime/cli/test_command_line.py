@@ -205,7 +205,7 @@ def test_json_has_what_the_lines_say(
     shown = capsys.readouterr()
     classes = json.loads(shown.out)["classes"]
     assert [str(c["class"]) for c in classes] == [line.split()[2] for line in shown.err.splitlines()]
-    file = tmp_path / "inspect.json"
+    file = tmp_path / "made" / "inspect.json"
     assert main(["inspect", packet, "--json", str(file), *bundle]) == 0
     inspected = json.loads(file.read_text())
     assert [stream["name"] for stream in inspected["streams"]] == ["z", "y"]
