@@ -2,9 +2,9 @@
 
     python -m bench.blind --data DIR [--bundle NAME] [--limit N] [--queries N] [--eps N] [--json PATH]
 
-``universal`` is found with the deployed file on other photographs of the folder, as many as are attacked.
-``black_box`` sees nothing but the length of each packet, as an observer of an encrypted link does, and
-queries the sender that it is measured against. Bytes are of real packets.
+``universal`` is found with the bundle on as many other photographs of the folder as are attacked.
+``black_box`` sees only the length of each packet, as an observer of an encrypted link does. It queries the
+sender that it is measured against. Bytes are of real packets.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
-from bench.attacks import Target, to_uint8
 from bench.attacks.black_box import black_box
+from bench.attacks.budget import to_uint8
+from bench.attacks.differentiable.target import Target
 from bench.attacks.universal import applied, universal
 from bench.common import bundle_options, report
-from bench.common.bootstrap import interval, ratio_interval
+from bench.common import options as options_of
+from bench.common.bootstrap import about_few, interval, ratio_interval
+from bench.common.options import positive
 from bench.common.photos import Sample, labelled
+from bench.common.terminal import Column, print_table
 from export.progress import bar
-from runtime.bundle import DEFAULT, Bundle, load
-from runtime.cli.program import prog, program
+from runtime.bundle import Bundle, load
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
 from runtime.errors import ImageError
 from runtime.guard import Guard
@@ -38,47 +40,72 @@ from runtime.tail import Tail
 
 Frames = NDArray[np.uint8]
 SENDERS = {"undefended": None, "guard": Guard()}
+PLACES = {"undefended": "undefended", "guard": "behind the guard"}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BlindRow:
+    """One threat against one sender; ``as_json`` is the row of the report.
+
+    bytes_ratio: all bytes over those of the clean frames, undefended. top1: share of right answers.
+    *_ci: 95 % interval over images. images: how many, which is the report's ``limit``.
+    """
+
+    threat: str
+    sender: str
+    bytes_mean: float
+    bytes_ratio: float
+    bytes_ratio_ci: tuple[float, float]
+    top1: float
+    top1_ci: tuple[float, float]
+    images: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of the report."""
+        return {name: value for name, value in vars(self).items() if name != "images"}
+
+
+@dataclass(frozen=True)
+class BlindOutcome:
     """Bytes of the packets and whether the answer is the label, one value an image."""
 
     bytes: NDArray[np.int64]
     correct: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, head: Head, tail: Tail, frames: Frames, labels: NDArray[np.int64]) -> Outcome:
+    def of(cls, head: Head, tail: Tail, frames: Frames, labels: NDArray[np.int64]) -> BlindOutcome:
         """Send frames, uint8 (n, S, S, 3), through the real bitstream."""
         packets = [head.encode(frame).to_bytes() for frame in frames]
         answers = [int(tail.decode(packet).argmax()) for packet in packets]
         return cls(np.array([len(packet) for packet in packets]), np.array(answers) == labels)
 
-    def as_row(self, threat: str, sender: str, clean: Outcome) -> dict[str, Any]:
+    def as_row(self, threat: str, sender: str, clean: BlindOutcome) -> BlindRow:
         """Against clean frames that are sent undefended."""
-        return {
-            "threat": threat, "sender": sender, "bytes_mean": float(self.bytes.mean()),
-            "bytes_ratio": float(self.bytes.sum() / clean.bytes.sum()),
-            "bytes_ratio_ci": list(ratio_interval(self.bytes.astype(float), clean.bytes.astype(float))),
-            "top1": float(self.correct.mean()), "top1_ci": list(interval(self.correct)),
-        }  # fmt: skip
+        return BlindRow(
+            threat, sender, float(self.bytes.mean()), float(self.bytes.sum() / clean.bytes.sum()),
+            ratio_interval(self.bytes.astype(float), clean.bytes.astype(float)),
+            float(self.correct.mean()), interval(self.correct), len(self.bytes),
+        )  # fmt: skip
 
 
-def run(bundle: Bundle, samples: list[Sample], limit: int, eps: float, queries: int) -> list[dict[str, Any]]:
+def run(
+    bundle: Bundle, samples: list[Sample], limit: int, eps: float, queries: int, threads: int
+) -> list[BlindRow]:
     """One row a threat and sender; the last ``limit`` of 2 ``limit`` samples are attacked."""
     square = bundle.manifest.preprocess.square
     frames = np.stack([square(sample.image()) for sample in samples[: 2 * limit]])
     train, clean = frames[:limit], frames[limit:]
     labels = np.array([sample.label for sample in samples[limit : 2 * limit]])
-    engine, tail = EngineOptions(threads=1), Tail(bundle, EngineOptions(threads=1))
+    engine = EngineOptions(threads=threads)
+    tail = Tail(bundle, engine)
     heads = {name: Head(bundle, engine, guard=guard) for name, guard in SENDERS.items()}
-    reference = Outcome.of(heads["undefended"], tail, clean, labels)
+    reference = BlindOutcome.of(heads["undefended"], tail, clean, labels)
     rows = [reference.as_row("clean", "undefended", reference)]
     everywhere = _universal(bundle, train, clean, eps)
     for name, head in heads.items():
-        rows.append(Outcome.of(head, tail, everywhere, labels).as_row("universal", name, reference))
+        rows.append(BlindOutcome.of(head, tail, everywhere, labels).as_row("universal", name, reference))
         queried = _black_box(head, clean, eps, queries, name)
-        rows.append(Outcome.of(head, tail, queried, labels).as_row("black_box", name, reference))
+        rows.append(BlindOutcome.of(head, tail, queried, labels).as_row("black_box", name, reference))
     return rows
 
 
@@ -100,54 +127,81 @@ def _images(frames: Frames) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    """The table."""
-    table = Table()
-    for column in ("threat", "sender"):
-        table.add_column(column)
-    for column in ("bytes", "against clean", "95 %", "top-1 %", "95 %"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        change, ratios, (low, high) = row["bytes_ratio"] - 1, row["bytes_ratio_ci"], row["top1_ci"]
-        table.add_row(
-            row["threat"], row["sender"], f"{row['bytes_mean']:,.0f}", f"{100 * change:+.1f} %",
-            " to ".join(f"{100 * ratio - 100:+.1f}" for ratio in ratios), f"{100 * row['top1']:.1f}",
-            f"{100 * low:.1f}-{100 * high:.1f}",
-        )  # fmt: skip
-    console.print(table)
+def verdict(rows: list[BlindRow]) -> str:
+    """What both attackers cost, undefended and behind the guard."""
+    found = {(row.threat, row.sender): row for row in rows}
+    said = []
+    for threat, name in (
+        ("universal", "One perturbation for all frames"),
+        ("black_box", "Queries of each frame"),
+    ):
+        each = [f"{_percent(found[threat, sender])} bytes {place}" for sender, place in PLACES.items()]
+        said.append(f"{name}: {', '.join(each)}.")
+    clean = 100 * found["clean", "undefended"].top1
+    guarded = min(100 * row.top1 for row in rows if row.sender == "guard")
+    return f"{' '.join(said)} Right answers behind the guard: {guarded:.0f} % at least, clean {clean:.0f} %."
+
+
+def _percent(row: BlindRow) -> str:
+    return f"{100 * (row.bytes_ratio - 1):+.1f} %"
+
+
+COLUMNS = (
+    Column("threat", words=True), Column("sender", words=True), Column("bytes"), Column("change"),
+    Column("95 %", rank=1), Column("top-1 %"), Column("95 % of top-1", rank=2),
+)  # fmt: skip
+LEGEND = """universal: found with the bundle on other frames, and added to these.
+black_box: found by queries alone, which return the length of a packet of this sender.
+change: of the bytes, against the same frames clean and undefended."""
+
+
+def show(rows: list[BlindRow], console: Console) -> None:
+    """The verdict, then a table of the rows."""
+    few = about_few(rows[0].images)
+    for text in filter(None, (few, verdict(rows))):
+        console.print(text)
+    columns = [column for column in COLUMNS if not (few and column.heading.startswith("95 %"))]
+    print_table(console, columns, [_cells(row, bool(few)) for row in rows], legend=LEGEND)
+
+
+def _cells(row: BlindRow, few: bool) -> list[str]:
+    low, high = (100 * (ratio - 1) for ratio in row.bytes_ratio_ci)
+    least, most = (100 * share for share in row.top1_ci)
+    ratio, top1 = ([], []) if few else ([f"{low:+.1f} to {high:+.1f}"], [f"{least:.1f}-{most:.1f}"])
+    size, right = f"{row.bytes_mean:,.0f}", f"{100 * row.top1:.1f}"
+    return [row.threat, row.sender, size, _percent(row), *ratio, right, *top1]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = options_of.parser("bench.blind", __doc__)
+    options_of.add_data(parser)
+    bundle_options.add_bundle(parser)
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", default=30,
+        help="images attacked: the N after the first N, on which the perturbation for all is found",
+    )  # fmt: skip
+    parser.add_argument("--queries", type=positive, metavar="N", default=500, help="of black_box, an image")
+    parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget of the attacks, of 255")
+    options_of.add_threads(parser, 1, "the engine and of torch")
+    options_of.add_json(parser)
+    return parser
 
 
 @program("bench.blind")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when the bundle or the images cannot be had."""
-    parser = argparse.ArgumentParser(prog=prog("bench.blind"), description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
-    )
-    parser.add_argument("--bundle", default=DEFAULT, help="default: %(default)s")
-    parser.add_argument(
-        "--limit", type=bundle_options.positive, default=30, help="images attacked (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--queries",
-        type=bundle_options.positive,
-        default=500,
-        help="of black_box, an image (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--eps", type=bundle_options.positive, default=4, help="of 255 (default: %(default)s)"
-    )
-    report.add_json_argument(parser)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
     samples = labelled(options.data)
     if len(samples) < 2 * options.limit:
         raise ImageError(f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that")
-    rows = run(load(options.bundle), samples, options.limit, options.eps / 255, options.queries)
-    show(rows, Console(stderr=options.json == "-", width=bundle_options.WIDTH, highlight=False))
-    settings = {name: getattr(options, name) for name in ("bundle", "limit", "queries", "eps")}
-    summary = {f"{r['threat']}, {r['sender']}": [r["bytes_ratio"], r["top1"]] for r in rows}
-    report.write(options.json, "blind", settings, rows, summary)
+    rows = run(
+        load(options.bundle), samples, options.limit, options.eps / 255, options.queries, options.threads
+    )
+    show(rows, bundle_options.console(options))
+    settings = options_of.chosen(options, "bundle", "limit", "queries", "eps")
+    summary = {f"{row.threat}, {row.sender}": [row.bytes_ratio, row.top1] for row in rows}
+    report.write(options.json, "blind", settings, [row.as_json() for row in rows], summary)
     return 0
 
 

@@ -1,52 +1,68 @@
 """Accuracy against bytes: every image of a labelled folder through the real bitstream of each bundle.
 
-    python -m bench.accuracy --data DIR [--bundle NAME ...] [--limit N] [--plot PATH.png] [--json PATH]
+    python -m bench.accuracy --data DIR [--bundle NAME ...] [--limit N] [--plot PATH] [--json PATH]
 
-Beside the bundles: the network without coding, which is the ceiling, and JPEG and WebP files of the prepared
-square, classified by it. It is head, restore and tail of the finest FP bundle with y left in floating point:
-the unsplit network but for the coefficients that the bundle never sends, and without rounding, which would
-count against the pictures. A byte is counted when it is sent: headers of packets and of files included.
+Beside the bundles stands the network without coding, which is the ceiling. It classifies JPEG, WebP and AVIF
+files of the prepared square, too. It is head, restore and tail of the finest FP bundle with y in floating
+point: the unsplit network without the coefficients that this bundle never sends. Rounding is left out: it
+would count against the pictures. Bytes are those that are sent, with the headers of packets and files.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from bench.accuracy.plots import accuracy_against_bytes
 from bench.accuracy.rate_points import Point, of_bundle, of_network, told
 from bench.accuracy.savings import savings
 from bench.common import bundle_options, report
-from bench.common.image_codecs import JPEG, WEBP
+from bench.common import options as options_of
+from bench.common.image_codecs import AVIF, CODECS, JPEG, WEBP, ImageCodec
 from bench.common.photos import Sample, labelled
+from bench.common.terminal import Column, print_table
 from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
-from runtime.cli.program import prog, program
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
 
 PICTURES = [(JPEG, quality) for quality in (5, 10, 20, 40, 75)]
 PICTURES += [(WEBP, quality) for quality in (0, 5, 20, 50, 80)]
+PICTURES += [(AVIF, quality) for quality in (10, 20, 35, 50, 70)]
 """From files about as small as our packets, where they can be, to where they cost the network nothing."""
+
+FEW_FOR_INTERVALS, FEW_FOR_TOP1 = 20, 100
+"""Images below which intervals mean nothing, and below which bytes at equal top-1 do not either."""
 
 
 def measure(
-    bundles: list[Bundle], samples: list[Sample], engine: EngineOptions, pictures: bool
+    bundles: list[Bundle],
+    samples: list[Sample],
+    engine: EngineOptions,
+    pictures: list[tuple[ImageCodec, int]],
 ) -> list[Point]:
-    """One point a bundle, then the ceiling, then (``pictures``) the curves of JPEG and WebP."""
+    """One point a bundle, then the ceiling, then the picture formats at each quality."""
     finest = min(bundles, key=lambda bundle: (bundle.manifest.prior != "fp", bundle.manifest.rate))
     with tqdm(total=(len(bundles) + 1) * len(samples), unit="image", mininterval=0.5) as bar:
         points = [of_bundle(b, engine, told(bar, b.manifest.name, samples)) for b in bundles]
-        network, chosen = Unquantised(finest, engine), PICTURES if pictures else []
+        network = Unquantised(finest, engine)
         name = "pictures" if pictures else "unquantised"
-        points += of_network(network, finest.manifest.preprocess, chosen, told(bar, name, samples))
+        points += of_network(network, finest.manifest.preprocess, pictures, told(bar, name, samples))
     return [point.against(points[len(bundles)]) for point in points]
+
+
+def choose_pictures(wanted: bool) -> list[tuple[ImageCodec, int]]:
+    """The picture formats that this Pillow has; the others are named on standard error."""
+    if not wanted:
+        return []
+    for codec in CODECS:
+        if reason := codec.missing():
+            print(f"{codec.name} is left out: {reason}", file=sys.stderr)
+    return [(codec, quality) for codec, quality in PICTURES if codec.missing() is None]
 
 
 def summarise(bundles: list[Bundle], points: list[Point]) -> dict[str, Any]:
@@ -81,48 +97,67 @@ def header_bytes(point: Point) -> int:
 
 
 def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
-    """The table, and the summary in words."""
+    """The savings in words, then the table."""
+    images = summary["images"]
     console.print(
-        f"\n[bold]{summary['images']:,} images[/] through the bitstream of each bundle, and what else could "
-        "be sent\nbytes an image with all headers; inform.: bytes of information under the bundle's tables\n"
-        "nats: mean divergence of the answer from that of the network without coding"
+        f"\n{images:,} images through the bitstream of each bundle, and as pictures\n", style="bold"
     )
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # nine columns in 100 characters
-    for column in ("bundle", "top-1 %", "95 %", "mean", "p50", "p95", "max", "inform.", "nats"):
-        table.add_column(column, justify="left" if column == "bundle" else "right", no_wrap=True)
+    for sentence in in_words(summary):
+        console.print(sentence, markup=False)
+    columns = [Column("bundle", words=True), Column("top-1 %")]
+    columns += [Column("95 %")] * (images >= FEW_FOR_INTERVALS)
+    columns += [Column("mean"), Column("p50", rank=2), Column("p95", rank=1), Column("max", rank=3)]
+    columns += [Column("content", rank=4), Column("nats")]
+    cells = []
     for row in rows:
         low, high = row["top1_ci"]
         sizes = [row[f"bytes_{name}"] for name in ("mean", "p50", "p95", "max")]
-        cells = ["" if size is None else f"{size:,.0f}" for size in (*sizes, row["information_bytes"])]
-        top1 = (f"{100 * row['top1']:.1f}", f"{100 * low:.1f}-{100 * high:.1f}")
-        table.add_row(row["bundle"], *top1, *cells, f"{row['divergence_nats']:.3f}")
-    console.print(table)
-    for key, value in summary.items():
-        if key.startswith("mshp_saving_r"):
-            said = "outside the FP curve" if value is None else f"{value:+.1f} % of the bytes"
-            nats = summary[f"mshp_saving_equal_divergence_r{key[-1]}"]
-            also = "" if nats is None else f"; at equal divergence {nats:+.1f} %"
-            same = summary.get(f"mshp_saving_same_rate_r{key[-1]}")
-            also += "" if same is None else f"; at the same step {same:+.1f} %"
-            console.print(f"MSHP rate {key[-1]} saves at equal top-1 {said}{also}")
-    console.print(
-        f"packets: {100 * summary['overhead_ratio']:.2f} % over their information content at most, "
-        f"and {summary['header_bytes']} bytes of header and checks"
+        numbers = ["" if size is None else f"{size:,.0f}" for size in (*sizes, row["information_bytes"])]
+        interval = [f"{100 * low:.1f}-{100 * high:.1f}"] * (images >= FEW_FOR_INTERVALS)
+        top1 = [row["bundle"], f"{100 * row['top1']:.1f}", *interval]
+        cells.append([*top1, *numbers, f"{row['divergence_nats']:.3f}"])
+    print_table(
+        console, columns, cells, "Accuracy and bytes",
+        "mean ... max: bytes an image with all headers; content: bytes of information under the bundle's "
+        "tables; nats: mean divergence of the answer from that of the network without coding.",
+    )  # fmt: skip
+
+
+def in_words(summary: dict[str, Any]) -> list[str]:
+    """What MSHP saves against FP, as far as the number of images lets it be said, and the overhead."""
+    images, said = summary["images"], []
+    for rate in [key[-1] for key in summary if key.startswith("mshp_saving_same_rate_r")]:
+        sizes = [f"{summary[f'{prior}_r{rate}_bytes']:,.0f}" for prior in ("mshp", "fp")]
+        same = summary[f"mshp_saving_same_rate_r{rate}"]
+        said.append(f"Rate {rate}: MSHP takes {sizes[0]} bytes, FP {sizes[1]}: it saves {same:.1f} %.")
+        top1, nats = (summary[f"mshp_saving_{kind}r{rate}"] for kind in ("", "equal_divergence_"))
+        if images >= FEW_FOR_TOP1:
+            more = [
+                f"{v:.1f} % at equal {of}"
+                for v, of in ((top1, "top-1"), (nats, "divergence"))
+                if v is not None
+            ]
+            said[-1] += f" It saves {' and '.join(more)}." if more else ""
+    if images < FEW_FOR_TOP1:
+        few = f"Too few images ({images}) to compare bytes at equal accuracy: {FEW_FOR_TOP1} at least."
+        said.append(few + " There are no intervals either." * (images < FEW_FOR_INTERVALS))
+    said.append(
+        f"Packets are at most {100 * summary['overhead_ratio']:.2f} % over their information content, and "
+        f"{summary['header_bytes']} bytes of header and checks."
     )
+    return said
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog("bench.accuracy"), description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
-    )
+    parser = options_of.parser("bench.accuracy", __doc__)
+    options_of.add_data(parser)
     bundle_options.add_arguments(parser, bundle_options.ALL)
-    parser.add_argument("--limit", type=bundle_options.positive, metavar="N", help="the first N images only")
-    parser.add_argument("--no-pictures", action="store_true", help="leave JPEG and WebP out: half the time")
+    options_of.add_limit(parser)
     parser.add_argument(
-        "--plot", type=Path, metavar="PATH", help="draw accuracy against bytes, as PATH.png and PATH.svg"
+        "--no-pictures", action="store_true", help="leave JPEG, WebP and AVIF out: a third of the time"
     )
-    report.add_json_argument(parser)
+    options_of.add_plot(parser, "accuracy against bytes")
+    options_of.add_json(parser)
     return parser
 
 
@@ -132,7 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     bundles = bundle_options.bundles(options)
     samples = labelled(options.data)[: options.limit]
-    points = measure(bundles, samples, bundle_options.engine(options), not options.no_pictures)
+    pictures = choose_pictures(not options.no_pictures)
+    points = measure(bundles, samples, bundle_options.engine(options), pictures)
     rows = [point.as_row() for point in points]
     summary = summarise(bundles, points)
     show(rows, summary, bundle_options.console(options))

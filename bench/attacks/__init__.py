@@ -1,45 +1,93 @@
-"""Attacks, one file a threat. Each stays inside its budget and in [0, 1].
+"""Attacks: this listing is the threat model. It imports torch only when a threat is asked for.
 
-    attacked = THREATS["pgd_e"](Target.open(bundle), images, labels, 4 / 255)
-    frames = to_uint8(attacked, originals, 4 / 255, norm_of("pgd_e"))
+    target = Target.open(bundle)                                     # bench.attacks.differentiable.target
+    attacked = threat_named("pgd_e")(target, images, labels, 4 / 255)
+    frames = to_uint8(attacked, originals, 4 / 255, norm_of("pgd_e"))       # bench.attacks.budget
 
-The loop is ours (``pgd.ascend``): those of torchattacks and foolbox maximise a loss of logits and labels and
-take no rate loss (torchattacks #86, foolbox #154), and neither judges its iterates as the 8 bits in which
-they will arrive. ``universal`` and ``black_box`` have signatures of their own.
+    what the attacker knows                   file                threats
+    nothing: no model, no answer              noise               noise
+    the length of each packet                 black_box           black_box (a signature of its own)
+    the bundle, on other frames               universal           universal (a signature of its own)
+    the bundle, not its defence               rate                pgd_e, pgd_e_l2
+                                              classification      pgd_c, joint
+                                              low_frequency       low_frequency
+                                              regional            background, object
+    the bundle and its defence                adaptive            adaptive, adaptive_c
+    the bundle, its defence and its guard     on_guard            adaptive_guard, stealth, provoke
+
+Each threat stays inside its budget and in [0, 1]. The loop is ours (``ascent.ascend``): those of torchattacks
+and foolbox maximise a loss of logits and labels and take no rate loss (torchattacks #86, foolbox #154), and
+neither judges its iterates as the 8 bits in which they will arrive.
 """
 
-from bench.attacks.adaptive import adaptive, adaptive_c
-from bench.attacks.budget import Norm, to_uint8
-from bench.attacks.classification import joint, pgd_c
-from bench.attacks.differentiable.target import Target
-from bench.attacks.low_frequency import low_frequency
-from bench.attacks.noise import noise
-from bench.attacks.on_guard import adaptive_guard, provoke, stealth
-from bench.attacks.rate import pgd_e, pgd_e_l2
-from bench.attacks.regional import background, object_
-from bench.attacks.threat import Threat
+from __future__ import annotations
 
-THREATS: dict[str, Threat] = {
-    "pgd_e": pgd_e,
-    "pgd_e_l2": pgd_e_l2,
-    "pgd_c": pgd_c,
-    "joint": joint,
-    "noise": noise,
-    "low_frequency": low_frequency,
-    "background": background,
-    "object": object_,
-    "adaptive": adaptive,
-    "adaptive_c": adaptive_c,
-    "adaptive_guard": adaptive_guard,
-    "stealth": stealth,
-    "provoke": provoke,
+from typing import TYPE_CHECKING
+
+from bench.attacks.references import installed, is_reference, resolve
+from bench.common.errors import CampaignError
+
+if TYPE_CHECKING:
+    from bench.attacks.budget import Norm
+    from bench.attacks.threat import Threat
+
+THREATS = {
+    "pgd_e": "bench.attacks.rate:pgd_e",
+    "pgd_e_l2": "bench.attacks.rate:pgd_e_l2",
+    "pgd_c": "bench.attacks.classification:pgd_c",
+    "joint": "bench.attacks.classification:joint",
+    "noise": "bench.attacks.noise:noise",
+    "low_frequency": "bench.attacks.low_frequency:low_frequency",
+    "background": "bench.attacks.regional:background",
+    "object": "bench.attacks.regional:object_",
+    "adaptive": "bench.attacks.adaptive:adaptive",
+    "adaptive_c": "bench.attacks.adaptive:adaptive_c",
+    "adaptive_guard": "bench.attacks.on_guard:adaptive_guard",
+    "stealth": "bench.attacks.on_guard:stealth",
+    "provoke": "bench.attacks.on_guard:provoke",
 }
-"""By name, as ``bench.resilience`` calls them."""
+"""Where each threat is, by the name that ``bench.resilience --threat`` takes."""
+
+GROUP = "ratehold.threats"
+"""Entry points of this group add threats by name."""
+
+
+def known() -> dict[str, str]:
+    """All threats by name -> ``module:name``: ours, then those of installed packages. Ours win a name."""
+    return {**THREATS, **{name: where for name, where in installed(GROUP).items() if name not in THREATS}}
+
+
+def located(name: str) -> str:
+    """``module:name`` of a threat, which is what the name is already where it is a caller's own.
+
+    Raises CampaignError for a name that is neither.
+    """
+    if is_reference(name):
+        return name
+    try:
+        return known()[name]
+    except KeyError:
+        raise CampaignError(f"no threat {name!r}: there are {', '.join(known())}, and module:name") from None
+
+
+def threat_named(name: str) -> Threat:
+    """A threat by its name or as ``module:name``; one that is not ours is checked each time it is called.
+
+    Raises CampaignError for an unknown name, ExtensionError for a reference to nothing that can be a threat.
+    """
+    threat: Threat = resolve(located(name))
+    if name in THREATS:
+        return threat
+    from bench.attacks.threat import CheckedThreat
+
+    return CheckedThreat(name, threat, norm_of(name))
 
 
 def norm_of(threat: str) -> Norm:
-    """The norm in which a threat keeps its budget, for ``to_uint8``: the name of one of l_2 says so."""
+    """The norm in which a threat keeps its budget: l_2 where its name ends in ``_l2``, l_inf elsewhere."""
     return "l2" if threat.endswith("_l2") else "linf"
 
 
-__all__ = ["THREATS", "Target", "Threat", "norm_of", "to_uint8"]
+def knows_defence(threat: str) -> bool:
+    """Whether a threat is told the defence: its name, after any ``module:``, begins with ``adaptive``."""
+    return threat.rpartition(":")[2].startswith("adaptive")

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.attacks import THREATS, Target, to_uint8
+from bench.attacks import threat_named
+from bench.attacks.budget import to_uint8
+from bench.attacks.differentiable.target import Target
 from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
 from bench.common.photos import photos
 from runtime.bundle import DEFAULT, load
@@ -40,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     images = torch.from_numpy(originals.transpose(0, 3, 1, 2).copy()).float() / 255
     eps = options.eps / 255
     unknown = torch.zeros(len(images), dtype=torch.int64)  # the attack on the rate does not look at labels
-    moved = THREATS[THREAT](Target.open(bundle), images, unknown, eps, steps=options.steps, seed=0)
+    moved = threat_named(THREAT)(Target.open(bundle), images, unknown, eps, steps=options.steps, seed=0)
     frames = dict(zip(clean, to_uint8(moved, originals, eps), strict=True))
     owners = {name: REDISTRIBUTABLE[name] for name in clean}
     write_pack(

@@ -1,8 +1,9 @@
 """Attacks that know the defence: rate and margin, differentiated through mask, denoiser and second pass.
 
-The denoiser is unrolled, so these are exact gradients but for what is rounded, thresholded or
-rate-controlled, which passes the gradient on (BPDA, Athalye et al., 2018). Nothing on the way is random: an
-expectation over transformations would be over one, and none is taken.
+The attacker knows the bundle and the defence, and takes every frame to be defended. The denoiser is
+unrolled, so gradients are exact. Only what is rounded, thresholded or rate-controlled passes them straight
+through (BPDA, Athalye et al., 2018). Nothing on the way is random, so no expectation over transformations
+is taken.
 """
 
 from __future__ import annotations
@@ -38,4 +39,7 @@ def _check_defended(target: Target) -> None:
 
 
 adaptive = Ascent(most_defended_bits)
+"""Most bytes after the defence, which it knows."""
+
 adaptive_c = Ascent(missed_label_defended)
+"""A wrong answer after the defence, which it knows."""

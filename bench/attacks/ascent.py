@@ -12,13 +12,23 @@ from bench.attacks.budget import Budget
 from bench.attacks.differentiable.straight_through import as_pixels
 
 Setting = Literal["unmasked", "released"]
+"""``unmasked``: gradients pass every rounding, the best iterate counts. ``released``: as the paper's code."""
+
 STEPS = 20
+"""Gradients a run."""
+
 RELEASED_STEP = 0.1
+"""Length of each step of the released code, in units of [0, 1], whatever eps is."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Lengths of the steps, in units of [0, 1]; whether runs start at random; whether best or last counts."""
+    """How an ascent runs.
+
+    steps: length of each step, in units of [0, 1].
+    random_start: whether a run starts at a random place of the ball, or at the image.
+    keep_best: whether the best iterate counts, or the last.
+    """
 
     steps: tuple[float, ...]
     random_start: bool
@@ -33,15 +43,15 @@ def schedule(setting: Setting, steps: int, eps: float) -> Schedule:
 
 
 Objective = Callable[[torch.Tensor], torch.Tensor]
-"""Images (N, 3, S, S) -> what the attacker wants large, (N,), differentiable; each from its image alone."""
+"""Images (N, 3, S, S) -> the attacker's aim, (N,), differentiable; each value from its image alone."""
 
 
 def ascend(
     objective: Objective, budget: Budget, schedule: Schedule, *, seed: int = 0, restarts: int = 1
 ) -> torch.Tensor:
-    """Frames inside ``budget`` with a large ``objective``, which judges them as 8 bits will carry them.
+    """Frames inside ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
 
-    Every iterate is judged, the last included; of all iterates of all runs each image keeps its best.
+    Every iterate is judged, the last included. Each image keeps its best iterate of all runs.
     """
     generator = torch.Generator().manual_seed(seed)
     best = budget.frames(budget.zero())

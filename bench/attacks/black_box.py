@@ -1,10 +1,11 @@
 """Query-only: the attacker sends a frame, sees the length of the packet, and tries again.
 
-That length is all that an observer of an encrypted link has. The search is Square Attack (Andriushchenko et
-al., ECCV 2020): squares at random places, smaller and smaller, kept when the packet does not shrink (a rANS
-payload grows by words of four bytes, so small gains show as none). Unlike there a square is filled with a
-random checkerboard or stripes and not with one colour: the entropy model charges for texture. With 300
-queries at 4/255 that adds 13 % to the bytes of efficientnet_lite0-fp-r1, plain squares 7 % (6 images).
+The attacker knows no model: the length is all that an observer of an encrypted link has. The search is
+Square Attack (Andriushchenko et al., ECCV 2020): squares at random places, smaller and smaller, kept when
+the packet does not shrink (a rANS payload grows by words of four bytes, so small gains show as none).
+Unlike there a square is filled with a random checkerboard or stripes and not with one colour: the entropy
+model charges for texture. With 300 queries at 4/255 that adds 13 % to the bytes of
+efficientnet_lite0-fp-r1, plain squares 7 % (6 images).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.attacks.budget import levels
 
 Frame = NDArray[np.uint8]
 FIRST_SHARE = 0.3
-"""Of the frame: area of the first squares."""
+"""Area of the first squares, as a share of the frame's."""
 
 SMALLEST = 4
 """Side of the last squares, in pixels."""

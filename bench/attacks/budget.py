@@ -1,4 +1,4 @@
-"""What a perturbation may be: its ball, its box, and the 8 bits in which it has to arrive.
+"""The budget of a perturbation: its ball, its box, and the 8 bits in which it arrives.
 
 A budget starts perturbations, (N, 3, S, S) in units of [0, 1], takes steps of ascent inside its ball and
 makes frames of them, clipped to [0, 1]. eps is a difference in grey level, also of ``L2``, whose ball holds
@@ -72,18 +72,18 @@ class L2:
     def start(self, generator: torch.Generator) -> torch.Tensor:
         """Of a random direction, half the radius long."""
         noise = torch.randn(self._images.shape, generator=generator)
-        return 0.5 * self._eps * noise / _rms(noise)
+        return 0.5 * self._eps * noise / root_mean_square(noise)
 
     def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
         """A step along the gradient."""
-        return self._inside(delta + step * gradient / _rms(gradient))
+        return self._inside(delta + step * gradient / root_mean_square(gradient))
 
     def frames(self, delta: torch.Tensor) -> torch.Tensor:
         """Clipping to [0, 1] only shortens a perturbation."""
         return (self._images + self._inside(delta)).clamp(0, 1)
 
     def _inside(self, delta: torch.Tensor) -> torch.Tensor:
-        return delta * (self._eps / _rms(delta)).clamp(max=1)
+        return delta * (self._eps / root_mean_square(delta)).clamp(max=1)
 
 
 def to_uint8(
@@ -91,8 +91,8 @@ def to_uint8(
 ) -> NDArray[np.uint8]:
     """Frames uint8 (N, S, S, 3) as a camera would send them, exactly inside the budget around ``originals``.
 
-    Rounds to the nearest level; under ``linf`` then to within the whole levels that eps allows, and under
-    ``l2`` the values whose rounding went outwards are taken back, those first that gain most, until the sum
+    Rounds to the nearest level. Under ``linf`` the whole levels that eps allows then limit each change.
+    Under ``l2`` values whose rounding went outwards go back a level, the largest gains first, until the sum
     of squares fits. ``attacked`` is float32 (N, 3, S, S) in [0, 1], ``originals`` uint8 (N, S, S, 3).
     """
     wanted = 255 * attacked.detach().permute(0, 2, 3, 1).double().numpy()
@@ -126,6 +126,6 @@ def _shortened(change: NDArray[np.float64], exact: NDArray[np.float64], limit: f
     return flat.reshape(change.shape)
 
 
-def _rms(values: torch.Tensor) -> torch.Tensor:
+def root_mean_square(values: torch.Tensor) -> torch.Tensor:
     """Root mean square of each image, (N, 1, 1, 1), never zero."""
     return values.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)

@@ -1,8 +1,9 @@
-"""PGD-C: the frame that the server takes for something else (arXiv 2403.00942).
+"""PGD-C: the frame that the server takes for something else (arXiv 2403.00942), alone or at many bytes.
 
-The loss is the margin of Carlini and Wagner (2017), which unlike cross-entropy does not vanish where the
-network is sure of itself. Quantisation passes the gradient straight through in both settings; ``released``
-changes the schedule. It does not know of a defence; ``bench.attacks.adaptive`` does.
+The attacker knows the bundle and the label, and takes its frames to be sent as they come: it knows no
+defence. The loss is the margin of Carlini and Wagner (2017). Unlike cross-entropy it does not vanish where
+the network is sure of itself. Quantisation passes the gradient straight through in both settings;
+``released`` changes only the schedule.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from bench.attacks.ascent import Objective, Setting
 from bench.attacks.differentiable.target import Target
 from bench.attacks.threat import Ascent
 
+CONFIDENCE = 1.0
+"""Cap of the margin in ``joint``, in logits: enough to survive the rounding to 8 bits."""
 
-def missed_label(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
-    """Margin of the answer to the frame sent as it is."""
-    undefended = target.undefended
-    return lambda x: margin(undefended.logits(x), labels)
+WEIGHT = 0.1
+"""Of the margin in ``joint``: relative bits a logit."""
 
 
 def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -27,14 +28,10 @@ def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return wrong - logits.gather(1, column)[:, 0]
 
 
-pgd_c = Ascent(missed_label)
-
-
-CONFIDENCE = 1.0
-"""Logits: enough to survive the rounding to 8 bits."""
-
-WEIGHT = 0.1
-"""Relative bits a logit."""
+def missed_label(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
+    """Margin of the answer to the frame sent as it is."""
+    undefended = target.undefended
+    return lambda x: margin(undefended.logits(x), labels)
 
 
 def rate_and_margin(
@@ -52,4 +49,8 @@ def rate_and_margin(
     return objective
 
 
+pgd_c = Ascent(missed_label)
+"""A wrong answer; knows no defence."""
+
 joint = Ascent(rate_and_margin)
+"""Most bytes and a wrong answer; knows no defence."""

@@ -1,6 +1,7 @@
 """PGD-E with low spatial frequencies only, which a smoothing defence lets pass.
 
-The band is a square of the orthonormal two-dimensional DCT-II of each colour plane (as in Guo et al., UAI
+The attacker knows the bundle and that a defence smooths, but attacks the rate of the undefended frame. The
+band is a square of the orthonormal two-dimensional DCT-II of each colour plane (as in Guo et al., UAI
 2018): frequencies below ``BAND`` of the highest, along both axes. The mask of the paper's released code
 indexes batch and channel instead and filters nothing.
 """
@@ -22,14 +23,14 @@ BAND = 1 / 8
 
 
 class LowFrequency(Linf):
-    """|delta| <= eps, and delta inside the band; only the clipping of frames to the box lets some out."""
+    """|delta| <= eps, and delta inside the band. Only the clipping of frames to [0, 1] leaves the band."""
 
     def start(self, generator: torch.Generator) -> torch.Tensor:
         """Uniform noise, limited to the band."""
         return band_limited(super().start(generator))
 
     def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
-        """A sign step along what the band holds of the gradient, to the box and back into the band."""
+        """A sign step along the gradient's part in the band, into the box and back into the band."""
         return band_limited(super().ascend(delta, band_limited(gradient), step))
 
 
@@ -55,3 +56,4 @@ def low_frequencies(target: Target, images: torch.Tensor, eps: float) -> LowFreq
 
 
 low_frequency = Ascent(most_bits, low_frequencies)
+"""Most bytes, by low spatial frequencies only; knows no defence."""

@@ -1,4 +1,4 @@
-"""Random sign noise, +-eps in every value: what a perturbation of that size does without any attacker."""
+"""Random sign noise, +-eps in every value. Nobody attacks: it shows what a perturbation of that size does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def noise(
     setting: Setting = "unmasked",
     restarts: int = 1,
 ) -> torch.Tensor:
-    """See ``Threat``; of its arguments only images, eps and seed matter."""
+    """Random signs, +-eps in every value; knows nothing.
+
+    Of the arguments of a ``Threat`` only images, eps and seed matter.
+    """
     generator = torch.Generator().manual_seed(seed)
     signs = 2 * torch.randint(0, 2, images.shape, generator=generator) - 1
     return Linf(images, eps).frames(eps * signs)

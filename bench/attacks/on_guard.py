@@ -1,4 +1,7 @@
-"""Attacks on the guard: stay below its threshold, or make it defend what needs no defence, or know it all."""
+"""Attacks on the guard's decision: stay below its alarms, set them off, or play against decision and defence.
+
+The attacker knows the bundle and the guard's alarms; ``adaptive_guard`` knows the defence as well.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ BISECTIONS = 8
 def unsuspected_bits(
     target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting
 ) -> Objective:
-    """Bits of frames that the guard lets pass; of the others, below all bits, how far they are from it."""
+    """Bits of frames that the guard lets pass; minus the score, which is below all bits, of the others."""
 
     def objective(x: torch.Tensor) -> torch.Tensor:
         bits, suspicion = target.bits_and_suspicion(x, setting)
@@ -30,9 +33,9 @@ def unsuspected_bits(
 
 
 def adapted_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
-    """Bits, as the adapted head sees them, of frames that do not look attacked; of others as above.
+    """Bits through the adapted head of frames that do not look attacked; minus the score of the others.
 
-    Nothing makes a frame look corrupted here: what costs bits without looking attacked mostly does.
+    The objective does not ask that a frame looks corrupted: frames that cost many bits mostly do.
     """
 
     def objective(x: torch.Tensor) -> torch.Tensor:
@@ -43,11 +46,13 @@ def adapted_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, set
 
 
 stealth = Ascent(unsuspected_bits)
-"""Most bits while the guard sends the frame as it is: below the alarms of attack and corruption. A clean
-frame that is suspected already has none."""
+"""Most bytes below the guard's alarms, which it knows: those of attack and of corruption.
 
-second_look = Ascent(adapted_bits)
-"""Most bits through the adapted head."""
+A clean frame that sets off an alarm by itself gains nothing.
+"""
+
+through_adapted_head = Ascent(adapted_bits)
+"""Most bytes through the adapted head, below the alarm of attack."""
 
 
 def adaptive_guard(
@@ -61,17 +66,17 @@ def adaptive_guard(
     setting: Setting = "unmasked",
     restarts: int = 1,
 ) -> torch.Tensor:
-    """See ``Threat``: most bits against decision and defence together.
+    """Most bytes behind the guard; it knows decision and defence.
 
-    What is sent jumps where the guard decides otherwise, so each of its three answers is climbed: frames that
-    are sent as they are (``stealth``), that are looked at again (``second_look``), and through the defence
-    (``adaptive``). Of each image the frame is kept of which the guard sends most. Raises AttackError for a
-    target without a defence.
+    The bits jump where the guard decides otherwise, so there is one ascent for each of its three answers:
+    sent as it is (``stealth``), looked at again (``through_adapted_head``), defended (``adaptive``). Each
+    image keeps the frame with the most bytes behind the guard. Raises AttackError for a target without a
+    defence.
     """
     frames = torch.stack(
         [
             attack(target, images, labels, eps, steps=steps, seed=seed, setting=setting, restarts=restarts)
-            for attack in (stealth, second_look, adaptive)
+            for attack in (stealth, through_adapted_head, adaptive)
         ]
     )
     dearest = torch.stack([sent_bits(target, each) for each in frames]).argmax(0)
@@ -80,11 +85,11 @@ def adaptive_guard(
 
 @torch.no_grad()
 def sent_bits(target: Target, images: torch.Tensor) -> torch.Tensor:
-    """Bits of each frame as the guard sends it: as it is, looked at again, or after the defence, (N,)."""
+    """Bits of each frame behind the guard, (N,): as it is, looked at again, or after the defence."""
     frames = as_pixels(images)
     plain, suspicion = target.bits_and_suspicion(frames)
-    calm = torch.where(suspicion.corruption > 0, target.adapted_bits(frames), plain)
-    return torch.where(suspicion.attack > 0, target.bits(frames), calm)
+    not_attacked = torch.where(suspicion.corruption > 0, target.adapted_bits(frames), plain)
+    return torch.where(suspicion.attack > 0, target.bits(frames), not_attacked)
 
 
 def provoke(
@@ -98,10 +103,10 @@ def provoke(
     setting: Setting = "unmasked",
     restarts: int = 1,
 ) -> torch.Tensor:
-    """See ``Threat``: the least change that makes the guard defend, so that the defence itself does the harm.
+    """The least change that makes the guard defend; the harm is left to the defence.
 
-    The most suspicious frame inside the budget is drawn back towards the image, along a line and by
-    bisection, as long as it stays suspicious in 8 bits. Where even that frame is not, it is what is returned.
+    Bisection draws the most suspicious frame inside the budget back towards the image, along a line, as
+    long as it stays suspicious in 8 bits. A frame that never becomes suspicious is returned as it is.
     """
 
     def score(x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """PGD-E: the frame that costs most bytes (arXiv 2403.00942), in l_inf and in l_2.
 
-It does not know of a defence; ``bench.attacks.adaptive`` does.
+The attacker knows the bundle, and takes its frames to be sent as they come: it knows no defence.
 """
 
 from __future__ import annotations
@@ -19,4 +19,7 @@ def most_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, settin
 
 
 pgd_e = Ascent(most_bits)
+"""Most bytes; knows no defence."""
+
 pgd_e_l2 = Ascent(most_bits, l2)
+"""Most bytes; knows no defence; the budget is a root mean square."""

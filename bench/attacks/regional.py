@@ -1,8 +1,9 @@
 """PGD-E on a part of the frame: the background only, or the object only.
 
-The defence smooths the background and leaves the object alone, so it should remove the one and be helpless
-against the other. The parts are those of the clean frame's own soft mask, cut at its median: equally large,
-so that the two compare.
+The attacker knows the bundle and the defence's mask, but attacks the rate of the undefended frame. The
+defence smooths the background and leaves the object alone, so it should remove the one attack and be
+helpless against the other. The parts are those of the clean frame's soft mask, cut at its median, so they
+are equally large.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ def background_region(target: Target, images: torch.Tensor) -> torch.Tensor:
 
 
 def background_only(target: Target, images: torch.Tensor, eps: float) -> Linf:
-    """The pixels that the defence smooths more than half of them."""
+    """The ball on the half of the pixels that the defence smooths more."""
     return Linf(images, eps, background_region(target, images))
 
 
 def object_only(target: Target, images: torch.Tensor, eps: float) -> Linf:
-    """The others."""
+    """The ball on the other half."""
     return Linf(images, eps, 1 - background_region(target, images))
 
 
 background = Ascent(most_bits, background_only)
+"""Most bytes, by changes of the background only; knows no defence."""
+
 object_ = Ascent(most_bits, object_only)
+"""Most bytes, by changes of the object only; knows no defence."""

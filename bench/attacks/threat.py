@@ -1,7 +1,8 @@
-"""What a threat is, and the kind that most are: ascent of one objective inside one budget."""
+"""The signature of a threat; threats that ascend one objective in one budget; the check of a caller's own."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +10,12 @@ from typing import Protocol
 import torch
 
 from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
-from bench.attacks.budget import L2, Budget, Linf
+from bench.attacks.budget import L2, Budget, Linf, Norm, root_mean_square
 from bench.attacks.differentiable.target import Target
+from bench.common.errors import ExtensionError
+
+ROUNDING = 1e-5
+"""By how much float32 arithmetic may leave a budget, in units of [0, 1]."""
 
 
 class Threat(Protocol):
@@ -31,15 +36,15 @@ class Threat(Protocol):
         """Frames as near to the attacker's aim as the budget allows.
 
         Args:
-            target: what is attacked. Only the adaptive threats and ``provoke`` look at its defence.
+            target: the bundle under attack. Only the adaptive threats and ``provoke`` look at its defence.
             images: float32 (N, 3, S, S) in [0, 1].
-            labels: int64 (N,), the class that the attacker wants to be missed: the truth, or what the network
-                says of the clean frame.
+            labels: int64 (N,), the class that the attacker wants to be missed: the truth, or the network's
+                answer to the clean frame.
             eps: the budget, in units of [0, 1]; see ``bench.attacks.budget`` for l_2.
             steps: gradients a run.
             seed: of the random starts; the same seed is the same attack.
             setting: see ``bench.attacks.ascent``.
-            restarts: runs, of which each image keeps its best.
+            restarts: runs; each image keeps the best of them.
 
         Returns:
             float32 like ``images``, inside the budget and [0, 1]; ``to_uint8`` makes frames of them.
@@ -47,7 +52,7 @@ class Threat(Protocol):
 
 
 Aim = Callable[[Target, torch.Tensor, torch.Tensor, Setting], Objective]
-"""(target, clean images, labels, setting) -> what is to become large."""
+"""(target, clean images, labels, setting) -> the objective of the ascent."""
 
 
 def linf(target: Target, images: torch.Tensor, eps: float) -> Budget:
@@ -87,3 +92,71 @@ class Ascent:
             seed=seed,
             restarts=restarts,
         )
+
+
+class CheckedThreat:
+    """A caller's own threat, whose signature and results are checked.
+
+    Raises ExtensionError: when it is made, for a callable without the arguments of a threat; when it is
+    called, for a result of another shape or dtype, outside [0, 1], or outside the budget.
+    """
+
+    def __init__(self, name: str, threat: Threat, norm: Norm):
+        self._name, self._threat, self._norm = name, threat, norm
+        try:
+            inspect.signature(threat).bind(
+                None, None, None, 0.0, steps=1, seed=0, setting="unmasked", restarts=1
+            )
+        except TypeError as error:
+            raise ExtensionError(
+                f"threat {name}: {error}; a threat takes (target, images, labels, eps, *, steps, seed, "
+                "setting, restarts)"
+            ) from error
+
+    def __call__(
+        self,
+        target: Target,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        eps: float,
+        *,
+        steps: int = STEPS,
+        seed: int = 0,
+        setting: Setting = "unmasked",
+        restarts: int = 1,
+    ) -> torch.Tensor:
+        """See ``Threat``."""
+        attacked = self._threat(
+            target, images.clone(), labels, eps, steps=steps, seed=seed, setting=setting, restarts=restarts
+        )
+        self._check(attacked, images, eps)
+        return attacked.detach()
+
+    def _check(self, attacked: torch.Tensor, images: torch.Tensor, eps: float) -> None:
+        if not isinstance(attacked, torch.Tensor):
+            raise ExtensionError(f"threat {self._name}: it returned {_kind(attacked)}, not a torch.Tensor")
+        if attacked.shape != images.shape or attacked.dtype != images.dtype:
+            raise ExtensionError(
+                f"threat {self._name}: it returned {_described(attacked)} for {_described(images)}"
+            )
+        change = (attacked - images).detach()
+        size = change.abs().amax() if self._norm == "linf" else root_mean_square(change).amax()
+        if not float(size) <= eps + ROUNDING:  # also where it is not a number
+            what = "a value" if self._norm == "linf" else "the root mean square"
+            raise ExtensionError(
+                f"threat {self._name}: it left its budget. It changed {what} by {255 * float(size):.2f}/255, "
+                f"{255 * eps:.2f}/255 is allowed"
+            )
+        low, high = float(attacked.min()), float(attacked.max())
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise ExtensionError(
+                f"threat {self._name}: its values reach from {low:.3f} to {high:.3f}, not 0 to 1"
+            )
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _described(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,6 +1,7 @@
-"""One perturbation for all frames: found on some, added to others, without a look at any of them.
+"""One perturbation for all frames: found on some, added to others.
 
-As Moosavi-Dezfooli et al. (CVPR 2017) ask of accuracy, here of the rate, and by plain stochastic ascent.
+The attacker knows the bundle and not the frames that it will meet. Moosavi-Dezfooli et al. (CVPR 2017) attack
+accuracy so; here it is the rate, by plain stochastic ascent.
 """
 
 from __future__ import annotations
@@ -39,5 +40,5 @@ def universal(
 
 
 def applied(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
-    """Any frames with the perturbation, clipped to [0, 1]."""
+    """Frames with the perturbation added, clipped to [0, 1]."""
     return (images + perturbation).clamp(0, 1)

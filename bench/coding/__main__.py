@@ -2,33 +2,32 @@
 
     python -m bench.coding [--bundle NAME] [--runs N] [--threads N] [--json PATH]
 
-Sets: 72,600 synthetic symbols (24 x 55 x 55, the latent of an Entropic Student): zero-mean Gaussians whose
-scales are log-uniform in 0.11 .. 20, 2.8 bits each; and for each bundle the latents of the sample photos, one
-stream a photo. All coders get the same symbols and scales or table indices and use tables of the same 64
-scales, CompressAI in 16 bits as it always does. Times begin and end with arrays in memory (NumPy, for
-CompressAI torch); for a bundle they are of its first photo.
+One set has 72,600 synthetic symbols (24 x 55 x 55, the latent of an Entropic Student): zero-mean Gaussians
+with log-uniform scales in 0.11 .. 20, 2.8 bits each. Another set of each bundle has the latents of the sample
+photographs, one stream a photograph. All coders get the same symbols and the same scales or table indices.
+All use tables of the same 64 scales; CompressAI's have 16 bits, as always. Times begin and end with arrays in
+memory (NumPy, for CompressAI torch). For a bundle they are of its first photograph.
 
-CompressAI runs on its fastest way: ``build_indexes``, then its ``ans`` module with the tables made into
-Python lists beforehand. Its own ``compress()`` makes those lists on each call and is slower.
+CompressAI runs in its fastest way: ``build_indexes``, then its ``ans`` module, with the tables as Python
+lists beforehand. Its own ``compress()`` makes those lists on each call and is slower.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from bench.coding.coders import Frame, Ours, Part, Peer, peers
-from bench.common import report
+from bench.coding.coders import CoderPeer, Frame, Ours, Part, peers
+from bench.common import bundle_options, report
+from bench.common import options as options_of
+from bench.common.terminal import Column, print_table
 from bench.common.timing import Timing, measure_side_by_side
-from runtime.cli.program import ERROR, prog, program
+from runtime.cli.program import ERROR, program
 from runtime.codec.coder import BACKENDS
 from runtime.codec.packet import Flags, Packet
 from runtime.codec.stream import SEAL_BITS
@@ -37,6 +36,7 @@ from runtime.errors import RateholdError
 
 SYMBOLS = 72_600
 LOWEST, HIGHEST = 0.11, 20.0
+STAGES = ("index", "encode", "decode")
 BUNDLE_ID = bytes(8)
 
 progress = Console(stderr=True)
@@ -52,18 +52,17 @@ def synthetic(symbols: int = SYMBOLS, seed: int = 0) -> Frame:
 
 def bundle_sets(names: list[str]) -> Iterator[tuple[str, list[Frame]]]:
     """For each bundle the latents of the sample photos. Without names: of every bundle without a shield."""
-    from bench.common.bundle_options import plain_bundles
     from bench.common.photos import photos
     from runtime.bundle import load
     from runtime.head import Head
 
-    for name in names or plain_bundles():
+    for name in names or bundle_options.plain_bundles():
         head = Head(load(name))
         frames = [head.analyse(image).streams for _, image in photos()]
         yield name, [[Part(s.symbols, s.index, s.tables) for s in streams] for streams in frames]
 
 
-def measure_set(name: str, frames: list[Frame], coders: list[Peer], runs: int) -> list[dict[str, Any]]:
+def measure_set(name: str, frames: list[Frame], coders: list[CoderPeer], runs: int) -> list[dict[str, Any]]:
     """Rows of one set, one a coder. Outputs are compared before anything is timed."""
     information = sum(
         float(p.tables.information_bits(p.symbols, p.index).sum(dtype=np.float64))
@@ -75,7 +74,7 @@ def measure_set(name: str, frames: list[Frame], coders: list[Peer], runs: int) -
     timings = _time(coders, frames[0], runs)
     rows = []
     for coder in coders:
-        stages = {stage: timings[f"{coder.name} {stage}"] for stage in ("index", "encode", "decode")}
+        stages = {stage: timings[f"{coder.name} {stage}"] for stage in STAGES}
         seal = SEAL_BITS * len(frames) if isinstance(coder, Ours) else 0
         total = sum(timing.p50 for timing in stages.values())
         timed = sum(part.symbols.size for part in frames[0])
@@ -97,7 +96,7 @@ def measure_set(name: str, frames: list[Frame], coders: list[Peer], runs: int) -
     return rows
 
 
-def _verified_size(coder: Peer, frame: Frame) -> int:
+def _verified_size(coder: CoderPeer, frame: Frame) -> int:
     index = coder.index(frame)
     data = coder.encode(frame, index)
     for part, symbols in zip(frame, coder.decode(data, frame, index), strict=True):
@@ -106,14 +105,14 @@ def _verified_size(coder: Peer, frame: Frame) -> int:
     return coder.size(data)
 
 
-def _check_equal_bytes(coders: list[Peer], frames: list[Frame]) -> None:
+def _check_equal_bytes(coders: list[CoderPeer], frames: list[Frame]) -> None:
     ours = [coder for coder in coders if isinstance(coder, Ours)]
     for frame in frames:
         if len({coder.encode(frame, coder.index(frame)) for coder in ours}) > 1:
             raise SystemExit("our backends do not write the same bytes")
 
 
-def _time(coders: list[Peer], frame: Frame, runs: int) -> dict[str, Timing]:
+def _time(coders: list[CoderPeer], frame: Frame, runs: int) -> dict[str, Timing]:
     calls: dict[str, Callable[[], object]] = {}
     for coder in coders:
         index = coder.index(frame)
@@ -144,49 +143,56 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Table on standard output."""
-    table = Table(
-        title="Entropy coding: p50 in ms, gap = bits over the information content of our tables",
-        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for column in ("set", "coder", "symbols", "bytes", "gap %", "index", "encode", "decode", "Msymbols/s"):
-        table.add_column(column, justify="left" if column in ("set", "coder") else "right")
-    for row in rows:
-        stages = [f"{row[f'{stage}_p50_ms']:.2f}" for stage in ("index", "encode", "decode")]
-        sizes = [f"{row['symbols']:,}", f"{row['payload_bytes']:,}", f"{100 * row['gap']:.3f}"]
-        table.add_row(row["set"], row["coder"], *sizes, *stages, f"{row['symbols_per_s'] / 1e6:.1f}")
-    console = Console(width=max(Console().width, 100))  # names of bundles are long; a pipe counts as 80
-    console.print(table)
+def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+    """The verdict, then the table."""
+    console.print("\nEntropy coding: our rANS beside CompressAI's\n", style="bold")
     speedup = summary["speedup_vs_compressai"]
-    said = f"{speedup:.1f}" if speedup else "not measured"
     console.print(
-        f"index + encode + decode of the synthetic set, CompressAI over {summary['backend']}: {said}"
+        f"{summary['backend']} codes the synthetic set {speedup:.1f} times as fast as CompressAI."
+        if speedup
+        else "CompressAI is not installed, so no speed is compared: pip install 'ratehold[export]'"
     )
     console.print(
-        f"overhead: {100 * summary['overhead_ratio']:.3f} % + {summary['header_bytes']} bytes a packet"
+        f"A packet is at most {100 * summary['overhead_ratio']:.3f} % over the information content of its "
+        f"symbols, and {summary['header_bytes']} bytes of header and checks."
     )
+    columns = [Column("set", words=True), Column("coder", words=True), Column("symbols", rank=2)]
+    columns += [
+        Column("bytes"),
+        Column("gap %"),
+        *(Column(stage, rank=3 if stage == "index" else 1) for stage in STAGES),
+    ]
+    columns += [Column("Msymbols/s")]
+    cells, before = [], None
+    for row in rows:
+        stages = [f"{row[f'{stage}_p50_ms']:.2f}" for stage in STAGES]
+        sizes = [f"{row['symbols']:,}", f"{row['payload_bytes']:,}", f"{100 * row['gap']:.3f}"]
+        name = "" if row["set"] == before else row["set"]
+        cells.append([name, row["coder"], *sizes, *stages, f"{row['symbols_per_s'] / 1e6:.1f}"])
+        before = row["set"]
+    ends = [n for n in range(len(rows) - 1) if rows[n + 1]["set"] != rows[n]["set"]]
+    print_table(
+        console, columns, cells, "Each set by each coder: median ms",
+        "gap: bits over the information content of our tables; index, encode, decode: of one frame.",
+        ends=ends,
+    )  # fmt: skip
 
 
 @program("bench.coding")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when a bundle that was asked for cannot be opened."""
-    parser = argparse.ArgumentParser(prog=prog("bench.coding"), description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--bundle", metavar="NAME", action="append", help="bundle (again for more; default: all)"
-    )
-    parser.add_argument("--runs", type=int, default=50, help="timed runs of each call (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch; ours uses 1 (default: %(default)s)"
-    )
-    report.add_json_argument(parser)
+    parser = options_of.parser("bench.coding", __doc__)
+    bundle_options.add_bundles(parser, [])
+    options_of.add_runs(parser, 50, "runs of each call")
+    options_of.add_threads(parser, 1, "torch; ours uses one")
+    options_of.add_json(parser)
     options = parser.parse_args(arguments)
 
     coders = peers(options.threads, progress.print)
     progress.print("synthetic ...")
-    rows = measure_set("synthetic", [synthetic()], coders, options.runs)
+    rows = measure_set("synthetic", [synthetic(SYMBOLS)], coders, options.runs)
     try:
-        for name, frames in bundle_sets(options.bundle or []):
+        for name, frames in bundle_sets(options.bundle if options.bundle != [bundle_options.ALL] else []):
             progress.print(f"{name} ...")
             rows += measure_set(name, frames, coders, options.runs)
     except (ImportError, RateholdError) as error:
@@ -194,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.bundle:
             return ERROR
     summary = summarise(rows)
-    show(rows, summary)
+    show(rows, summary, bundle_options.console(options))
     settings = {
         "runs": options.runs,
         "threads": options.threads,

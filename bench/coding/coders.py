@@ -1,4 +1,4 @@
-"""Entropy coders behind one interface, so that a benchmark treats ours and a peer's alike."""
+"""Entropy coders behind one interface, so that a benchmark treats ours and its peers alike."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Frame = list[Part]
 """The parts of one packet, in the order in which a decoder reads them."""
 
 
-class Peer(Protocol):
+class CoderPeer(Protocol):
     """A coder under test."""
 
     name: str
@@ -56,18 +56,18 @@ class Ours:
         self.size = len
 
     def index(self, frame: Frame) -> list[NDArray[np.int32]]:
-        """See ``Peer``."""
+        """See ``CoderPeer``."""
         return [part.index if part.scales is None else scale_index(part.scales) for part in frame]
 
     def encode(self, frame: Frame, index: list[Any]) -> bytes:
-        """See ``Peer``; sealed, so it holds 16 bits of checksum, which is the packet's to compute."""
+        """See ``CoderPeer``; sealed with 16 bits of checksum, which a packet would compute."""
         encoder = self.coder.encoder(0xFFFF)
         for part, tables_of_symbols in zip(reversed(frame), reversed(index), strict=True):
             encoder.push(part.symbols, tables_of_symbols, part.tables)
         return encoder.finish()
 
     def decode(self, data: bytes, frame: Frame, index: list[Any]) -> list[NDArray[np.int32]]:
-        """See ``Peer``."""
+        """See ``CoderPeer``."""
         decoder = self.coder.decoder(data)
         symbols = [decoder.pop(i, part.tables) for part, i in zip(frame, index, strict=True)]
         decoder.finish(0xFFFF)
@@ -91,7 +91,7 @@ class CompressAI:
         self._lists: dict[int, Any] = {}
 
     def index(self, frame: Frame) -> list[Any]:
-        """See ``Peer``."""
+        """See ``CoderPeer``."""
         return [
             part.index
             if part.scales is None
@@ -100,7 +100,7 @@ class CompressAI:
         ]
 
     def encode(self, frame: Frame, index: list[Any]) -> list[bytes]:
-        """See ``Peer``: one string a part."""
+        """See ``CoderPeer``: one string a part."""
         return [
             self._ans.RansEncoder().encode_with_indexes(
                 part.symbols.tolist(), i.tolist(), *self._tables(part)
@@ -109,7 +109,7 @@ class CompressAI:
         ]
 
     def decode(self, data: list[bytes], frame: Frame, index: list[Any]) -> list[NDArray[np.int32]]:
-        """See ``Peer``."""
+        """See ``CoderPeer``."""
         symbols = [
             self._ans.RansDecoder().decode_with_indexes(string, i.tolist(), *self._tables(part))
             for string, part, i in zip(data, frame, index, strict=True)
@@ -117,7 +117,7 @@ class CompressAI:
         return [self._torch.tensor(values, dtype=self._torch.int32).numpy() for values in symbols]
 
     def size(self, data: list[bytes]) -> int:
-        """See ``Peer``."""
+        """See ``CoderPeer``."""
         return sum(map(len, data))
 
     def _tables(self, part: Part) -> Any:
@@ -143,9 +143,9 @@ def _sixteen_bits(tables: Tables) -> tuple[list[list[int]], list[int], list[int]
     return cdfs, [len(cdf) for cdf in cdfs], tables.offset.tolist()
 
 
-def peers(threads: int, tell: Callable[[str], object]) -> list[Peer]:
+def peers(threads: int, tell: Callable[[str], object]) -> list[CoderPeer]:
     """Every coder that is installed, ours first; ``tell`` hears of the others. ``threads`` are torch's."""
-    found: list[Peer] = []
+    found: list[CoderPeer] = []
     for name in (*BACKENDS, CompressAI.name):
         try:
             found.append(CompressAI(threads) if name == CompressAI.name else Ours(name))

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEW = 20
+"""Images below which an interval over images means nothing."""
+
 CHUNK = 1 << 22  # indices drawn at once: 32 MB
 
 
@@ -32,3 +35,10 @@ def ratio_interval(
         ratios += (above[drawn].sum(axis=1) / below[drawn].sum(axis=1)).tolist()
     low, high = np.quantile(ratios, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
+
+
+def about_few(images: int) -> str:
+    """What to say of so few images, instead of intervals; empty where they are enough."""
+    if images >= FEW:
+        return ""
+    return f"Too few images ({images}) for intervals: {FEW} at least. What follows holds for these alone."

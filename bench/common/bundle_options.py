@@ -1,4 +1,4 @@
-"""Options that the benchmarks of bundles share: which bundles, engine, threads, where to print."""
+"""Options of benchmarks that measure bundles: which bundles, by which engine, in how many threads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import argparse
 
 from rich.console import Console
 
+from bench.common.options import add_threads, positive
+from bench.common.terminal import open_console
+from runtime.bundle import DEFAULT as DEFAULT_BUNDLE
 from runtime.bundle import ROBUST, Bundle, installed, load
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, available
 from runtime.errors import BundleError
 
+__all__ = [
+    "ALL", "WIDTH", "add_arguments", "add_bundle", "add_bundles", "bundles", "console", "engine", "engines",
+    "plain_bundles", "positive",
+]  # fmt: skip
+
 ALL = "all"
-WIDTH = 100  # columns of a table: a pipe counts as 80, which is too few
+WIDTH = 80
+"""Columns in which every table fits, by leaving some of its own out."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str, every_engine: bool = False) -> None:
@@ -19,18 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser, default: str, every_engine: b
 
     every_engine: ``--engine all`` is allowed; then ``engines`` says which.
     """
+    add_bundles(parser, [default])
     parser.add_argument(
-        "--bundle", metavar="NAME", nargs="+", default=[default],
-        help="installed bundles or folders, or 'all' without a shield (default: %(default)s)",
+        "--engine", choices=[*ENGINES, *[ALL] * every_engine], default=DEFAULT,
+        help="engine that runs the graphs" + "; 'all': each that this machine has" * every_engine,
+    )  # fmt: skip
+    add_threads(parser, None, "the engine, which chooses where this is missing")
+
+
+def add_bundles(parser: argparse.ArgumentParser, default: list[str]) -> None:
+    """Add ``--bundle`` for any number of bundles, and ``--all``."""
+    parser.add_argument(
+        "--bundle", metavar="NAME", nargs="+", action=_Extend, default=default,
+        help="installed bundles or folders, or 'all' without a shield",
     )  # fmt: skip
     parser.add_argument(
         "--all", action="store_const", dest="bundle", const=[ALL], help="short for --bundle all"
     )
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add ``--bundle`` for one bundle."""
     parser.add_argument(
-        "--engine", choices=[*ENGINES, *[ALL] * every_engine], default=DEFAULT, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="threads of the engine (default: it chooses)"
+        "--bundle", metavar="NAME", default=DEFAULT_BUNDLE, help="installed bundle, or the folder of one"
     )
 
 
@@ -60,14 +80,19 @@ def engines(options: argparse.Namespace) -> list[EngineOptions]:
 
 def console(options: argparse.Namespace) -> Console:
     """Where tables go: standard output, or standard error when the JSON goes there."""
-    where = Console(stderr=options.json == "-", highlight=False)
-    where.width = max(where.width, WIDTH)
-    return where
+    return open_console(stderr=options.json == "-")
 
 
-def positive(text: str) -> int:
-    """An integer of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+class _Extend(argparse.Action):
+    """``--bundle a b`` and ``--bundle a --bundle b`` mean the same; the first one replaces the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        given = getattr(namespace, self.dest)
+        assert isinstance(values, list)
+        setattr(namespace, self.dest, values if given is self.default else [*given, *values])

@@ -119,7 +119,7 @@ def _cell(value: Any) -> str:
 @program("bench.denoise")
 def main(arguments: list[str] | None = None) -> None:
     """Run all sections and report."""
-    parser = argparse.ArgumentParser(prog=prog("bench.denoise"), description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=prog("bench.denoise"), description="the TV denoiser beside others")
     parser.add_argument("--runs", type=int, default=50, help="timed calls of each case (default 50)")
     parser.add_argument(
         "--threads", type=int, default=min(2, available()), help="threads for all (default 2)"

@@ -1,8 +1,8 @@
 """Many different frames at little cost: photographs in variants, and latents that no photograph has.
 
 A photograph has to go through the head, so only every ``PHOTO_EVERY``-th frame is one. The others are latents
-at the head's output: that of the last photograph, disturbed, or random ones, of z up to far beyond the range
-that the exact h_s is clamped to, so that every table, mean and clamp is met.
+at the head's output: the last photograph's, disturbed, or random ones. Random z go far beyond the range to
+which the exact h_s is clamped, so that every table, mean and clamp is met.
 """
 
 from __future__ import annotations

@@ -7,17 +7,17 @@ CHECK: what ``bench.exchange check --json`` wrote, on either machine; JUNIT: wha
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from bench.common import options as options_of
 from bench.common import report
 from bench.common.errors import ExchangeError
-from bench.exchange.__main__ import TOLERANCE, summarise
-from runtime.cli.program import prog, program
+from bench.exchange.comparison import TOLERANCE, summarise
+from runtime.cli.program import program
 
 
 def counted(junit: Path) -> dict[str, Any]:
@@ -60,15 +60,13 @@ def joined(checks: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 @program("bench.exchange.report")
 def main(arguments: list[str] | None = None) -> int:
-    """0; 1 where machines do not agree or a test failed; 2 when a file is missing or damaged."""
-    parser = argparse.ArgumentParser(
-        prog=prog("bench.exchange.report"), description=(__doc__ or "").splitlines()[0]
-    )
+    """0, or 1 where machines do not agree, a test failed, or a file is missing or damaged."""
+    parser = options_of.parser("bench.exchange.report", __doc__)
     parser.add_argument("checks", type=Path, nargs="+", metavar="CHECK", help="JSON of bench.exchange check")
     parser.add_argument("--tests", type=Path, required=True, metavar="JUNIT", help="XML of pytest --junitxml")
     parser.add_argument("--emulator", required=True, metavar="TEXT", help="what ran the other machine's code")
     parser.add_argument("--commit", required=True, metavar="ID", help="of the code on both machines")
-    report.add_json_argument(parser)
+    options_of.add_json(parser)
     options = parser.parse_args(arguments)
     rows, environments = joined(options.checks)
     tests = counted(options.tests)

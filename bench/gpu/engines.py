@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import Progress
 
 from bench.common.photos import photos
-from bench.engines import __main__ as engines
+from bench.engines.comparison import compare
 from bench.gpu.cases import Case, progress
 from runtime.bundle import Bundle
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, missing, open_engine
@@ -72,6 +72,6 @@ def packets(bundle: Bundle, engine: str, mode: Mode) -> dict[str, Any]:
 def decoding(bundle: Bundle, frames: int) -> dict[str, Any]:
     """``bench.engines`` on a few frames."""
     with Progress(console=progress) as bar:
-        result = engines.compare(bundle, frames, 0, bar)
+        result = compare(bundle, frames, 0, bar)
     read_by = {reader.name: reader.mismatches for reader in result.readers}
     return {"frames": frames, "mismatches": sum(read_by.values()), "read_by": read_by}

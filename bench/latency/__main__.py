@@ -1,6 +1,6 @@
 """What a frame costs on this machine, from pixels to logits: milliseconds by stage, and bytes on the wire.
 
-    python -m bench.latency [--bundle NAME ...] [--engine all] [--data DIR] [--link KBIT/S] [--json PATH]
+    python -m bench.latency [--bundle NAME ...] [--engine all] [--photos DIR] [--link KBIT/S] [--json PATH]
     python -m bench.latency --arch resnet50 --prior mshp [--checkpoint FILE] [--peer sc2bench]
 
 Every run is a whole frame: photo -> packet -> logits, as device and server do it, both on this machine. Only
@@ -25,13 +25,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.common import bundle_options, report
+from bench.common import options as options_of
+from bench.common.bars import print_bars
 from bench.common.photos import photos, samples
 from bench.common.timing import Timing
 from bench.jetson_check import board
 from bench.latency import tables
 from bench.latency.attack_cost import attack_cost
 from bench.latency.defence_cost import defence_costs, median_bytes
-from bench.latency.disturbances import CLEAN, VARIANTS, Variant
+from bench.latency.disturbances import CLEAN, VARIANTS, Disturbance
 from bench.latency.energy import find_meter
 from bench.latency.frame_timing import (
     DEVICE,
@@ -39,28 +41,29 @@ from bench.latency.frame_timing import (
     SERVER,
     TOTAL,
     UNDEFENDED,
+    BundleTimings,
     Photos,
-    Result,
     agreement,
-    measure_bundle,
     pooled,
     steps,
+    time_bundle,
 )
+from bench.latency.guard_cost import guard_cost
 from bench.sc2bench import paper_network
 from bench.sc2bench.paper_network import PaperNetwork
 from runtime.bundle import DEFAULT, Bundle
-from runtime.cli.program import prog, program
+from runtime.cli.program import program
 
 PARTS: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*DEVICE, *SERVER)}
 PARTS |= {"device": DEVICE, "server": SERVER, "total": TOTAL}
 
 
-def rows_of(result: Result) -> list[dict[str, Any]]:
+def rows_of(timings: BundleTimings) -> list[dict[str, Any]]:
     """One row a photo and variant, then one a photo and baseline; all times in ms."""
-    labels = result.bundle.labels()
+    labels = timings.bundle.labels()
     rows: list[dict[str, Any]] = []
-    for m in result.measurements:
-        row: dict[str, Any] = {"bundle": result.bundle.manifest.name, "engine": result.engine}
+    for m in timings.frames:
+        row: dict[str, Any] = {"bundle": timings.bundle.manifest.name, "engine": timings.engine}
         row |= {"codec": "ratehold", "photo": m.photo, "variant": m.variant}
         row |= {"bytes": m.bytes, "information_bytes": m.information, "top1": m.top1}
         row["defended"] = m.defended
@@ -71,43 +74,44 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
                 continue  # a step of the defence, and this frame was not defended
             row |= Timing.of_seconds(m.total(of)).as_row(f"{part}_")
         rows.append(row | {"fps": 1e3 / row["device_p50_ms"]})
-    return rows + [baseline.as_row(result.bundle.manifest.name) for baseline in result.baselines]
+    return rows + [baseline.as_row(timings.bundle.manifest.name) for baseline in timings.baselines]
 
 
-def summarise(result: Result) -> dict[str, Any]:
+def summarise(timings: BundleTimings) -> dict[str, Any]:
     """Medians over photos and runs of clean photos, and what defending them costs; bytes of every variant."""
-    clean = [m for m in result.measurements if m.variant == CLEAN.name]
-    device = pooled(result, CLEAN.name, DEVICE)
-    summary: dict[str, Any] = {"bundle": result.bundle.manifest.name, "engine": result.engine}
-    for variant in measured(result):
-        summary[f"bytes_{variant.key}_p50"] = median_bytes(result, variant)
+    clean = [m for m in timings.frames if m.variant == CLEAN.name]
+    device = pooled(timings, CLEAN.name, DEVICE)
+    summary: dict[str, Any] = {"bundle": timings.bundle.manifest.name, "engine": timings.engine}
+    for variant in measured(timings):
+        summary[f"bytes_{variant.key}_p50"] = median_bytes(timings, variant)
     for stage in (*UNDEFENDED, *SERVER):
-        summary[f"{stage}_ms_p50"] = pooled(result, CLEAN.name, (stage,)).p50
-    (of_clean, *_) = defence_costs(result)
-    footprint, attacks = result.footprint, attack_cost(result)
+        summary[f"{stage}_ms_p50"] = pooled(timings, CLEAN.name, (stage,)).p50
+    (of_clean, *_) = defence_costs(timings)
+    footprint, attacks = timings.footprint, attack_cost(timings)
+    summary |= guard_cost(timings).as_summary()
     return (
         summary
         | of_clean.as_summary()
         | {
             "information_bytes_clean_p50": float(np.median([m.information for m in clean])),
             "device_ms_p50": device.p50,
-            "server_ms_p50": pooled(result, CLEAN.name, SERVER).p50,
-            "transmit_ms_p50": pooled(result, CLEAN.name, (LINK,)).p50,
-            "total_ms_p50": pooled(result, CLEAN.name, TOTAL).p50,
+            "server_ms_p50": pooled(timings, CLEAN.name, SERVER).p50,
+            "transmit_ms_p50": pooled(timings, CLEAN.name, (LINK,)).p50,
+            "total_ms_p50": pooled(timings, CLEAN.name, TOTAL).p50,
             "fps": 1e3 / device.p50,
             "head_rss_mb": footprint.head_rss_mb,
             "head_tail_rss_mb": footprint.head_tail_rss_mb,
             "cold_start_s": footprint.cold_start_s,
-            "same_class": {v.name: agreement(result, v.name) for v in measured(result)},
+            "same_class": {v.name: agreement(timings, v.name) for v in measured(timings)},
         }
         | (attacks.as_summary() if attacks else {})
-        | (result.energy.as_summary() if result.energy else {})
+        | (timings.energy.as_summary() if timings.energy else {})
     )
 
 
-def measured(result: Result) -> list[Variant]:
+def measured(timings: BundleTimings) -> list[Disturbance]:
     """The variants that any photo had: a folder of one's own has no attacked ones."""
-    names = {m.variant for m in result.measurements}
+    names = {m.variant for m in timings.frames}
     return [variant for variant in VARIANTS if variant.name in names]
 
 
@@ -119,32 +123,24 @@ def choose_photos(folder: Path | None, limit: int) -> Photos:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog("bench.latency"), description=(__doc__ or "").splitlines()[0])
+    parser = options_of.parser("bench.latency", __doc__)
     bundle_options.add_arguments(parser, DEFAULT, every_engine=True)
     paper_network.add_arguments(parser, None)
     parser.add_argument("--peer", choices=("sc2bench",), help="time it beside ours; needs --arch")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="images to use (default: sample photographs)"
-    )
-    parser.add_argument(
-        "--limit",
-        type=bundle_options.positive,
-        default=8,
-        help="at most so many photos (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--runs", type=bundle_options.positive, default=50, help="timed frames a photo (default: %(default)s)"
-    )
+    options_of.add_photos(parser, "--data")
+    options_of.add_limit(parser, 8, "photographs")
+    options_of.add_runs(parser, 50, "frames of each photograph")
     parser.add_argument(
         "--link", type=float, default=1000, metavar="KBIT/S",
-        help="rate for which the time on the link is computed (default: %(default)s)",
+        help="rate for which the time on the link is computed",
     )  # fmt: skip
-    report.add_json_argument(parser)
+    options_of.add_bars(parser)
+    options_of.add_json(parser)
     return parser
 
 
-def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[Result]:
-    chosen, engines = choose_photos(options.data, options.limit), bundle_options.engines(options)
+def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[BundleTimings]:
+    chosen, engines = choose_photos(options.photos, options.limit), bundle_options.engines(options)
     results, meter = [], find_meter()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(bundles) * len(engines) * steps(chosen))
@@ -153,7 +149,7 @@ def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[Res
             def advance(step: str, name: str = bundle.manifest.name) -> None:
                 progress.update(task, advance=1, description=f"{name}: {step}")
 
-            results.append(measure_bundle(bundle, chosen, engine, options.runs, options.link, advance, meter))
+            results.append(time_bundle(bundle, chosen, engine, options.runs, options.link, advance, meter))
     if meter is not None:
         meter.close()
     return results
@@ -189,6 +185,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     if paper and options.peer:
         of_peer, ratios = _measure_peer(paper, options)
         rows, summary = rows + of_peer, summary | ratios
+    print_bars("latency", summary, options, bundle_options.console(options))
     names = ("runs", "link", "engine", "threads", "limit", "arch", "prior", "seed", "peer")
     settings = {name: getattr(options, name) for name in names} | {"board": board()}
     report.write(options.json, "latency", settings, rows, summary)

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.common.image_codecs import ImageCodec
+from bench.common.image_codecs import JPEG, WEBP, ImageCodec
 from bench.common.timing import Timing, measure_side_by_side
 from bench.common.unquantised import Unquantised
+
+PICTURES = (JPEG, WEBP)
+"""AVIF is left to ``bench.accuracy``: it would take most of this benchmark's time."""
 
 
 @dataclass(frozen=True)

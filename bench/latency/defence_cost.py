@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.latency.disturbances import DEFENDED, Variant
-from bench.latency.frame_timing import DEFENCE, UNDEFENDED, Result, agreement, pooled
+from bench.latency.disturbances import DEFENDED, Disturbance
+from bench.latency.frame_timing import DEFENCE, UNDEFENDED, BundleTimings, agreement, pooled
 
 STEPS = dict(zip(("mask", "denoise", "head", "prior", "rate_control"), DEFENCE, strict=True))
 
@@ -40,24 +40,24 @@ class DefenceCost:
         return {"defence_ms_p50": self.ms, "defence_percent_of_device": self.percent} | steps
 
 
-def defence_costs(result: Result) -> list[DefenceCost]:
+def defence_costs(timings: BundleTimings) -> list[DefenceCost]:
     """One entry for each input of ``DEFENDED``, in their order."""
-    return [_cost(result, plain, defended) for plain, defended in DEFENDED]
+    return [_cost(timings, plain, defended) for plain, defended in DEFENDED]
 
 
-def _cost(result: Result, plain: Variant, defended: Variant) -> DefenceCost:
-    of = [m for m in result.measurements if m.variant == defended.name]
+def _cost(timings: BundleTimings, plain: Disturbance, defended: Disturbance) -> DefenceCost:
+    of = [m for m in timings.frames if m.variant == defended.name]
     shares = np.concatenate([m.total(DEFENCE) / m.total(UNDEFENDED) for m in of])
     return DefenceCost(
         variant=plain.name,
-        steps_ms={step: pooled(result, defended.name, (stage,)).p50 for step, stage in STEPS.items()},
-        ms=pooled(result, defended.name, DEFENCE).p50,
+        steps_ms={step: pooled(timings, defended.name, (stage,)).p50 for step, stage in STEPS.items()},
+        ms=pooled(timings, defended.name, DEFENCE).p50,
         percent=100 * float(np.median(shares)),
-        bytes=(median_bytes(result, plain), median_bytes(result, defended)),
-        right=(agreement(result, plain.name), agreement(result, defended.name)),
+        bytes=(median_bytes(timings, plain), median_bytes(timings, defended)),
+        right=(agreement(timings, plain.name), agreement(timings, defended.name)),
     )
 
 
-def median_bytes(result: Result, variant: Variant) -> float:
+def median_bytes(timings: BundleTimings, variant: Disturbance) -> float:
     """Median over the photos of the bytes of one variant's packets."""
-    return float(np.median([m.bytes for m in result.measurements if m.variant == variant.name]))
+    return float(np.median([m.bytes for m in timings.frames if m.variant == variant.name]))

@@ -21,7 +21,7 @@ NOISE = 4  # of 255
 
 
 @dataclass(frozen=True)
-class Variant:
+class Disturbance:
     """One thing that is done to a photo.
 
     about: what it is, for the reader of a table; empty where there is nothing to say.
@@ -47,9 +47,9 @@ def sign_noise(square: Image, seed: int = 0, amplitude: int = NOISE) -> Image:
     return np.clip(square.astype(np.int16) + signs, 0, 255).astype(np.uint8)
 
 
-CLEAN = Variant("clean")
-NOISY = Variant("noise", f"+-{NOISE} of 255, at random", lambda _, square: sign_noise(square))
-ATTACKED = Variant("attacked", "PGD-E, as the attack pack has it", attacked)
+CLEAN = Disturbance("clean")
+NOISY = Disturbance("noise", f"+-{NOISE} of 255, at random", lambda _, square: sign_noise(square))
+ATTACKED = Disturbance("attacked", "PGD-E, as the attack pack has it", attacked)
 
 DEFENDED = tuple(
     (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in (CLEAN, NOISY)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.common.image_codecs import CODECS
 from bench.common.timing import Timing
 from bench.common.unquantised import Unquantised
-from bench.latency.baselines import Baseline, measure_baseline
+from bench.latency.baselines import PICTURES, Baseline, measure_baseline
 from bench.latency.cold_start import Footprint, footprint
-from bench.latency.disturbances import CLEAN, VARIANTS, Variant
+from bench.latency.disturbances import CLEAN, VARIANTS, Disturbance
 from bench.latency.energy import Energy, Meter, measure
 from runtime.bundle import Bundle
 from runtime.clock import Clock
@@ -34,7 +33,7 @@ Photos = list[tuple[str, NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
-class Measurement:
+class FrameTiming:
     """One photo in one variant.
 
     seconds: by stage, one float64 value a run; ``transmit`` is computed; undefended frames have no stage
@@ -59,7 +58,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Result:
+class BundleTimings:
     """Everything measured of one bundle.
 
     engine: the name of the one that ran the graphs.
@@ -69,7 +68,7 @@ class Result:
 
     bundle: Bundle
     engine: str
-    measurements: list[Measurement]
+    frames: list[FrameTiming]
     baselines: list[Baseline]
     footprint: Footprint
     uncoded_top1: dict[str, int]
@@ -80,9 +79,14 @@ class Result:
         """Bundle and engine, for titles and keys."""
         return f"{self.bundle.manifest.name} on {self.engine}"
 
+    @property
+    def frames_of_a_kind(self) -> int:
+        """Timed clean frames, over all photographs and runs."""
+        return sum(len(frame.seconds[LINK]) for frame in self.frames if frame.variant == CLEAN.name)
 
-def measure_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -> dict[str, Any]:
-    """Fields of a Measurement but names and link: ``runs`` whole frames after a few untimed ones."""
+
+def time_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -> dict[str, Any]:
+    """Fields of a FrameTiming but names and link: ``runs`` whole frames after a few untimed ones."""
     laps: list[dict[str, float]] = []
     for _ in range(WARM_UP + runs):
         packet = head.encode(image)
@@ -105,9 +109,9 @@ def measure_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -
     }
 
 
-def measure_variant(
-    head: Head, tail: Tail, photo: tuple[str, NDArray[np.uint8]], variant: Variant, runs: int, link: float
-) -> Measurement | None:
+def time_variant(
+    head: Head, tail: Tail, photo: tuple[str, NDArray[np.uint8]], variant: Disturbance, runs: int, link: float
+) -> FrameTiming | None:
     """One photo in one variant, None where it has none; ``link`` in kbit/s."""
     name, image = photo
     if variant.disturb is not None:
@@ -115,9 +119,9 @@ def measure_variant(
         if disturbed is None:
             return None
         image = disturbed
-    fields = measure_frame(head, tail, image, runs)
+    fields = time_frame(head, tail, image, runs)
     fields["seconds"][LINK] = np.full(runs, transmit_seconds(fields["bytes"], link))
-    return Measurement(name, variant.name, **fields)
+    return FrameTiming(name, variant.name, **fields)
 
 
 def transmit_seconds(size: int, link: float) -> float:
@@ -125,7 +129,7 @@ def transmit_seconds(size: int, link: float) -> float:
     return 8 * size / (1e3 * link)
 
 
-def measure_bundle(
+def time_bundle(
     bundle: Bundle,
     chosen: Photos,
     engine: EngineOptions,
@@ -133,7 +137,7 @@ def measure_bundle(
     link: float,
     advance: Callable[[str], object],
     meter: Meter | None = None,
-) -> Result:
+) -> BundleTimings:
     """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them).
 
     ``meter``: where given, its power over a loop of seconds is measured too.
@@ -141,38 +145,38 @@ def measure_bundle(
     heads = {variant.guard: Head(bundle, engine, guard=variant.guard) for variant in VARIANTS}
     tail, network = Tail(bundle, engine), Unquantised(bundle, engine)
     prepare = bundle.manifest.preprocess.square
-    measurements, baselines = [], []
+    frames, baselines = [], []
     for name, image in chosen:
         for variant in VARIANTS:
             advance(f"{name}, {variant.name}")
-            measured = measure_variant(heads[variant.guard], tail, (name, image), variant, runs, link)
-            if measured is not None:
-                measurements.append(measured)
+            timed = time_variant(heads[variant.guard], tail, (name, image), variant, runs, link)
+            if timed is not None:
+                frames.append(timed)
             if variant is CLEAN:
-                target = measurements[-1].bytes
-        for codec in CODECS:
+                target = frames[-1].bytes
+        for codec in PICTURES:
             advance(f"{name}, {codec.name}")
             baselines.append(measure_baseline(codec, name, prepare(image), target, network, runs))
     uncoded = {name: int(network.logits(prepare(image)).argmax()) for name, image in chosen}
     advance("cold start")
     fresh = footprint(bundle.folder.resolve(), engine.engine, engine.threads)
     energy = measure(meter, lambda: heads[None].encode(chosen[0][1])) if meter else None
-    return Result(bundle, engine.engine, measurements, baselines, fresh, uncoded, energy)
+    return BundleTimings(bundle, engine.engine, frames, baselines, fresh, uncoded, energy)
 
 
 def steps(chosen: Photos) -> int:
-    """How often ``measure_bundle`` calls ``advance``."""
-    return len(chosen) * (len(VARIANTS) + len(CODECS)) + 1
+    """How often ``time_bundle`` calls ``advance``."""
+    return len(chosen) * (len(VARIANTS) + len(PICTURES)) + 1
 
 
-def pooled(result: Result, variant: str, stages: tuple[str, ...]) -> Timing:
+def pooled(timings: BundleTimings, variant: str, stages: tuple[str, ...]) -> Timing:
     """Percentiles of the stages' sum over all photos and runs of one variant."""
     return Timing.of_seconds(
-        np.concatenate([m.total(stages) for m in result.measurements if m.variant == variant])
+        np.concatenate([m.total(stages) for m in timings.frames if m.variant == variant])
     )
 
 
-def agreement(result: Result, variant: str) -> float:
+def agreement(timings: BundleTimings, variant: str) -> float:
     """Share of photos to which packets of one variant give the class that the uncoded clean photo has."""
-    of = [m.top1 == result.uncoded_top1[m.photo] for m in result.measurements if m.variant == variant]
+    of = [m.top1 == timings.uncoded_top1[m.photo] for m in timings.frames if m.variant == variant]
     return sum(of) / len(of)

@@ -1,4 +1,4 @@
-"""Frames at a camera's pace over an emulated link: what arrives, and how old it is when it does."""
+"""Frames at a camera's pace over an emulated link: which arrive, and how old they are then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +25,19 @@ from runtime.streaming.window import Trip, Window, send_all
 Image = NDArray[np.uint8]
 BUFFER = 2
 LOST_SECONDS = 0.5
-"""After so long without an answer the device sends a frame again."""
+"""The device sends a frame again after so long without an answer."""
 
 QUALITIES = ((JPEG, 75), (WEBP, 80))
 """Top-1 of 87.0 and 89.4 % on nips17-dev, ratehold at rate 1 90.6 (FP) and 89.6 % (docs/results.md)."""
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way to send. frames: ``clean`` or ``attacked``. codec: None for ratehold, and its guard.
+class LinkSetup:
+    """One way to send.
 
+    frames: ``clean`` or ``attacked``.
+    codec: picture format and quality; None for ratehold.
+    guard: the guard of ratehold's head.
     shrink: whether the guard's budget follows the link, as with ``runtime stream --policy shrink``.
     """
 
@@ -46,21 +48,22 @@ class Variant:
     shrink: bool = False
 
 
-def variants(budget: int) -> list[Variant]:
-    """Ratehold without and with guard and budget, with packets that shrink to the link, JPEG and WebP, on
-    clean and on attacked frames.
+def setups(budget: int) -> list[LinkSetup]:
+    """Ratehold alone, with guard and budget, and with packets that shrink to the link; JPEG; WebP.
+
+    Each sends clean and attacked frames. budget: bytes, of the guard.
     """
-    found = [Variant("ratehold", "clean"), Variant("ratehold", "attacked")]
+    found = [LinkSetup("ratehold", "clean"), LinkSetup("ratehold", "attacked")]
     guard = Guard("auto", budget=budget)
-    found += [Variant("ratehold guarded", frames, guard=guard) for frames in ("clean", "attacked")]
-    found += [Variant("ratehold shrinking", f, guard=guard, shrink=True) for f in ("clean", "attacked")]
+    found += [LinkSetup("ratehold guarded", frames, guard=guard) for frames in ("clean", "attacked")]
+    found += [LinkSetup("ratehold shrinking", f, guard=guard, shrink=True) for f in ("clean", "attacked")]
     for codec, quality in QUALITIES:
-        found += [Variant(f"{codec.name} q{quality}", f, (codec, quality)) for f in ("clean", "attacked")]
+        found += [LinkSetup(f"{codec.name} q{quality}", f, (codec, quality)) for f in ("clean", "attacked")]
     return found
 
 
 @dataclass(frozen=True)
-class Encoder:
+class FrameEncoder:
     """What the device runs for one frame: image -> bytes to be sent. room: a budget that follows the link."""
 
     encode: Callable[[Image], bytes]
@@ -68,7 +71,7 @@ class Encoder:
 
 
 class Nowhere:
-    """A server that has decoded and classified a picture before it is asked: it flatters JPEG and WebP."""
+    """A server that answers at once, without decoding or classifying: it flatters JPEG and WebP."""
 
     def infer(self, identity: str, packet: bytes) -> Answer:
         """An answer without classes, at once."""
@@ -88,15 +91,15 @@ class Arrival:
     top1: int | None
 
 
-def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Encoder:
-    """The encoder of a variant, warm."""
-    if variant.codec is not None:
-        codec, quality = variant.codec
-        return Encoder(lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality))
-    head = Head(bundle, EngineOptions(threads=threads), guard=variant.guard)
+def open_encoder(setup: LinkSetup, bundle: Bundle, threads: int) -> FrameEncoder:
+    """The encoder of a setup, warm."""
+    if setup.codec is not None:
+        codec, quality = setup.codec
+        return FrameEncoder(lambda image: codec.encode(bundle.manifest.preprocess.square(image), quality))
+    head = Head(bundle, EngineOptions(threads=threads), guard=setup.guard)
     head.warm_up()
-    if not variant.shrink:
-        return Encoder(lambda image: head.encode(image).to_bytes())
+    if not setup.shrink:
+        return FrameEncoder(lambda image: head.encode(image).to_bytes())
     room = LinkBudget(*bounds(head))
 
     def encode(image: Image) -> bytes:
@@ -104,11 +107,11 @@ def open_encoder(variant: Variant, bundle: Bundle, threads: int) -> Encoder:
         head.limit(room.bytes)
         return head.encode(image).to_bytes()
 
-    return Encoder(encode, room)
+    return FrameEncoder(encode, room)
 
 
 def run(
-    encoder: Encoder,
+    encoder: FrameEncoder,
     images: list[Image],
     links: list[Link],
     conditions: Conditions,
@@ -160,43 +163,70 @@ def run(
     return arrivals
 
 
+@dataclass(frozen=True)
+class Camera:
+    """What all setups share: pace, number of frames, frames on their way at most, threads of the device."""
+
+    fps: float
+    frames: int
+    in_flight: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class LinkRow:
+    """One setup over one link; times and sizes are None where no frame was answered.
+
+    agreement: share of answered frames with the class of the clean frame; None where that is not known.
+    """
+
+    link: str
+    variant: str
+    frames: str
+    kbit_s: float
+    captured: int
+    answered: int
+    wire_bytes_mean: float | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    goodput_fps: float
+    agreement: float | None
+
+
 def measure(
-    variant: Variant,
-    conditions: Conditions,
-    frames_of: dict[str, list[Image]],
-    expected: dict[str, list[int]],
+    setup: LinkSetup,
+    link: str,
+    images: list[Image],
+    expected: list[int],
     bundle: Bundle,
     address: Address,
-    fps: float,
-    frames: int,
-    threads: int,
-    in_flight: int,
-) -> dict[str, Any]:
-    """The row of one variant over one link.
+    camera: Camera,
+) -> LinkRow:
+    """The row of one setup over one link, described like ``250kbit,80ms,1%loss``.
 
-    frames_of: by ``Variant.frames``. expected: top-1 of the same frames, clean; empty where it is not known.
+    expected: top-1 of the same frames, clean; empty where it is not known.
     """
-    ours = variant.codec is None
-    links: list[Link] = [Connection(address) if ours else Nowhere() for _ in range(in_flight)]
-    encoder = open_encoder(variant, bundle, threads)
+    ours, conditions = setup.codec is None, Conditions.of(link)
+    links: list[Link] = [Connection(address) if ours else Nowhere() for _ in range(camera.in_flight)]
+    encoder = open_encoder(setup, bundle, camera.threads)
     begin = time.perf_counter()
-    arrivals = run(encoder, frames_of[variant.frames], links, conditions, fps, frames)
+    arrivals = run(encoder, images, links, conditions, camera.fps, camera.frames)
     elapsed = time.perf_counter() - begin
-    for link in links:
-        link.close()
-    seconds = np.array([arrival.seconds for arrival in arrivals])
-    classes = expected[variant.frames]
-    known = [arrival for arrival in arrivals if classes and arrival.top1 is not None]
-    agree = [arrival.top1 == classes[arrival.number % len(classes)] for arrival in known]
-    return {
-        "variant": variant.name,
-        "frames": variant.frames,
-        "kbit_s": conditions.kbit_s,
-        "captured": frames,
-        "answered": len(arrivals),
-        "wire_bytes_mean": float(np.mean([arrival.wire_bytes for arrival in arrivals])),
-        "latency_p50_ms": 1e3 * float(np.quantile(seconds, 0.5)),
-        "latency_p95_ms": 1e3 * float(np.quantile(seconds, 0.95)),
-        "goodput_fps": len(arrivals) / elapsed,
-        "agreement": float(np.mean(agree)) if agree else None,
-    }
+    for connection in links:
+        connection.close()
+    seconds = [arrival.seconds for arrival in arrivals]
+    known = [arrival for arrival in arrivals if expected and arrival.top1 is not None]
+    agree = [arrival.top1 == expected[arrival.number % len(expected)] for arrival in known]
+    return LinkRow(
+        link=link,
+        variant=setup.name,
+        frames=setup.frames,
+        kbit_s=conditions.kbit_s,
+        captured=camera.frames,
+        answered=len(arrivals),
+        wire_bytes_mean=float(np.mean([arrival.wire_bytes for arrival in arrivals])) if arrivals else None,
+        latency_p50_ms=1e3 * float(np.quantile(seconds, 0.5)) if arrivals else None,
+        latency_p95_ms=1e3 * float(np.quantile(seconds, 0.95)) if arrivals else None,
+        goodput_fps=len(arrivals) / elapsed,
+        agreement=float(np.mean(agree)) if agree else None,
+    )

@@ -1,7 +1,8 @@
-"""Figures of ``bench.masks`` and ``bench.frequency``, small enough to be committed."""
+"""The figure of ``bench.masks``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from bench.common.photos import photos
 from bench.common.unquantised import Unquantised
+from bench.masks.agreement import MaskRow
 from bench.masks.candidate_maps import candidates
 from bench.masks.composites import composite
 from bench.masks.saliency import TailGradients
@@ -16,11 +18,11 @@ from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.head import Head
 
+DPI = 80  # small enough to be committed
 EXAMPLES = ("cat", "coffee")  # from packages that may be redistributed
-DPI = 80
 
 
-def masks(rows: list[dict[str, Any]], bundle: Bundle, engine: EngineOptions, path: Path) -> None:
+def masks(rows: Sequence[MaskRow], bundle: Bundle, engine: EngineOptions, path: Path) -> None:
     """Frames with their maps on the left, AUC of each map under each evidence on the right."""
     from matplotlib import pyplot
 
@@ -28,15 +30,15 @@ def masks(rows: list[dict[str, Any]], bundle: Bundle, engine: EngineOptions, pat
     halves = figure.subfigures(1, 2, squeeze=False)[0]
     _examples(halves[0], bundle, engine)
     axes = halves[1].subplots()
-    evidence = list(dict.fromkeys(row["evidence"] for row in rows))
-    names = list(dict.fromkeys(row["map"] for row in rows))
+    evidence = list(dict.fromkeys(row.evidence for row in rows))
+    names = list(dict.fromkeys(row.map for row in rows))
     for number, name in enumerate(names):
-        of_map = [row for row in rows if row["map"] == name]
+        of_map = [row for row in rows if row.map == name]
         places = [
-            evidence.index(row["evidence"]) + (number - len(names) / 2) / (len(names) + 2) for row in of_map
+            evidence.index(row.evidence) + (number - len(names) / 2) / (len(names) + 2) for row in of_map
         ]
-        auc = [row["auc"] for row in of_map]
-        reach = np.abs(np.array([row["auc_ci"] for row in of_map]).T - auc)
+        auc = [row.auc for row in of_map]
+        reach = np.abs(np.array([row.auc_ci for row in of_map]).T - auc)
         axes.errorbar(auc, places, xerr=reach, fmt="o", markersize=4, capsize=2, label=name)
     axes.axvline(0.5, color="grey", linestyle=":")
     axes.set_yticks(range(len(evidence)), evidence)
@@ -66,8 +68,11 @@ def _examples(figure: Any, bundle: Bundle, engine: EngineOptions) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
+    """As PNG and as SVG."""
     from matplotlib import pyplot
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    with pyplot.rc_context({"svg.hashsalt": "ratehold"}):  # the same figure is the same file
+        figure.savefig(path.with_suffix(".png"), dpi=DPI)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     pyplot.close(figure)

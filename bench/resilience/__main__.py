@@ -15,26 +15,30 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
+from bench import attacks
+from bench.attacks import references
 from bench.common import bundle_options, report
+from bench.common import options as options_of
 from bench.common.errors import CampaignError, MissingPackage
+from bench.common.options import positive
 from bench.common.photos import labelled
-from bench.resilience import plans
-from bench.resilience.bars import BARS, summarise
+from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience.bars import summarise
 from bench.resilience.campaign import Campaign
-from bench.resilience.cell import Cell, Store, Subject, fingerprint
-from bench.resilience.outcomes import Outcomes
+from bench.resilience.cell import Cell, Subject
+from bench.resilience.outcomes import Outcomes, Row
 from bench.resilience.page import page
+from bench.resilience.printed import show, show_bars
+from bench.resilience.store import Store, fingerprint
 from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
-from runtime.cli.program import keep, prog, program
+from runtime.cli.program import keep, program
+from runtime.engines import DEFAULT, ENGINES
 from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
@@ -77,6 +81,7 @@ def run(options: argparse.Namespace) -> tuple[Outcomes, dict[str, Any]]:
     wanted = plan(options, [Subject.of(bundle) for bundle in bundle_options.bundles(options)])
     if plans.needs_attacks(wanted):
         _require_torch()
+    _resolve(wanted)
     campaign = Campaign(
         samples, Store(options.output, fingerprint(samples)), workers(options), bundle_options.engine(options)
     )
@@ -88,42 +93,19 @@ def run(options: argparse.Namespace) -> tuple[Outcomes, dict[str, Any]]:
 
 def _require_torch() -> None:
     try:
-        import bench.attacks  # noqa: F401
+        import torch  # noqa: F401
     except ImportError as error:
         raise MissingPackage(f"attacks need torch ({error}): pip install 'ratehold[export]'") from error
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
-    """A table of the rows of each bundle, then the bars."""
-    for bundle in dict.fromkeys(row["bundle"] for row in rows):
-        table = Table(
-            title=bundle, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-        )
-        for column in ("input", "sender", "bytes", "ratio", "95 %", "top-1 %", "drop", "defended %"):
-            left = column in ("input", "sender")
-            table.add_column(column, justify="left" if left else "right", no_wrap=not left)
-        for row in rows:
-            if row["bundle"] == bundle:
-                table.add_row(*_cells(row))
-        console.print(table)
-    for bar in BARS:
-        if bar.key in summary:
-            value = summary[bar.key]
-            said = str(value) if isinstance(value, bool) else f"{value:.4g}"
-            verdict = "[green]clears[/]" if bar.cleared(value) else "[red]misses[/]"
-            console.print(f"{bar.key:28} {said:>8}  {verdict} {bar.text}")
+def _resolve(cells: list[Cell]) -> None:
+    """Find a caller's own code now: a campaign must not fail after hours. Raises ExtensionError."""
+    for cell in cells:
+        if cell.input.code and cell.input.kind == "attack":
+            attacks.threat_named(cell.input.name)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    low, high = row["bytes_ratio_ci"]
-    return (
-        row["input"], row["sender"], f"{row['bytes_mean']:,.0f}", f"{row['bytes_ratio']:.3f}",
-        f"{low:.3f}-{high:.3f}", f"{100 * row['top1']:.1f}", f"{row['top1_drop']:+.1f}",
-        f"{100 * row['defended_share']:.0f}",
-    )  # fmt: skip
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: list[Row]) -> None:
     """One line a row; intervals in two columns."""
     flat = [_flat(row) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +115,10 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(flat)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for key, value in row.items():
-        if isinstance(value, list):
+    for key, value in vars(row).items():
+        if isinstance(value, tuple):
             flat[f"{key}_low"], flat[f"{key}_high"] = value
         else:
             flat[key] = value
@@ -144,66 +126,81 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=prog("bench.resilience"), description=(__doc__ or "").splitlines()[0]
-    )
+    parser = options_of.parser("bench.resilience", __doc__)
+    parser.epilog = _listing()
+    options_of.add_data(parser)
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", required=True, help="folder with images/ and labels.csv"
+        "--preset", choices=list(plans.PRESETS), help="a ready plan, instead of the options below"
     )
-    parser.add_argument(
-        "--preset", choices=list(plans.PRESETS), help="a ready plan; default: the options below"
-    )
-    parser.add_argument("--limit", type=bundle_options.positive, metavar="N", help="the first N images only")
+    options_of.add_limit(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", default=Path("out/resilience"),
-        help="where finished cells and attacked frames are kept (default: %(default)s)",
+        help="folder of finished cells and attacked frames",
     )  # fmt: skip
-    bundle_options.add_arguments(parser, "")
-    parser.set_defaults(bundle=default_bundles(), threads=1)
+    bundle_options.add_bundles(parser, default_bundles())
+    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT, help="engine that runs the graphs")
+    options_of.add_threads(parser, 1, "the engine and of torch, in each process")
     _add_plan(
         parser.add_argument_group("plan, without --preset; eps, steps, restarts and seeds also with it")
     )
     where = parser.add_argument_group("where it runs").add_mutually_exclusive_group()
-    where.add_argument(
-        "--workers",
-        type=bundle_options.positive,
-        default=1,
-        metavar="N",
-        help="processes (default: %(default)s)",
-    )
+    where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
     where.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster; 'local' starts one here")
-    report.add_json_argument(parser)
+    options_of.add_bars(parser)
+    options_of.add_json(parser)
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write the rows as CSV")
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="write one page with tables and plots")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write one page with tables and plots")
     return parser
 
 
 def _add_plan(group: Any) -> None:
     def several(name: str, default: list[Any], text: str, **more: Any) -> None:
-        shown = " ".join(map(str, default)) or "none"
-        group.add_argument(name, nargs="+", default=default, help=f"{text} (default: {shown})", **more)
+        group.add_argument(name, nargs="+", default=default, help=text, **more)
 
-    several("--threat", [], "attacks, as bench.attacks names them", metavar="NAME")
-    several("--setting", ["unmasked"], "of the attacks", choices=SETTINGS)
-    several("--corruption", [], "of ImageNet-C, or 'all'", metavar="NAME")
+    several("--threat", [], "attacks, see below; your own as module:name", metavar="NAME")
+    several("--setting", ["unmasked"], "of the attacks: every gradient, or as released", choices=SETTINGS)
+    several("--corruption", [], "see below; 'all' of ImageNet-C; your own as module:name", metavar="NAME")
     several("--severity", list(SEVERITIES), "of the corruptions", type=int, choices=SEVERITIES)
+    several("--defence", ["none", "ours"], "see below; your own filter as module:name", metavar="NAME")
+    several("--guard", ["auto"], "modes of the guard in 'ours'", choices=MODES)
     several(
-        "--defence", ["none", "ours"],
-        "none, ours, ours:weight=0.02,..., a trivial filter's name, or all filters: baselines",
-        metavar="NAME",
-    )  # fmt: skip
-    several("--guard", ["auto"], "modes in which ours runs", choices=MODES)
-    several("--budget", [], "bytes, with which ours runs besides", type=bundle_options.positive, metavar="N")
-    several("--seeds", [0], "each is an attack of its own; rows are means over them", type=int, metavar="N")
-    group.add_argument(
-        "--eps", nargs="+", type=bundle_options.positive, metavar="N", help="budgets, of 255 (default: 2 4 8)"
+        "--budget", [], "bytes of a packet; 'ours' runs with each, and without", type=positive, metavar="N"
+    )
+    several(
+        "--seeds", [0], "attacks and corruptions run once with each; rows are means", type=int, metavar="N"
     )
     group.add_argument(
-        "--steps", type=bundle_options.positive, default=20, help="gradients (default: %(default)s)"
+        "--eps", nargs="+", type=positive, metavar="N", help="budgets of the attacks, of 255 (default: 2 4 8)"
     )
-    group.add_argument(
-        "--restarts", type=bundle_options.positive, default=1, help="runs of an attack (default: %(default)s)"
+    group.add_argument("--steps", type=positive, metavar="N", default=20, help="gradients of a run")
+    group.add_argument("--restarts", type=positive, metavar="N", default=1, help="runs of an attack")
+
+
+def _listing() -> str:
+    """Threats, corruptions, filters and defences with a line each. Imports none of them."""
+    lines = [(name, references.first_line(where)) for name, where in attacks.known().items()]
+    text = _section(
+        "presets (--preset)", [(k, (v.__doc__ or "").split("\n")[0]) for k, v in plans.PRESETS.items()]
     )
+    text += _section("threats (--threat); those named adaptive... are told the defence", lines)
+    found = [(name, references.first_line(where)) for name, where in corruptions.known().items()]
+    text += _section("corruptions (--corruption)", [*corruptions.LINES.items(), *found])
+    found = [(name, references.first_line(where)) for name, where in trivial_defences.known().items()]
+    text += _section(
+        "defences (--defence)",
+        [
+            (plans.NONE, "the frame as it comes"),
+            (plans.OURS, "the guard, with its default defence"),
+            (f"{plans.OURS}:KEY=VALUE,...", "the guard with another one: weight=0.02, mode=rof, ..."),
+            (plans.EVERY_BASELINE, "all filters of this list"),
+        ],
+    )
+    return text + _section("filters (--defence)", [*trivial_defences.described().items(), *found])
+
+
+def _section(title: str, lines: list[tuple[str, str]]) -> str:
+    width = 2 + max(len(name) for name, _ in lines)
+    return f"{title}:\n" + "".join(f"  {name:{width}}{line}".rstrip() + "\n" for name, line in lines) + "\n"
 
 
 @program("bench.resilience")
@@ -213,13 +210,17 @@ def main(arguments: list[str] | None = None) -> int:
     keep(f"finished cells and attacked frames are kept in {options.output}")
     outcomes, settings = run(options)
     rows, summary = [outcome.as_row() for outcome in outcomes.all], summarise(outcomes)
-    show(rows, summary, bundle_options.console(options))
+    console = bundle_options.console(options)
+    show(outcomes, rows, console)
+    if options.bars:
+        show_bars(summary, console)
+    as_json = [asdict(row) for row in rows]
     if options.csv:
         write_csv(options.csv, rows)
     if options.html:
         options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(page(outcomes, settings, rows, summary), encoding="utf-8")
-    report.write(options.json, "resilience", settings, rows, summary)
+        options.html.write_text(page(outcomes, settings, as_json, summary), encoding="utf-8")
+    report.write(options.json, "resilience", settings, as_json, summary)
     return 0
 
 

@@ -1,12 +1,12 @@
 """Runs the cells of a campaign: attacked frames first, which cost most and serve many cells, then the cells.
 
-Tasks hold all that they need, so that a worker may be another process or another machine; what a worker opens
-(graphs, tables, differentiable models) it keeps for its next task.
+A task holds all that it needs, so a worker may be another process or another machine. A worker keeps what it
+opens (graphs, tables, differentiable models, a caller's own modules) for its next task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from bench.common.errors import CampaignError
 from bench.common.photos import Sample
-from bench.resilience.cell import Cell, Input, Measured, Sender, Store, Subject
-from bench.resilience.trivial_defences import TRIVIAL
+from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.corruptions import corruption_named
+from bench.resilience.store import Store
+from bench.resilience.trivial_defences import filter_named
 from bench.resilience.workers import Run
-from export.robust.corruptions import corrupt
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard.defence import Defence
@@ -28,19 +29,32 @@ from runtime.head import Head
 from runtime.tail import Tail
 
 BATCH = 10
-"""Images attacked together: what a killed campaign loses at most, one task of a worker. An adaptive attack
-takes about 2.5 GB with so many, and is no faster an image with more."""
+"""Images attacked together, in one task: a killed campaign loses no more. An adaptive attack on so many takes
+about 2.5 GB, and more would not be faster an image."""
 
 SEED_STRIDE = 1_000_003  # further apart than there are images: no two seeds share an image's draws
 
 
 @dataclass(frozen=True)
-class AttackTask:
-    """Some images to attack: squares uint8 (n, S, S, 3), labels int64 (n,), the first one's number in all."""
+class AttackPart:
+    """One attack on some of the images."""
 
     subject: Subject
     attack: Input
-    part: slice
+    start: int
+    stop: int
+
+    @property
+    def part(self) -> slice:
+        """Which images."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class AttackTask:
+    """Images to attack: squares uint8 (n, S, S, 3), labels int64 (n,)."""
+
+    what: AttackPart
     squares: NDArray[np.uint8]
     labels: NDArray[np.int64]
     engine: EngineOptions
@@ -48,7 +62,7 @@ class AttackTask:
 
 @dataclass(frozen=True)
 class CellTask:
-    """A cell to measure: squares as they were and, of an attack, as it made them."""
+    """A cell to measure: the clean squares and, under an attack, the attacked ones."""
 
     cell: Cell
     squares: NDArray[np.uint8]
@@ -70,8 +84,9 @@ class Campaign:
         found = {cell: self._store.cell(cell) for cell in cells}
         missing = [cell for cell, measured in found.items() if measured is None]
         place = {given: number for number, given in enumerate(dict.fromkeys(cell.input for cell in missing))}
-        missing.sort(key=lambda cell: place[cell.input])  # those that want the same frames come together
-        self._attack(dict.fromkeys((c.subject, c.input) for c in missing if c.input.kind == "attack"))
+        missing.sort(key=lambda cell: place[cell.input])  # cells of the same frames come together
+        self._try(dict.fromkeys(missing))
+        self._attack([cell for cell in missing if cell.input.kind == "attack"])
         with tqdm(total=len(found), initial=len(found) - len(missing), desc="cells", unit="cell") as bar:
             for task, measured in self._run(measure_cell, self._cell_tasks(missing)):
                 self._store.keep(task.cell, measured)
@@ -80,24 +95,40 @@ class Campaign:
                 bar.update()
         return {cell: measured for cell, measured in found.items() if measured is not None}
 
-    def _attack(self, attacks: dict[tuple[Subject, Input], None]) -> None:
-        """Make the attacked frames that the store does not have."""
-        parts = [slice(i, min(i + BATCH, len(self._samples))) for i in range(0, len(self._samples), BATCH)]
-        missing = [
-            (*attack, p) for attack in attacks for p in parts if self._store.frames(*attack, p) is None
-        ]
+    def _try(self, cells: Iterable[Cell]) -> None:
+        """Run a caller's own filters and corruptions once: they fail now, not after hours of attacks."""
+        for cell in cells:
+            if cell.input.code or cell.sender.code:
+                frame = self._prepared(cell.subject)[0]
+                if cell.input.kind == "corruption":
+                    frame = corruption_named(cell.input.name)(frame, cell.input.level, 0)
+                if cell.sender.before:
+                    filter_named(cell.sender.before)(frame)
+
+    def _attack(self, cells: list[Cell]) -> None:
+        """Make the attacked frames of these cells that the store does not have."""
+        wanted = dict.fromkeys(
+            AttackPart(cell.subject, cell.input, part.start, part.stop)
+            for cell in cells
+            for part in self._parts()
+        )
+        missing = [one for one in wanted if self._store.frames(one.subject, one.attack, one.part) is None]
         if not missing:
             return
-        with tqdm(total=sum(p.stop - p.start for *_, p in missing), desc="attacks", unit="image") as bar:
+        with tqdm(total=sum(one.stop - one.start for one in missing), desc="attacks", unit="image") as bar:
             for task, frames in self._run(attacked_frames, self._attack_tasks(missing)):
-                self._store.keep_frames(task.subject, task.attack, task.part, frames)
-                bar.set_description(task.attack.label)
+                self._store.keep_frames(task.what.subject, task.what.attack, task.what.part, frames)
+                bar.set_description(task.what.attack.label)
                 bar.update(len(frames))
 
-    def _attack_tasks(self, missing: list[tuple[Subject, Input, slice]]) -> Iterator[AttackTask]:
-        for subject, attack, part in missing:
-            squares = self._prepared(subject)[part]
-            yield AttackTask(subject, attack, part, squares, self._labels[part], self._engine)
+    def _parts(self) -> list[slice]:
+        count = len(self._samples)
+        return [slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+
+    def _attack_tasks(self, missing: list[AttackPart]) -> Iterator[AttackTask]:
+        for one in missing:
+            squares = self._prepared(one.subject)[one.part]
+            yield AttackTask(one, squares, self._labels[one.part], self._engine)
 
     def _cell_tasks(self, cells: list[Cell]) -> Iterator[CellTask]:
         for cell in cells:
@@ -105,12 +136,7 @@ class Campaign:
             yield CellTask(cell, self._prepared(cell.subject), attacked, self._labels, self._engine)
 
     def _all_frames(self, cell: Cell) -> NDArray[np.uint8]:
-        starts = range(0, len(self._samples), BATCH)
-        ends = [min(start + BATCH, len(self._samples)) for start in starts]
-        parts = [
-            self._store.frames(cell.subject, cell.input, slice(start, end))
-            for start, end in zip(starts, ends, strict=True)
-        ]
+        parts = [self._store.frames(cell.subject, cell.input, part) for part in self._parts()]
         return np.concatenate([part for part in parts if part is not None])
 
     def _prepared(self, subject: Subject) -> NDArray[np.uint8]:
@@ -125,19 +151,17 @@ def attacked_frames(task: AttackTask) -> NDArray[np.uint8]:
     """The frames of one task, attacked, uint8 (n, S, S, 3)."""
     import torch
 
-    from bench.attacks import THREATS, norm_of, to_uint8
+    from bench.attacks import norm_of, threat_named
+    from bench.attacks.budget import to_uint8
 
     torch.set_num_threads(task.engine.threads or torch.get_num_threads())
-    attack = task.attack
-    if attack.name not in THREATS or not attack.setting:
-        raise CampaignError(
-            f"no threat {attack.name!r} with the setting {attack.setting!r}: there are {', '.join(THREATS)}"
-        )
-    threat = THREATS[attack.name]
+    what, attack = task.what, task.what.attack
+    if not attack.setting:
+        raise CampaignError(f"the attack {attack.name} has no setting")
     images = torch.tensor(task.squares).permute(0, 3, 1, 2).float() / 255
-    seed = SEED_STRIDE * attack.seed + task.part.start
-    attacked = threat(
-        _target(task.subject.where, attack.knows), images, torch.tensor(task.labels), attack.level / 255,
+    seed = SEED_STRIDE * attack.seed + what.start
+    attacked = threat_named(attack.name)(
+        _target(what.subject.where, attack.knows), images, torch.tensor(task.labels), attack.level / 255,
         steps=attack.steps, seed=seed, setting=attack.setting, restarts=attack.restarts,
     )  # fmt: skip
     return to_uint8(attacked, task.squares, attack.level / 255, norm_of(attack.name))
@@ -148,7 +172,7 @@ def measure_cell(task: CellTask) -> Measured:
     cell = task.cell
     head = _head(cell.subject.where, cell.sender, task.engine)
     tail = _tail(cell.subject.where, task.engine)
-    before = TRIVIAL[cell.sender.before] if cell.sender.before else None
+    before = filter_named(cell.sender.before) if cell.sender.before else None
     sizes, answers, rungs, changes = [], [], [], []
     for square, frame in zip(task.squares, _frames(task), strict=True):
         head.forget()  # photographs: the guard's memory is for video
@@ -156,15 +180,10 @@ def measure_cell(task: CellTask) -> Measured:
         data = packet.to_bytes()
         sizes.append(len(data))
         answers.append(int(tail.decode(data).argmax()))
-        rungs.append(_rung(head))
+        assert head.report is not None
+        rungs.append(head.report.decision.rung)
         changes.append(int(np.abs(frame.astype(np.int16) - square).max()))
     return Measured(np.array(sizes), np.array(answers) == task.labels, np.array(rungs), np.array(changes))
-
-
-def _rung(head: Head) -> str:
-    assert head.report is not None
-    decision = head.report.decision
-    return "plain" if decision is None else decision.rung
 
 
 def _frames(task: CellTask) -> NDArray[np.uint8]:
@@ -178,12 +197,12 @@ def _frames(task: CellTask) -> NDArray[np.uint8]:
 def _corrupted(squares: bytes, shape: tuple[int, ...], how: Input) -> NDArray[np.uint8]:
     """A corruption takes longer than sending its frames, and the next cells want the same."""
     pixels = np.frombuffer(squares, np.uint8).reshape(shape)
-    seed = SEED_STRIDE * how.seed
-    return np.stack([corrupt(square, how.name, how.level, seed + n) for n, square in enumerate(pixels)])
+    corruption, seed = corruption_named(how.name), SEED_STRIDE * how.seed
+    return np.stack([corruption(square, how.level, seed + n) for n, square in enumerate(pixels)])
 
 
 @lru_cache(maxsize=4)
-def _head(where: str, sender: Sender, engine: EngineOptions) -> Head:
+def _head(where: str, sender: Treatment, engine: EngineOptions) -> Head:
     return Head(load(where), engine, guard=sender.guard)
 
 

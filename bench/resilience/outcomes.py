@@ -4,22 +4,66 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.common.bootstrap import interval, ratio_interval
-from bench.resilience.cell import Cell, Input, Measured, Sender, Subject
+from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
 
 LEFT_AS_SEEN = ("plain", "adapted")
 """Rungs of the guard without denoising."""
 
 
 @dataclass(frozen=True)
+class Row:
+    """One row of the report; its fields are the keys of the JSON.
+
+    bundle, prior: of the subject. sender: name of the treatment.
+    input, kind, name, level, setting, steps, restarts: of the input; ``input`` is its label.
+    bytes_mean: of a packet. bytes_ratio: all bytes over those of the clean, undefended frames.
+    top1: share of the images classified right. top1_drop: points below the clean, undefended frames.
+    defended_share: share of the frames that the guard denoised.
+    linf: largest change of a value of the input, of 255.
+    *_ci: 95 % interval over images.
+    """
+
+    bundle: str
+    prior: str
+    input: str
+    kind: str
+    name: str
+    level: int
+    setting: str
+    steps: int
+    restarts: int
+    sender: str
+    images: int
+    seeds: int
+    bytes_mean: float
+    bytes_ratio: float
+    bytes_ratio_ci: tuple[float, float]
+    top1: float
+    top1_ci: tuple[float, float]
+    top1_drop: float
+    top1_drop_ci: tuple[float, float]
+    defended_share: float
+    linf: int
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over the seeds for each image, float64 (n,)."""
+
+    bytes: NDArray[np.float64]
+    correct: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one input did to one sender: a mean over the seeds for each image, float64 (n,).
 
+    largest: bytes of the largest packet, over the seeds too.
     clean_bytes, clean_correct: of the same images, clean and undefended, in the same bundle.
     """
 
@@ -28,6 +72,7 @@ class Outcome:
     bytes: NDArray[np.float64]
     correct: NDArray[np.float64]
     defended: NDArray[np.float64]
+    largest: int
     linf: int
     clean_bytes: NDArray[np.float64]
     clean_correct: NDArray[np.float64]
@@ -58,21 +103,18 @@ class Outcome:
         low, high = interval(self.clean_correct - self.correct)
         return 100 * low, 100 * high
 
-    def as_row(self) -> dict[str, Any]:
-        """Fields of a row of the report."""
-        cell, given = self.cell, self.cell.input
-        row: dict[str, Any] = {"bundle": cell.subject.name, "prior": cell.subject.prior}
-        row |= {"input": given.label, "kind": given.kind, "name": given.name, "level": given.level}
-        row |= {"setting": given.setting, "steps": given.steps, "restarts": given.restarts}
-        row |= {"sender": cell.sender.name, "images": len(self.bytes), "seeds": self.seeds}
-        row |= {"bytes_mean": float(self.bytes.mean()), "bytes_ratio": self.ratio}
-        row |= {
-            "bytes_ratio_ci": list(self.ratio_ci),
-            "top1": self.top1,
-            "top1_ci": list(interval(self.correct)),
-        }
-        row |= {"top1_drop": self.drop, "top1_drop_ci": list(self.drop_ci)}
-        return row | {"defended_share": float(self.defended.mean()), "linf": self.linf}
+    def as_row(self) -> Row:
+        """The row of the report."""
+        subject, given = self.cell.subject, self.cell.input
+        return Row(
+            bundle=subject.name, prior=subject.prior,
+            input=given.label, kind=given.kind, name=given.name, level=given.level,
+            setting=given.setting, steps=given.steps, restarts=given.restarts,
+            sender=self.cell.sender.name, images=len(self.bytes), seeds=self.seeds,
+            bytes_mean=float(self.bytes.mean()), bytes_ratio=self.ratio, bytes_ratio_ci=self.ratio_ci,
+            top1=self.top1, top1_ci=interval(self.correct), top1_drop=self.drop, top1_drop_ci=self.drop_ci,
+            defended_share=float(self.defended.mean()), linf=self.linf,
+        )  # fmt: skip
 
 
 class Outcomes:
@@ -107,19 +149,21 @@ def _without_seed(cell: Cell) -> Cell:
 
 
 def _is_reference(cell: Cell) -> bool:
-    return cell.input == Input() and cell.sender == Sender()
+    return cell.input == Input() and cell.sender == Treatment()
 
 
-def _means(found: list[Measured]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return (
+def _means(found: list[Measured]) -> Means:
+    return Means(
         np.mean([one.bytes for one in found], axis=0, dtype=np.float64),
         np.mean([one.correct for one in found], axis=0, dtype=np.float64),
     )
 
 
-def _outcome(
-    cell: Cell, found: list[Measured], clean: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> Outcome:
+def _outcome(cell: Cell, found: list[Measured], clean: Means) -> Outcome:
+    means = _means(found)
     defended = np.mean([~np.isin(one.rung, LEFT_AS_SEEN) for one in found], axis=0, dtype=np.float64)
     linf = max(int(one.linf.max()) for one in found)
-    return Outcome(cell, len(found), *_means(found), defended, linf, *clean)
+    largest = max(int(one.bytes.max()) for one in found)
+    return Outcome(
+        cell, len(found), means.bytes, means.correct, defended, largest, linf, clean.bytes, clean.correct
+    )

@@ -11,9 +11,14 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, Literal
 
+from bench.attacks import THREATS, knows_defence
+from bench.attacks import located as located_threat
+from bench.attacks.references import fingerprint
 from bench.common.errors import CampaignError
+from bench.resilience import corruptions as corruption_names
+from bench.resilience import trivial_defences as filters
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
-from bench.resilience.cell import Cell, Input, Sender, Subject
+from bench.resilience.cell import Cell, Input, Subject, Treatment
 from bench.resilience.trivial_defences import TRIVIAL
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
@@ -21,9 +26,9 @@ from runtime.guard.decision import Mode
 from runtime.guard.defence import Defence
 
 Setting = Literal["unmasked", "released"]
-PLAIN = Sender()
-AUTO = Sender(GUARDED, guard=Guard())
-BASELINES = tuple(Sender(name, before=name) for name in TRIVIAL)
+PLAIN = Treatment()
+AUTO = Treatment(GUARDED, guard=Guard())
+BASELINES = tuple(Treatment(name, before=name) for name in TRIVIAL)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
 
@@ -51,19 +56,24 @@ class Effort:
     def attacks(
         self, name: str, eps: Iterable[int], setting: Setting = "unmasked", defence: Defence | None = None
     ) -> list[Input]:
-        """One input an eps and seed. ``defence`` is what an adaptive threat knows."""
-        knows = defence if name.startswith(ADAPTIVE) else None
+        """One input an eps and seed; an adaptive threat knows the ``defence``.
+
+        Raises CampaignError for a threat that is not there.
+        """
+        knows = defence if knows_defence(name) else None
+        code = "" if name in THREATS else fingerprint(located_threat(name))
         return [
-            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows)
+            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows, code)
             for level in eps
             for seed in self.seeds
         ]
 
     def corruptions(self, names: Iterable[str], severities: Iterable[int]) -> list[Input]:
-        """One input a corruption, severity and seed."""
+        """One input a corruption, severity and seed. Raises CampaignError for one that is not there."""
+        code = {name: _code(corruption_names.located(name)) for name in names}
         return [
-            Input("corruption", name, severity, seed=seed)
-            for name in names
+            Input("corruption", name, severity, seed=seed, code=code[name])
+            for name in code
             for severity in severities
             for seed in self.seeds
         ]
@@ -106,9 +116,9 @@ def grid(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     return _product(subjects, inputs, [PLAIN, *ours, *blurs])
 
 
-def _always(name: str, weight: float, coarseness: int, control: float) -> Sender:
+def _always(name: str, weight: float, coarseness: int, control: float) -> Treatment:
     defence = Defence("descent", weight, coarseness=coarseness, rate_control=control)
-    return Sender(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
+    return Treatment(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
 
 
 PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}
@@ -116,7 +126,7 @@ PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quic
 
 def custom(
     subjects: Sequence[Subject], effort: Effort, threats: Sequence[str], settings: Sequence[Setting],
-    corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Sender],
+    corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Treatment],
 ) -> list[Cell]:  # fmt: skip
     """Every combination of what is given; an adaptive threat knows the defence of each guarded sender."""
     inputs = [Input(), *effort.corruptions(corrupting, severities)]
@@ -125,7 +135,7 @@ def custom(
     for name in threats:
         for setting in settings:
             for sender in senders:
-                if not name.startswith(ADAPTIVE):
+                if not knows_defence(name):
                     cells += _product(subjects, effort.attacks(name, eps, setting), [sender])
                 elif sender.guard is not None:
                     known = effort.attacks(name, eps, setting, sender.guard.defence)
@@ -133,29 +143,39 @@ def custom(
     return list(dict.fromkeys(cells))
 
 
-def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Sender]:
-    """What ``--defence`` names: ``none``, ``ours``, ``ours:weight=0.02,...``, ``baselines`` or one of them.
+def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Treatment]:
+    """Treatments by the names of ``--defence``: none, ours, ours:weight=0.02,..., baselines, or a filter's.
 
-    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. Raises
-    CampaignError for anything else.
+    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. A
+    filter may be a caller's own, ``module:name``. Raises CampaignError for anything else.
     """
-    found: list[Sender] = []
+    found: list[Treatment] = []
     for name in defences:
         if name == NONE:
             found.append(PLAIN)
         elif name == EVERY_BASELINE:
             found += BASELINES
-        elif name in TRIVIAL:
-            found.append(Sender(name, before=name))
         elif name.split(":")[0] == OURS:
             defence, about = _defence(name.partition(":")[2])
             for mode, budget in product(guards, (None, *budgets)):
                 words = (mode, about, f"budget={budget}" if budget else "")
-                found.append(Sender(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
+                found.append(Treatment(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
         else:
-            known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL))
-            raise CampaignError(f"no defence {name!r}: there are {known}")
+            found.append(_filtered(name))
     return list(dict.fromkeys(found))
+
+
+def _filtered(name: str) -> Treatment:
+    try:
+        return Treatment(name, before=name, code=_code(filters.located(name)))
+    except CampaignError as error:
+        known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL, *filters.known()))
+        raise CampaignError(f"no defence {name!r}: there are {known}, and module:name") from error
+
+
+def _code(where: str | None) -> str:
+    """Fingerprint of a caller's own code; empty for ours."""
+    return "" if where is None else fingerprint(where)
 
 
 def _defence(text: str) -> tuple[Defence, str]:
@@ -175,7 +195,7 @@ def _defence(text: str) -> tuple[Defence, str]:
     return Defence(**given), text
 
 
-def _product(subjects: Sequence[Subject], inputs: Sequence[Input], how: Sequence[Sender]) -> list[Cell]:
+def _product(subjects: Sequence[Subject], inputs: Sequence[Input], how: Sequence[Treatment]) -> list[Cell]:
     return [Cell(subject, given, sender) for subject in subjects for given in inputs for sender in how]
 
 

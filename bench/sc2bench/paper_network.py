@@ -39,15 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser, arch: str | None) -> None:
     """Add ``--arch`` (``arch`` is its default), ``--prior``, ``--checkpoint`` and ``--seed``."""
     parser.add_argument(
         "--arch", metavar="NAME", default=arch,
-        help="one of the paper's networks, e.g. resnet50, as a bundle of its own" + f" ({arch})" * bool(arch),
+        help="one of the paper's networks, e.g. resnet50, as a bundle of its own",
     )  # fmt: skip
-    parser.add_argument("--prior", choices=("fp", "mshp"), default="mshp", help="of --arch (%(default)s)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="as python -m export import reads it")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights, without --checkpoint")
+    parser.add_argument("--prior", choices=("fp", "mshp"), default="mshp", help="prior of --arch")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE",
+        help="weights, as python -m export import reads them; random ones where this is missing",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="seed of random weights, without --checkpoint")
 
 
 def build(options: argparse.Namespace, folder: Path, say: Callable[[str], object]) -> PaperNetwork:
-    """Build what ``options`` ask for in an empty ``folder``; photographs are those of ``options.data``.
+    """Build what ``options`` ask for in an empty ``folder``; photographs are those of ``options.photos``.
 
     Torch is left with one thread. Raises BenchError for an unknown network, MissingPackage without torch, and
     what the checkpoint or the photographs raise.
@@ -64,7 +67,7 @@ def build(options: argparse.Namespace, folder: Path, say: Callable[[str], object
     if options.arch not in ARCHITECTURES:
         raise BenchError(f"unknown network {options.arch!r}; there are: {', '.join(sorted(ARCHITECTURES))}")
     architecture = ARCHITECTURES[options.arch]
-    paths = calibration_photographs(options.data or _sample_photographs(folder))
+    paths = calibration_photographs(options.photos or _sample_photographs(folder))
     origin = "checkpoint" if options.checkpoint else "seeded"
     name = f"{options.arch}-{options.prior}-{origin}"
     # Hundreds of small steps: on a busy machine a second thread is waited for much longer than it helps.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench import blind
-from bench.blind import Outcome
+from bench.blind import BlindOutcome
 from tests.tiny_bundle import tiny_images
 
 
@@ -36,10 +36,10 @@ def test_queries_lengthen_the_packets_of_the_sender_that_was_queried(robust_bund
 
 
 def test_rows_are_ratios_of_sums():
-    clean = Outcome(np.array([100, 300]), np.array([True, True]))
-    row = Outcome(np.array([200, 300]), np.array([True, False])).as_row("t", "s", clean)
-    assert (row["bytes_ratio"], row["top1"], row["bytes_mean"]) == (1.25, 0.5, 250)
-    low, high = row["bytes_ratio_ci"]
+    clean = BlindOutcome(np.array([100, 300]), np.array([True, True]))
+    row = BlindOutcome(np.array([200, 300]), np.array([True, False])).as_row("t", "s", clean)
+    assert (row.bytes_ratio, row.top1, row.bytes_mean) == (1.25, 0.5, 250)
+    low, high = row.bytes_ratio_ci
     assert 1 <= low <= 1.25 <= high <= 2
 
 

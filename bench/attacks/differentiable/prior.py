@@ -45,7 +45,7 @@ class Coded:
         return self.y_bits.flatten(1).sum(1) + self.side_bits
 
 
-class Prior(Protocol):
+class DifferentiablePrior(Protocol):
     """The head's outputs, float32 (N, C, H, W) each -> bits."""
 
     def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
@@ -55,24 +55,26 @@ class Prior(Protocol):
         """The loss of the paper's released code, in bits, (N,)."""
 
 
-def open_prior(bundle: Bundle) -> Prior:
+def open_prior(bundle: Bundle) -> DifferentiablePrior:
     """The prior of a bundle."""
     arrays = bundle.arrays("prior")
     tables = Tables.from_arrays(arrays)
     if bundle.manifest.prior == "fp":
-        return Factorized(tables)
+        return DifferentiableFactorized(tables)
     scales = Tables.from_arrays(bundle.arrays("scales"))
-    return Hyperprior(TableBits(tables), TableBits(scales), len(scales), IntegerNetwork.from_arrays(arrays))
+    return DifferentiableHyperprior(
+        TableBits(tables), TableBits(scales), len(scales), IntegerNetwork.from_arrays(arrays)
+    )
 
 
-class Factorized:
+class DifferentiableFactorized:
     """One table a channel."""
 
     def __init__(self, tables: Tables):
         self._tables_at = cache(lambda coarseness: TableBits(rebinned(tables, coarseness)))
 
     def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
-        """See ``Prior.code``."""
+        """See ``DifferentiablePrior.code``."""
         steps, tables = float(factor(coarseness)), self._tables_at(coarseness)
         y = _limited(latents[0]) / steps
         index = _channels(y)
@@ -89,16 +91,16 @@ class Factorized:
         return torch.stack(samples).mean(0)
 
 
-class Hyperprior:
+class DifferentiableHyperprior:
     """z, whose exact h_s gives table and mean of each symbol of y."""
 
     def __init__(self, z_tables: TableBits, scales: TableBits, count: int, h_s: IntegerNetwork):
         self._z_tables, self._scales, self._count = z_tables, scales, count
-        self._h_s = [_Synthesis(layer) for layer in h_s.layers]
-        self._rungs = None if h_s.rungs is None else _Rungs(h_s.rungs)
+        self._h_s = [_ExactLayer(layer) for layer in h_s.layers]
+        self._rungs = None if h_s.rungs is None else _ScaleLookup(h_s.rungs)
 
     def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
-        """See ``Prior.code``."""
+        """See ``DifferentiablePrior.code``."""
         y, z = (_limited(latent) for latent in latents)
         index, mean = self.parameters(rounded(z))
         steps = float(factor(coarseness))
@@ -125,7 +127,7 @@ class Hyperprior:
         return straight_through(index.clamp(0, self._count - 1), index), sixteenths / MEAN_STEPS
 
 
-class _Synthesis:
+class _ExactLayer:
     """One layer of an exact network on float32, which holds its integers exactly."""
 
     def __init__(self, layer: Layer):
@@ -150,7 +152,7 @@ class _Synthesis:
         return floored.clamp(layer.low, layer.high)
 
 
-class _Rungs:
+class _ScaleLookup:
     """Table index of each scale; backwards the stairs are straight lines from the middle of riser to riser.
 
     A staircase has no slope almost anywhere: its own differences would mask the gradient to large scales.

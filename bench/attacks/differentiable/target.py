@@ -1,12 +1,12 @@
 """What is attacked: a bundle as a differentiable torch model, with its defence or without.
 
-    images --head--> latent --likelihood map, soft mask, TV--> calm --shield--> latent --prior--> bits
+    images --head--> latent --likelihood map, soft mask, TV--> smooth --shield--> latent --prior--> bits
                                                                                --restore, tail--> logits
 
-Forwards the bits are the runtime's own to within the arithmetic of another engine; backwards every rounding
+Forwards the bits are the runtime's, to within the arithmetic of another engine. Backwards every rounding
 passes the gradient straight through. Without a defence the first latent is coded. The path draws no random
-numbers, so an attack needs no expectation over them. A frame that only looks corrupted is looked at again by
-the adapted head, undenoised.
+numbers, so an attack needs no expectation over them. A frame that only looks corrupted goes through the
+adapted head, undenoised.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import torch
 
 from bench.attacks.ascent import Setting
 from bench.attacks.differentiable.denoise import denoise, soft_mask
-from bench.attacks.differentiable.prior import Coded, Prior, open_prior
+from bench.attacks.differentiable.prior import Coded, DifferentiablePrior, open_prior
 from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.guard.alarm import CEILING, CHEAP, QUANTILE
 from runtime.guard.defence import Defence
 
 
-class Suspicion(NamedTuple):
+class DifferentiableSuspicion(NamedTuple):
     """The guard's scores of frames as they come, (N,) each.
 
-    attack: above 0 a frame is defended.
-    corruption: above 0, where ``attack`` is not, a frame is looked at again by the adapted head.
+    attack: above 0 the guard defends a frame.
+    corruption: above 0, where ``attack`` is not, the frame goes through the adapted head.
     """
 
     attack: torch.Tensor
@@ -42,7 +42,7 @@ class Suspicion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Alarms:
+class DifferentiableAlarm:
     """``runtime.guard.decision.Discriminant`` in torch.
 
     discriminants (1 + K, C), bias (1 + K,): of an attack, and of each kind of corruption that a bundle's
@@ -56,7 +56,7 @@ class Alarms:
     cheap: float
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Alarms:
+    def of(cls, bundle: Bundle) -> DifferentiableAlarm:
         """Those of a bundle."""
         bits, files = bundle.manifest.clean_quantile(QUANTILE), bundle.manifest.files
         if "guard" not in files:
@@ -67,17 +67,17 @@ class Alarms:
         )
         return cls(discriminants, bias, CEILING * bits, bundle.manifest.clean_quantile(CHEAP))
 
-    def __call__(self, coded: Coded) -> Suspicion:
+    def __call__(self, coded: Coded) -> DifferentiableSuspicion:
         """Scores of each latent."""
         bits = coded.bits
         excess, none = bits / self.ceiling - 1, torch.full_like(bits, -torch.inf)
         if self.discriminants is None:
-            return Suspicion(excess, none)
+            return DifferentiableSuspicion(excess, none)
         scores = coded.y_bits.sum((2, 3)) @ self.discriminants.T + self.bias
         attack = torch.maximum(scores[:, 0], excess)
         if scores.shape[1] == 1:
-            return Suspicion(attack, none)
-        return Suspicion(attack, torch.where(bits > self.cheap, scores[:, 1:].amax(1), none))
+            return DifferentiableSuspicion(attack, none)
+        return DifferentiableSuspicion(attack, torch.where(bits > self.cheap, scores[:, 1:].amax(1), none))
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Target:
     adapted: TorchGraph
     restore: TorchGraph
     tail: TorchGraph
-    prior: Prior
+    prior: DifferentiablePrior
     energy: torch.Tensor
-    guard: Alarms
+    guard: DifferentiableAlarm
     defence: Defence | None
 
     @classmethod
@@ -105,7 +105,7 @@ class Target:
         energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
         return cls(
             head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
-            open_prior(bundle), energy / energy.sum(0), Alarms.of(bundle), defence,
+            open_prior(bundle), energy / energy.sum(0), DifferentiableAlarm.of(bundle), defence,
         )  # fmt: skip
 
     @property
@@ -118,13 +118,13 @@ class Target:
         return self._bits(self._latents(images), setting)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """The server's answer to what was sent, (N, classes)."""
+        """The server's answer to the packet, (N, classes)."""
         return self._logits(self._latents(images))
 
     def bits_and_logits(
         self, images: torch.Tensor, setting: Setting = "unmasked"
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both with one look at the images."""
+        """Both with one pass of the head."""
         latents = self._latents(images)
         return self._bits(latents, setting), self._logits(latents)
 
@@ -132,13 +132,13 @@ class Target:
         """Bits of each frame as the adapted head sees it, (N,)."""
         return self.undefended._bits(self.adapted(images), setting)
 
-    def suspicion(self, images: torch.Tensor) -> Suspicion:
+    def suspicion(self, images: torch.Tensor) -> DifferentiableSuspicion:
         """The guard's scores of each frame as it comes."""
         return self.guard(self.prior.code(self.head(images)))
 
     def bits_and_suspicion(
         self, images: torch.Tensor, setting: Setting = "unmasked"
-    ) -> tuple[torch.Tensor, Suspicion]:
+    ) -> tuple[torch.Tensor, DifferentiableSuspicion]:
         """Bits of frames that are sent as they come, and the guard's scores of them."""
         latents = self.head(images)
         coded = self.prior.code(latents)
@@ -150,7 +150,7 @@ class Target:
         return self._mask(self.head(images), images.shape[-1], self.defence or Defence())
 
     def _latents(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """The head's outputs for what it sees in the end."""
+        """The head's outputs for the frames, or for the denoised ones behind a defence."""
         latents = self.head(images)
         if self.defence is None:
             return latents

@@ -8,6 +8,7 @@ from bench.accuracy import __main__ as accuracy
 from bench.accuracy.plots import accuracy_against_bytes
 from bench.accuracy.rate_points import Point, of_bundle, of_network
 from bench.accuracy.savings import bytes_at, savings
+from bench.common import image_codecs
 from bench.common.bootstrap import interval
 from bench.common.image_codecs import JPEG
 from bench.common.photos import labelled
@@ -147,7 +148,8 @@ def test_overhead_leaves_header_and_seal_out():
     assert accuracy.header_bytes(point) == 22
 
 
-def test_command_line_writes_report_and_figures(bundles, data, tmp_path, capsys):
+def test_command_line_writes_report_and_figures(bundles, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     path, plot = tmp_path / "accuracy.json", tmp_path / "curves" / "accuracy.png"
     names = [str(bundle.folder) for bundle in bundles]
     arguments = ["--data", str(data), "--limit", "5", "--json", str(path), "--plot", str(plot)]
@@ -162,7 +164,29 @@ def test_command_line_writes_report_and_figures(bundles, data, tmp_path, capsys)
     assert summary["header_bytes"] <= 24
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in plot.with_suffix(".svg").read_text()
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80 and "…" not in printed
+    assert "Too few images (5)" in printed and "95 %" not in printed and "top-1." not in printed
+    assert printed.index("Rate 1: MSHP takes") < printed.index("Accuracy and bytes")
+
+
+def summary_of(images):
+    sizes = {"fp_r1_bytes": 1000.0, "mshp_r1_bytes": 900.0, "mshp_saving_same_rate_r1": 10.0}
+    savings = {"mshp_saving_r1": -294.7, "mshp_saving_equal_divergence_r1": None}
+    return sizes | savings | {"images": images, "overhead_ratio": 0.001, "header_bytes": 20}
+
+
+def test_bytes_at_equal_accuracy_are_told_only_of_enough_images():
+    few, enough = (" ".join(accuracy.in_words(summary_of(images))) for images in (12, 500))
+    assert "294.7" not in few and "Too few images (12)" in few and "it saves 10.0 %" in few
+    assert "-294.7 % at equal top-1" in enough and "Too few" not in enough and "divergence" not in enough
+
+
+def test_a_pillow_without_avif_is_said_and_the_others_go_on(monkeypatch, capsys):
+    monkeypatch.setattr(image_codecs.features, "check", lambda feature: feature != "avif")
+    assert {codec.name for codec, _ in accuracy.choose_pictures(True)} == {"jpeg", "webp"}
+    assert "avif is left out: this Pillow" in capsys.readouterr().err
+    assert accuracy.choose_pictures(False) == []
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):

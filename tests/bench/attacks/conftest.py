@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attacks import Target
+from bench.attacks.differentiable.target import Target
 from runtime.bundle import Bundle, load
 from runtime.guard.alarm import features
 from runtime.guard.defence import Defence

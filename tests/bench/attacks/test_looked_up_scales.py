@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.attacks.differentiable.prior import Hyperprior
+from bench.attacks.differentiable.prior import DifferentiableHyperprior
 from export.prior.table_bits import TableBits
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import SCALES, gaussian_tables, scale_index
@@ -29,9 +29,9 @@ def imported() -> IntegerNetwork:
     return IntegerNetwork((up, last), scale_index(np.arange(256 * STEPS) / STEPS))
 
 
-def prior(network: IntegerNetwork) -> Hyperprior:
+def prior(network: IntegerNetwork) -> DifferentiableHyperprior:
     tables = TableBits(gaussian_tables(SCALES[[30, 30]]))
-    return Hyperprior(tables, TableBits(gaussian_tables()), len(SCALES), network)
+    return DifferentiableHyperprior(tables, TableBits(gaussian_tables()), len(SCALES), network)
 
 
 def test_parameters_are_the_exact_networks() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attacks import THREATS, norm_of, to_uint8
+from bench.attacks import norm_of, threat_named
+from bench.attacks.budget import to_uint8
 from runtime.head import Head
 
 
@@ -14,7 +15,7 @@ def sizes(bundle, target, images, squares, labels):
     head = Head(bundle)
 
     def measured(name, level, **how):
-        out = THREATS[name](target, images, labels, level / 255, **how)
+        out = threat_named(name)(target, images, labels, level / 255, **how)
         frames = to_uint8(out, squares, level / 255, norm_of(name))
         return np.array([len(head.encode(frame).to_bytes()) for frame in frames])
 
@@ -41,7 +42,7 @@ def test_released_is_weaker_than_unmasked(sizes):
 
 def test_restarts_keep_each_images_best(target, images, labels):
     one, three = (
-        THREATS["pgd_e"](target, images, labels, 4 / 255, steps=3, restarts=runs) for runs in (1, 3)
+        threat_named("pgd_e")(target, images, labels, 4 / 255, steps=3, restarts=runs) for runs in (1, 3)
     )
     bits = [target.bits((255 * x).round() / 255) for x in (one, three)]
     assert bool((bits[1] >= bits[0]).all()) and bool((bits[1] > bits[0]).any())
@@ -49,14 +50,14 @@ def test_restarts_keep_each_images_best(target, images, labels):
 
 def test_the_same_seed_is_the_same_attack(target, images, labels):
     first, again, other = (
-        THREATS["pgd_e"](target, images, labels, 0.02, steps=3, seed=seed) for seed in (0, 0, 1)
+        threat_named("pgd_e")(target, images, labels, 0.02, steps=3, seed=seed) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_released_steps_land_on_corners(target, images, labels):
     eps = 8 / 255
-    out = THREATS["pgd_e"](target, images, labels, eps, steps=1, setting="released")
+    out = threat_named("pgd_e")(target, images, labels, eps, steps=1, setting="released")
     low, high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
     x = images.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(target.bits(x, "released").sum(), x)

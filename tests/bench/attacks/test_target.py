@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attacks import Target
 from bench.attacks.differentiable.denoise import denoise, soft_mask
-from bench.attacks.differentiable.prior import Hyperprior, open_prior
+from bench.attacks.differentiable.prior import DifferentiableHyperprior, open_prior
+from bench.attacks.differentiable.target import Target
 from bench.attacks.on_guard import sent_bits
 from export.prior.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
@@ -71,7 +71,7 @@ def test_the_hyperpriors_parameters_are_the_exact_networks(tiny_bundles):
     exact = IntegerNetwork.from_arrays(bundle.arrays("prior"))
     z = np.random.default_rng(0).integers(-140, 141, (5, *bundle.manifest.hyper)).astype(np.int32)
     prior = open_prior(bundle)
-    assert isinstance(prior, Hyperprior)
+    assert isinstance(prior, DifferentiableHyperprior)
     index, mean = prior.parameters(torch.from_numpy(z).float())
     expected = np.stack([exact(one) for one in z])
     channels = bundle.manifest.latent[0]

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attacks import THREATS, Target, norm_of, to_uint8
+from bench.attacks import THREATS, norm_of, threat_named
 from bench.attacks.black_box import black_box
+from bench.attacks.budget import to_uint8
 from bench.attacks.classification import margin
 from bench.attacks.differentiable.straight_through import as_pixels
+from bench.attacks.differentiable.target import Target
 from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
-from bench.attacks.on_guard import second_look, sent_bits
+from bench.attacks.on_guard import sent_bits, through_adapted_head
 from bench.attacks.regional import background_region
 from bench.attacks.universal import applied, universal
 from bench.common.errors import AttackError
@@ -25,7 +27,7 @@ ODD = [0.0, 1 / 255, 2.5 / 255, 0.061, 32 / 255]
 def test_the_budget_is_kept_exactly(name, setting, defended, images, squares, labels):
     for eps in ODD:
         before = images.clone()
-        out = THREATS[name](defended, images, labels, eps, steps=2, setting=setting)
+        out = threat_named(name)(defended, images, labels, eps, steps=2, setting=setting)
         assert torch.equal(images, before)
         assert out.dtype == torch.float32 and not out.requires_grad
         assert float(out.min()) >= 0 and float(out.max()) <= 1
@@ -44,23 +46,23 @@ def test_margin_is_best_wrong_less_right():
 
 
 def test_pgd_c_changes_answers(target, images, labels):
-    out = THREATS["pgd_c"](target, images, labels, 16 / 255)
+    out = threat_named("pgd_c")(target, images, labels, 16 / 255)
     assert bool((margin(target.logits(out), labels) > margin(target.logits(images), labels)).all())
     assert bool((target.logits(out).argmax(1) != labels).any())
 
 
 def test_joint_wants_both(target, images, labels):
     eps = 16 / 255
-    both = as_pixels(THREATS["joint"](target, images, labels, eps))
+    both = as_pixels(threat_named("joint")(target, images, labels, eps))
     assert bool((target.bits(both) > target.bits(images)).all())
     assert bool((margin(target.logits(both), labels) > margin(target.logits(images), labels)).all())
-    accuracy_alone = as_pixels(THREATS["pgd_c"](target, images, labels, eps))
+    accuracy_alone = as_pixels(threat_named("pgd_c")(target, images, labels, eps))
     assert float(target.bits(both).sum()) > float(target.bits(accuracy_alone).sum())
 
 
 def test_noise_is_plus_or_minus_eps(target, images, labels):
     eps = 4 / 255
-    out = THREATS["noise"](target, images, labels, eps)
+    out = threat_named("noise")(target, images, labels, eps)
     inside = (images >= eps) & (images <= 1 - eps)
     assert np.allclose((out - images).abs()[inside], eps, atol=FLOAT32)
     assert 0.4 < float((out > images)[inside].float().mean()) < 0.6
@@ -89,7 +91,7 @@ def test_low_frequency_perturbations_have_no_energy_outside_the_band(images):
 
 
 def test_low_frequency_still_raises_the_rate(target, images, labels):
-    out = THREATS["low_frequency"](target, images, labels, 16 / 255)
+    out = threat_named("low_frequency")(target, images, labels, 16 / 255)
     assert bool((target.bits(as_pixels(out)) >= target.bits(images)).all())
     assert float(target.bits(as_pixels(out)).sum()) > float(target.bits(images).sum())
 
@@ -98,7 +100,7 @@ def test_regions_are_left_alone(target, images, squares, labels):
     eps = 8 / 255
     region = background_region(target, images).expand_as(images).bool()
     assert 0.4 < float(region.float().mean()) < 0.6
-    attacked = {name: THREATS[name](target, images, labels, eps) for name in ("background", "object")}
+    attacked = {name: threat_named(name)(target, images, labels, eps) for name in ("background", "object")}
     for name, allowed in (("background", region), ("object", ~region)):
         changed = attacked[name] != images
         assert not bool((changed & ~allowed).any()) and bool((changed & allowed).any())
@@ -109,21 +111,21 @@ def test_regions_are_left_alone(target, images, squares, labels):
 
 def test_adaptive_beats_the_attack_that_does_not_know_the_defence(defended, images, labels):
     blind, adaptive = (
-        as_pixels(THREATS[n](defended, images, labels, 16 / 255)) for n in ("pgd_e", "adaptive")
+        as_pixels(threat_named(n)(defended, images, labels, 16 / 255)) for n in ("pgd_e", "adaptive")
     )
     assert float(defended.bits(adaptive).sum()) > float(defended.bits(blind).sum())
 
 
 def test_adaptive_c_lowers_the_defended_margin(defended, images, labels):
-    out = THREATS["adaptive_c"](defended, images, labels, 16 / 255)
+    out = threat_named("adaptive_c")(defended, images, labels, 16 / 255)
     before, after = (margin(defended.logits(x), labels) for x in (images, out))
     assert bool((after > before).all())
 
 
 def test_adaptive_guard_takes_the_dearest_of_the_guards_answers(adapting, images, labels):
     eps, target = 16 / 255, Target.open(adapting, Defence(weight=0.05, rate_control=0.0))
-    attacks = {**THREATS, "second_look": second_look}
-    sides = ("stealth", "second_look", "adaptive")
+    attacks = {name: threat_named(name) for name in THREATS} | {"through_adapted_head": through_adapted_head}
+    sides = ("stealth", "through_adapted_head", "adaptive")
     sent = {n: sent_bits(target, attacks[n](target, images, labels, eps)) for n in (*sides, "adaptive_guard")}
     dearest = torch.stack([sent[n] for n in sides]).amax(0)
     assert torch.equal(sent["adaptive_guard"], dearest)
@@ -132,7 +134,7 @@ def test_adaptive_guard_takes_the_dearest_of_the_guards_answers(adapting, images
 def test_second_look_adds_bits_through_the_adapted_head_unless_it_looks_attacked(adapting, images, labels):
     target = Target.open(adapting)
     calm = target.suspicion(images).attack < 0
-    out = as_pixels(second_look(target, images, labels, 16 / 255))
+    out = as_pixels(through_adapted_head(target, images, labels, 16 / 255))
     assert bool((target.suspicion(out).attack[calm] < 0).all())
     assert float(target.adapted_bits(out)[calm].sum()) > float(target.adapted_bits(images)[calm].sum())
 
@@ -140,7 +142,7 @@ def test_second_look_adds_bits_through_the_adapted_head_unless_it_looks_attacked
 @pytest.mark.parametrize("name", ["adaptive", "adaptive_c", "adaptive_guard"])
 def test_adaptive_threats_need_a_defence(name, target, images, labels):
     with pytest.raises(AttackError, match="open"):
-        THREATS[name](target, images, labels, 0.01)
+        threat_named(name)(target, images, labels, 0.01)
 
 
 @pytest.mark.parametrize("kind", ["target", "with_guard", "adapting"])
@@ -149,17 +151,17 @@ def test_stealth_adds_bits_below_the_thresholds(kind, request, images, labels):
     target = Target.open(fixture) if kind == "adapting" else fixture
     calm = target.suspicion(images).worst < 0
     assert bool(calm.any())
-    out = as_pixels(THREATS["stealth"](target, images, labels, 32 / 255))
+    out = as_pixels(threat_named("stealth")(target, images, labels, 32 / 255))
     assert bool((target.suspicion(out).worst[calm] < 0).all())
     assert float(target.bits(out)[calm].sum()) > float(target.bits(images)[calm].sum())
 
 
 def test_provoke_changes_little_and_still_alarms(target, images, labels):
     eps = 32 / 255
-    out = THREATS["provoke"](target, images, labels, eps)
+    out = threat_named("provoke")(target, images, labels, eps)
     alarmed = target.suspicion(as_pixels(out)).attack > 0
     assert bool((alarmed & (target.suspicion(images).attack < 0)).any())
-    far = THREATS["pgd_e"](target, images, labels, eps)
+    far = threat_named("pgd_e")(target, images, labels, eps)
     change = (out - images).abs().flatten(1).mean(1)
     assert bool((change < (far - images).abs().flatten(1).mean(1))[alarmed].all())
     halved = as_pixels(images + 0.5 * (out - images))

@@ -5,6 +5,7 @@ import pytest
 
 from bench.coding import __main__ as coding
 from bench.coding.coders import Ours, Part, peers
+from bench.common.terminal import open_console
 from runtime.codec.tables import SCALES, gaussian_tables
 
 
@@ -38,7 +39,7 @@ def test_rows_and_summary(frame):
     assert summary["overhead_ratio"] == rows[0]["gap"]
     assert summary["header_bytes"] == 20
     assert summary["backend"] == "numba"
-    coding.show(rows, summary)
+    coding.show(rows, summary, open_console())
 
 
 def test_a_coder_that_is_wrong_is_not_timed(frame):
@@ -52,6 +53,7 @@ def test_a_coder_that_is_wrong_is_not_timed(frame):
 
 def test_command_line_writes_a_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(coding, "bundle_sets", lambda names: iter(()))
+    monkeypatch.setattr(coding, "SYMBOLS", 20_000)
     path = tmp_path / "coding.json"
     assert coding.main(["--runs", "1", "--json", str(path)]) == 0
     result = json.loads(path.read_text())

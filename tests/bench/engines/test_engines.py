@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from bench.engines import __main__ as engines
+from bench.engines import comparison
 from bench.engines.frames import KINDS, frames, varied
-from bench.engines.readers import torch_network
+from bench.engines.priors import torch_network, with_synthesis
 from runtime.bundle import Bundle, load
+from runtime.codec.coder import open_coder
 from runtime.engines import EngineOptions, dot
 from runtime.prior import open_prior
 from runtime.prior.exact import IntegerNetwork, Layer
@@ -72,19 +74,18 @@ def test_variants_differ_and_stay_images() -> None:
 
 def read_with(bundle: Bundle, change: int) -> int:
     """Mismatches in 8 frames where h_s is off by ``change`` at one place."""
-    reader = engines.open_readers(bundle)[0][0]
-    definition = reader.prior._h_s  # type: ignore[attr-defined]
+    definition = IntegerNetwork.from_arrays(bundle.arrays("prior"))
 
-    def call(z: NDArray[np.int32]) -> NDArray[np.float32]:
-        out: NDArray[np.float32] = definition(z)
+    def h_s(z: NDArray[np.int32]) -> NDArray[np.float32]:
+        out: NDArray[np.float32] = definition(z).ravel().astype(np.float32)
         out[0] += change
         return out
 
-    reader.prior._h_s = call  # type: ignore[attr-defined]
+    reader = comparison.EngineReader("changed", with_synthesis(bundle, h_s), open_coder())
     prior = open_prior(bundle, EngineOptions(threads=1))
     for _, latents in islice(frames(bundle, tiny_images(1), seed=1), 8):
         streams = prior.code(*latents)
-        reader.read(engines.encode(streams, reader.coder), streams)
+        reader.read(comparison.encode(streams, reader.coder), streams)
     return reader.mismatches
 
 
@@ -97,11 +98,9 @@ def test_one_index_that_is_off_by_one_is_a_mismatch(tiny_bundles: dict[str, Path
 def test_everything_reads_the_same(
     tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "photos", lambda: [("tiny", tiny_images(1)[0])])
+    monkeypatch.setattr(comparison, "photos", lambda: [("tiny", tiny_images(1)[0])])
     names = [str(tiny_bundles[prior]) for prior in ("fp", "mshp")]
-    with pytest.raises(SystemExit) as exit:
-        engines.main(["--bundle", *names, "--frames", "9", "--json", str(tmp_path / "e.json")])
-    assert exit.value.code == 0
+    assert engines.main(["--bundle", *names, "--frames", "9", "--json", str(tmp_path / "e.json")]) == 0
     report = json.loads((tmp_path / "e.json").read_text())
     assert report["summary"]["mismatches"] == 0 and report["summary"]["frames"] == 18
     read_by = {row["read_by"] for row in report["rows"] if "mshp" in row["bundle"]}
@@ -111,7 +110,7 @@ def test_everything_reads_the_same(
 
 
 def test_without_a_gpu_its_engines_are_named(tiny_bundles: dict[str, Path]) -> None:
-    readers, skipped = engines.open_readers(load(tiny_bundles["mshp"]))
+    readers, skipped = comparison.open_readers(load(tiny_bundles["mshp"]))
     names = " ".join(reader.name for reader in readers)
     for engine in ("onnxruntime-cuda", "tensorrt"):
         assert (engine in names) != bool(skipped.get(engine))

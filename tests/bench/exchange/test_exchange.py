@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from bench.common.errors import ExchangeError
 from bench.exchange import __main__ as exchange
 from bench.exchange import report as joined_report
-from bench.exchange.__main__ import TOLERANCE, compared, encoded, summarise, varied
+from bench.exchange.comparison import TOLERANCE, ExchangeRow, compared, encoded, summarise
 from bench.exchange.folder import Exchange
+from bench.exchange.frames import varied
 from runtime.bundle import load
 from runtime.guard import Guard
 from runtime.head import Head
 from tests.tiny_bundle import SIZE, tiny_images
 
 FRAMES = 6
+
+
+def agree(row: ExchangeRow) -> bool:
+    return bool(summarise([asdict(row)])["agree"])
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +50,14 @@ def test_frames_differ_and_come_again_with_their_seed() -> None:
 def test_what_was_written_is_read_again_and_agrees(made: Exchange, tmp_path: Path) -> None:
     made.save(tmp_path)
     row = compared(Exchange.open(tmp_path))
-    assert row["frames"] == FRAMES and row["symbol_mismatches"] == 0 and row["mismatches"] == {}
-    assert row["logits_largest_difference"] == 0.0 and row["classes_changed"] == 0
-    assert row["packet_bytes"] == sum(path.stat().st_size for path in tmp_path.glob("*.rhp"))
-    assert summarise([row])["agree"]
+    assert row.frames == FRAMES and row.symbol_mismatches == 0 and row.mismatches == {}
+    assert row.logits_largest_difference == 0.0 and row.classes_changed == 0
+    assert row.packet_bytes == sum(path.stat().st_size for path in tmp_path.glob("*.rhp"))
+    assert agree(row)
 
 
 def test_every_other_frame_is_defended(made: Exchange, frames: NDArray[np.uint8]) -> None:
-    assert compared(made)["defended"] == FRAMES // 2
+    assert compared(made).defended == FRAMES // 2
     bundle = load(made.bundle)
     for number, mode in enumerate(("never", "always")):
         assert Head(bundle, guard=Guard(mode)).encode(frames[number]).to_bytes() == made.packets[number]
@@ -68,7 +73,7 @@ def test_a_shorter_exchange_leaves_no_packet_of_a_longer_one(made: Exchange, tmp
     )
     shorter.save(tmp_path)
     assert len(list(tmp_path.glob("*.rhp"))) == 2
-    assert compared(Exchange.open(tmp_path))["frames"] == 2
+    assert compared(Exchange.open(tmp_path)).frames == 2
 
 
 def test_a_damaged_packet_is_a_mismatch(made: Exchange, tmp_path: Path) -> None:
@@ -78,15 +83,15 @@ def test_a_damaged_packet_is_a_mismatch(made: Exchange, tmp_path: Path) -> None:
     damaged[-7] ^= 1
     path.write_bytes(bytes(damaged))
     row = compared(Exchange.open(tmp_path))
-    assert row["symbol_mismatches"] == 1 and "PacketChecksumError" in row["mismatches"][3]
-    assert not summarise([row])["agree"]
+    assert row.symbol_mismatches == 1 and "PacketChecksumError" in row.mismatches[3]
+    assert not agree(row)
 
 
 def test_another_frame_in_its_place_is_a_mismatch(made: Exchange) -> None:
     """The packet is whole and decodes, to symbols that its maker did not code in that frame."""
     swapped = replace(made, packets=(made.packets[1], *made.packets[1:]))
     row = compared(swapped)
-    assert row["symbol_mismatches"] == 1 and "other symbols in" in row["mismatches"][0]
+    assert row.symbol_mismatches == 1 and "other symbols in" in row.mismatches[0]
 
 
 @pytest.mark.parametrize("wrong", [10 * TOLERANCE, np.nan])
@@ -94,8 +99,8 @@ def test_logits_beyond_the_tolerance_are_no_agreement(made: Exchange, wrong: flo
     logits = made.logits.copy()
     logits[2, 0] += wrong * np.abs(logits[2]).max()
     row = compared(replace(made, logits=logits))
-    assert row["symbol_mismatches"] == 0
-    assert not summarise([row])["agree"]
+    assert row.symbol_mismatches == 0
+    assert not agree(row)
 
 
 def test_another_bundle_of_that_name_is_refused(made: Exchange) -> None:

@@ -15,9 +15,9 @@ from bench.latency.frame_timing import (
     GUARD,
     SERVER,
     UNDEFENDED,
-    measure_bundle,
     pooled,
     steps,
+    time_bundle,
     transmit_seconds,
 )
 from runtime.bundle import load
@@ -43,16 +43,16 @@ def no_cold_start(monkeypatch):
 def result(folder, no_cold_start):
     chosen = [(f"photo {i}", image) for i, image in enumerate(tiny_images(2))]
     told = []
-    result = measure_bundle(load(folder), chosen, EngineOptions(threads=1), RUNS, 1000, told.append)
+    result = time_bundle(load(folder), chosen, EngineOptions(threads=1), RUNS, 1000, told.append)
     assert len(told) == steps(chosen)
     return result
 
 
 def test_bytes_are_those_of_the_packet(folder, result):
     head = Head(load(folder))
-    clean = [m for m in result.measurements if m.variant == "clean"]
+    clean = [m for m in result.frames if m.variant == "clean"]
     assert [m.bytes for m in clean] == [len(head.encode(image).to_bytes()) for image in tiny_images(2)]
-    assert all(0 <= m.bytes - m.information <= 22 for m in result.measurements)
+    assert all(0 <= m.bytes - m.information <= 22 for m in result.frames)
 
 
 def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
@@ -60,7 +60,7 @@ def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
     image = tiny_images(1)[0]
     disturbed = sign_noise(plain.bundle.manifest.preprocess.square(image))
     guarded = Head(load(folder), guard=Guard("auto"))
-    sizes = {m.variant: m.bytes for m in result.measurements if m.photo == "photo 0"}
+    sizes = {m.variant: m.bytes for m in result.frames if m.photo == "photo 0"}
     assert sizes == {
         "clean": len(plain.encode(image).to_bytes()),
         "clean+defended": len(defended.encode(image).to_bytes()),
@@ -71,13 +71,13 @@ def test_defended_variants_are_defended_and_the_others_are_not(folder, result):
 
 
 def test_every_stage_is_timed_in_every_run(result):
-    assert [(m.photo, m.variant) for m in result.measurements] == [
+    assert [(m.photo, m.variant) for m in result.frames] == [
         (f"photo {i}", variant.name)
         for i in range(2)
         for variant in VARIANTS
         if not variant.name.startswith("attacked")  # no attack pack has these photos
     ]
-    for m in result.measurements:
+    for m in result.frames:
         device = [stage for stage in DEVICE if stage in m.seconds]
         assert list(m.seconds) == [*device, *SERVER, "transmit"]
         assert set(UNDEFENDED) <= set(device)
@@ -93,14 +93,14 @@ def test_the_cost_of_the_defence_is_that_of_its_steps(result):
     costs = defence_costs(result)
     assert [cost.variant for cost in costs] == [variant.name for variant, _ in DEFENDED]
     for cost in costs:
-        of = [m for m in result.measurements if m.variant == f"{cost.variant}+defended"]
+        of = [m for m in result.frames if m.variant == f"{cost.variant}+defended"]
         added = np.concatenate([m.total(DEFENCE) for m in of])
         rest = np.concatenate([sum(m.seconds[stage] for stage in UNDEFENDED) for m in of])
         assert cost.ms == pytest.approx(1e3 * float(np.median(added)))
         assert cost.percent == pytest.approx(100 * float(np.median(added / rest)))
         assert cost.steps_ms.keys() == STEPS.keys()
         assert cost.bytes == tuple(
-            float(np.median([m.bytes for m in result.measurements if m.variant == name]))
+            float(np.median([m.bytes for m in result.frames if m.variant == name]))
             for name in (cost.variant, f"{cost.variant}+defended")
         )
 
@@ -119,15 +119,16 @@ def test_the_link_takes_bits_over_rate():
 
 def test_percentiles_of_sums_are_sums_run_by_run(result):
     rows = latency.rows_of(result)
-    first = result.measurements[0]
+    first = result.frames[0]
     device = sum(first.seconds[stage] for stage in UNDEFENDED)
     assert rows[0]["device_p50_ms"] == pytest.approx(1e3 * float(np.median(device)))
     assert rows[0]["fps"] == pytest.approx(1e3 / rows[0]["device_p50_ms"])
     assert {row["codec"] for row in rows} == {"ratehold", "jpeg", "webp"}
 
 
-def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys):
+def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys, monkeypatch):
     path = tmp_path / "latency.json"
+    monkeypatch.setenv("COLUMNS", "80")
     arguments = ["--bundle", str(folder), "--runs", "1", "--limit", "2", "--json", str(path)]
     assert latency.main(arguments) == 0
     summary = json.loads(path.read_text())["summary"]
@@ -141,8 +142,25 @@ def test_command_line_writes_a_report(folder, no_cold_start, tmp_path, capsys):
     assert {f"defence_{step}_ms_p50" for step in ("mask", "denoise", "head", "prior")} <= set(summary)
     printed = capsys.readouterr().out
     assert "astronaut" in printed
-    assert "What the defence costs (descent, weight 0.02)" in printed
-    assert max(map(len, printed.splitlines())) <= 100
+    assert max(map(len, printed.splitlines())) <= 80 and "…" not in printed
+    verdict, last = printed.index("A clean frame costs the device"), printed.index("Every frame defended")
+    assert verdict < printed.index("Clean frames by stage") < printed.index("Instead:") < last
+    assert "The guard costs a clean frame" in printed and "Too few frames for percentiles: 2" in printed
+    assert "acceptance bars" not in printed and "guard_clean_percent_of_device" in summary
+
+
+def test_bars_are_printed_only_when_asked_for(folder, no_cold_start, capsys):
+    arguments = ["--bundle", str(folder), "--runs", "1", "--limit", "1", "--bars"]
+    assert latency.main(arguments) == 0
+    assert "acceptance bars" in capsys.readouterr().out
+
+
+def test_a_folder_of_photographs_has_the_cost_of_the_guard_too(folder, no_cold_start, data, capsys):
+    arguments = ["--bundle", str(folder), "--runs", "1", "--limit", "2"]
+    for spelling in ("--photos", "--data"):
+        assert latency.main([*arguments, spelling, str(data)]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "of 2 clean photographs" in printed and "no photograph here has an attacked version" in printed
 
 
 def test_json_on_standard_output_is_alone_there(folder, no_cold_start, capsys):

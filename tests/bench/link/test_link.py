@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from bench.common.attack_pack import read_pack
 from bench.common.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from bench.common.errors import BenchError
 from bench.link import __main__ as link
-from bench.link.runs import Encoder, Nowhere, run
+from bench.link.runs import FrameEncoder, LinkRow, Nowhere, run
 from runtime.preprocess import Preprocess
 from runtime.streaming.connection import Address, Answer, Connection, TryAgain
 from tests.tiny_bundle import tiny_images
@@ -92,8 +93,8 @@ def test_a_busy_bucket_is_as_fast_as_its_rate() -> None:
 
 def test_delay_and_loss() -> None:
     pauses: list[float] = []
-    calm = EmulatedLink(Nowhere(), Conditions(1e6, 80.0), 0.5, pause=pauses.append)
-    assert calm.infer("a", b"x") == Answer((), ()) and sum(pauses) == pytest.approx(0.16, abs=0.01)
+    reliable = EmulatedLink(Nowhere(), Conditions(1e6, 80.0), 0.5, pause=pauses.append)
+    assert reliable.infer("a", b"x") == Answer((), ()) and sum(pauses) == pytest.approx(0.16, abs=0.01)
     seen: list[str] = []
 
     class Server(Nowhere):
@@ -115,7 +116,7 @@ def test_a_link_that_is_too_thin_drops_frames_and_keeps_the_others_fresh() -> No
     size = wire_bytes("0123456789-0", bytes(1000))
     conditions = Conditions(kbit_s=8 * size * 10 / 1000)  # ten frames a second, about
     frames = [np.zeros((2, 2, 3), np.uint8)]
-    arrivals = run(Encoder(lambda _: bytes(1000)), frames, [Nowhere()], conditions, fps=40.0, frames=40)
+    arrivals = run(FrameEncoder(lambda _: bytes(1000)), frames, [Nowhere()], conditions, fps=40.0, frames=40)
     assert 8 <= len(arrivals) <= 16 and arrivals[0].number == 0 and arrivals[-1].number == 39
     assert max(arrival.seconds for arrival in arrivals) < 0.6
 
@@ -125,7 +126,7 @@ def test_a_camera_that_fails_is_said() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(Encoder(broken), [np.zeros((2, 2, 3), np.uint8)], [Nowhere()], Conditions(1000), 100.0, 3)
+        run(FrameEncoder(broken), [np.zeros((2, 2, 3), np.uint8)], [Nowhere()], Conditions(1000), 100.0, 3)
 
 
 def test_the_benchmark(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -182,10 +183,14 @@ def test_the_summary_takes_the_worst_link() -> None:
         ("250kbit,9ms", "ratehold", "attacked"): 40.0, ("250kbit,9ms", "ratehold guarded", "attacked"): 25.0,
     }  # fmt: skip
     rows = [
-        {"link": name, "variant": variant, "frames": frames, "latency_p50_ms": p50}
+        LinkRow(name, variant, frames, 250.0, 4, 4, 900.0, p50, p50, 5.0, None)
         for (name, variant, frames), p50 in cells.items()
     ]
     assert link.summarise(rows) == {"attacked_slowdown": 3.0, "guarded_slowdown": 1.25}
+    silent = [
+        replace(row, answered=0, latency_p50_ms=None) if row.latency_p50_ms == 30.0 else row for row in rows
+    ]
+    assert link.summarise(silent) == {"attacked_slowdown": None, "guarded_slowdown": 1.25}
 
 
 def test_mistakes_are_said(capsys: pytest.CaptureFixture[str], tiny_bundles: dict[str, Path]) -> None:

@@ -211,7 +211,7 @@ def test_command_line(tiny_bundles, data, tmp_path, capsys):
         assert -1 <= row["spearman_given_gradient"] <= 1
     assert result["summary"]["on flat, surprise mshp"] == rows["on flat", "surprise mshp"]["auc"]
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_a_folder_without_labels_is_refused(tiny_bundles, tmp_path, capsys):

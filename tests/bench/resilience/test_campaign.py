@@ -11,7 +11,8 @@ from bench.common.errors import BenchError, CampaignError, MissingPackage
 from bench.common.photos import labelled
 from bench.resilience import campaign as campaigns
 from bench.resilience.campaign import Campaign
-from bench.resilience.cell import Cell, Input, Measured, Sender, Store, Subject, digest, fingerprint
+from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.store import Store, digest, fingerprint
 from bench.resilience.trivial_defences import TRIVIAL
 from bench.resilience.workers import in_process, in_processes, on_ray
 from export.robust.corruptions import corrupt
@@ -24,7 +25,7 @@ from runtime.tail import Tail
 from tests.tiny_bundle import tiny_images
 
 ENGINE = EngineOptions(threads=1)
-ALWAYS = Sender("always", guard=Guard("always"))
+ALWAYS = Treatment("always", guard=Guard("always"))
 NOISE = Input("attack", "noise", 8, "unmasked", 1, 1)
 
 
@@ -67,11 +68,11 @@ def _pairs(one, other):
 
 
 def cells_of(subject):
-    return [Cell(subject, given, sender) for given in (Input(), NOISE) for sender in (Sender(), ALWAYS)]
+    return [Cell(subject, given, sender) for given in (Input(), NOISE) for sender in (Treatment(), ALWAYS)]
 
 
 def test_a_cell_is_what_head_and_tail_do(subject, samples, tiny_bundles, tmp_path):
-    blurred = Cell(subject, Input("corruption", "contrast", 2), Sender("blur-1.0", before="blur-1.0"))
+    blurred = Cell(subject, Input("corruption", "contrast", 2), Treatment("blur-1.0", before="blur-1.0"))
     guarded = Cell(subject, Input(), ALWAYS)
     found = opened(tmp_path, samples).measure([blurred, guarded])
     bundle = load(tiny_bundles["fp"])
@@ -91,8 +92,8 @@ def test_attacked_frames_stay_inside_their_budget_and_serve_all_senders(subject,
     counts = {}
     found = opened(tmp_path, samples, counting(counts)).measure(cells_of(subject))
     assert counts == {"attacked_frames": 1, "measure_cell": 4}
-    assert found[Cell(subject, NOISE, Sender())].linf.max() == 8
-    assert found[Cell(subject, Input(), Sender())].linf.max() == 0
+    assert found[Cell(subject, NOISE, Treatment())].linf.max() == 8
+    assert found[Cell(subject, Input(), Treatment())].linf.max() == 0
 
 
 def test_a_killed_campaign_goes_on_where_it_was(subject, samples, tmp_path):
@@ -113,8 +114,8 @@ def test_an_attack_in_batches_is_resumed_by_the_batch(subject, samples, tmp_path
     monkeypatch.setattr(campaigns, "BATCH", 3)
     counts, resumed = {"alive": 1}, {}
     with pytest.raises(KeyboardInterrupt):
-        opened(tmp_path, samples, counting(counts)).measure([Cell(subject, NOISE, Sender())])
-    opened(tmp_path, samples, counting(resumed)).measure([Cell(subject, NOISE, Sender())])
+        opened(tmp_path, samples, counting(counts)).measure([Cell(subject, NOISE, Treatment())])
+    opened(tmp_path, samples, counting(resumed)).measure([Cell(subject, NOISE, Treatment())])
     assert resumed == {"attacked_frames": 1, "measure_cell": 1}
     assert sorted(len(np.load(file)) for file in (tmp_path / "frames").iterdir()) == [1, 3]
 
@@ -145,7 +146,7 @@ def test_a_digest_depends_on_each_part():
 
 
 def test_damaged_files_are_errors_that_name_them(subject, samples, tmp_path):
-    cell, store = Cell(subject, NOISE, Sender()), Store(tmp_path, fingerprint(samples))
+    cell, store = Cell(subject, NOISE, Treatment()), Store(tmp_path, fingerprint(samples))
     opened(tmp_path, samples).measure([cell])
     (file,) = (tmp_path / "cells").iterdir()
     assert json.loads(file.read_text())["cell"]["input"]["name"] == "noise"
@@ -161,7 +162,7 @@ def test_damaged_files_are_errors_that_name_them(subject, samples, tmp_path):
 def test_an_unknown_threat_is_named(subject, samples, tmp_path):
     unknown = Input("attack", "magic", 8, "unmasked", 1, 1)
     with pytest.raises(CampaignError, match=r"no threat 'magic'.*pgd_e"):
-        opened(tmp_path, samples).measure([Cell(subject, unknown, Sender())])
+        opened(tmp_path, samples).measure([Cell(subject, unknown, Treatment())])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from bench.common.errors import CampaignError
 from bench.resilience import __main__ as resilience
 from bench.resilience import plans
 from bench.resilience.bars import BARS, summarise
-from bench.resilience.cell import Cell, Input, Measured, Sender, Subject
+from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
 from bench.resilience.outcomes import Outcomes
 from bench.resilience.plans import AUTO, BASELINES, PLAIN, Effort
 from bench.resilience.trivial_defences import TRIVIAL
@@ -42,7 +42,7 @@ def measured(sizes, correct, defended=0):
 @pytest.fixture
 def made():
     """Four images in two bundles; MSHP is only attacked."""
-    blur, median = (Sender(name, before=name) for name in ("blur-1.0", "median-3"))
+    blur, median = (Treatment(name, before=name) for name in ("blur-1.0", "median-3"))
     return {
         Cell(FP, CLEAN, PLAIN): measured([100, 200, 300, 400], [1, 1, 1, 0]),
         Cell(FP, CLEAN, AUTO): measured([100, 200, 300, 390], [1, 1, 0, 0], 1),
@@ -81,7 +81,7 @@ def test_a_baseline_counts_where_it_is_as_accurate(made):
     fp = summarise(Outcomes(made))["bundles"]["net-fp"]
     assert fp[key] is True  # the blur has fewer bytes, but is less accurate; the median has more
     assert fp[f"{key}_detail"]["best_at_our_top1"] == {"sender": "median-3", "bytes_ratio": 1.0, "top1": 0.5}
-    made[Cell(FP, rate(4), Sender("blur-1.0", before="blur-1.0"))] = measured([80] * 4, [1, 1, 0, 0])
+    made[Cell(FP, rate(4), Treatment("blur-1.0", before="blur-1.0"))] = measured([80] * 4, [1, 1, 0, 0])
     assert summarise(Outcomes(made))[key] is False
     made[Cell(FP, rate(4), AUTO)] = measured([390] * 4, [1, 1, 1, 1], 4)
     fp = summarise(Outcomes(made))["bundles"]["net-fp"]
@@ -134,8 +134,8 @@ def test_seeds_are_averaged_for_each_image():
     (outcome,) = Outcomes(made).of(FP, "attack")
     row = outcome.as_row()
     assert outcome.bytes.tolist() == [160, 140]
-    assert (row["seeds"], row["bytes_ratio"], row["top1"], row["defended_share"]) == (2, 1.5, 0.25, 0.25)
-    assert row["bytes_ratio_ci"][0] == pytest.approx(1.4) and row["bytes_ratio_ci"][1] == pytest.approx(1.6)
+    assert (row.seeds, row.bytes_ratio, row.top1, row.defended_share) == (2, 1.5, 0.25, 0.25)
+    assert row.bytes_ratio_ci == pytest.approx((1.4, 1.6))
 
 
 def test_the_interval_of_a_ratio_draws_pairs():
@@ -252,8 +252,7 @@ def test_command_line_writes_everything(tiny_bundles, data, tmp_path, capsys):
     assert checker.seen.count("svg") == 3 and checker.seen.count("table") >= 5
     assert "not our network" in text and "14.11 (1.47)" in text and "-67.5 %" in text
     said = capsys.readouterr()
-    assert "tiny-mshp" in said.out and "defended_bytes_ratio_4" in said.out
-    assert max(map(len, said.out.splitlines())) <= 100
+    assert "tiny-mshp" in said.out and "defended_bytes_ratio_4" not in said.out
 
     assert resilience.main(arguments) == 0  # all from the store
     assert json.loads(paths["json"].read_text())["rows"] == rows
@@ -266,7 +265,7 @@ def test_what_is_missing_is_an_error_with_its_cure(tiny_bundles, data, tmp_path,
     monkeypatch.setitem(sys.modules, "ray", None)
     assert resilience.main(["--data", str(data), "--ray", "auto", *fp]) == 1
     assert "ratehold[ray]" in capsys.readouterr().err
-    monkeypatch.setitem(sys.modules, "bench.attacks", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert resilience.main(["--data", str(data), "--preset", "bars", *fp]) == 1
     assert "ratehold[export]" in capsys.readouterr().err
     (tmp_path / "images").mkdir()

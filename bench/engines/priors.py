@@ -1,4 +1,4 @@
-"""Priors of one bundle that differ in who computes the exact h_s: every engine, torch, and the definition."""
+"""Priors of one bundle, one for each way to compute the exact h_s: engines, torch, and the definition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.prior.synthesis import GraphSynthesis, Synthesis
 
 
 def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
-    """A prior for each way to compute h_s, by its name; and why an engine cannot on this machine, by its own.
+    """By name, a prior for each way to compute h_s; by engine, why it is not on this machine.
 
     A factorized prior computes nothing, so it is alone.
     """
@@ -46,7 +46,7 @@ def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
                     found[f"{engine}, {_threads(threads)}, {level}"] = _on(bundle, options)
         else:
             found[engine] = _on(bundle, EngineOptions(engine))
-    return {name: _with(bundle, h_s) for name, h_s in found.items()}, skipped
+    return {name: with_synthesis(bundle, h_s) for name, h_s in found.items()}, skipped
 
 
 def _by_torch(network: IntegerNetwork, z: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ def _on(bundle: Bundle, options: EngineOptions) -> Synthesis:
     return GraphSynthesis(open_engine(bundle.path("h_s"), options))
 
 
-def _with(bundle: Bundle, h_s: Synthesis) -> Prior:
+def with_synthesis(bundle: Bundle, h_s: Synthesis) -> Prior:
     """The bundle's hyperprior with another h_s."""
     manifest = bundle.manifest
     assert manifest.hyper is not None

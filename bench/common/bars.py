@@ -1,0 +1,72 @@
+"""The project's own acceptance bars, which ``--bars`` prints; a user needs none of them.
+
+They hold for the machines that docs/results.md names, with nothing else running.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from bench.common.terminal import Column, print_table
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A limit of one figure of a report's summary: at most ``limit``, or at least where ``least`` is set."""
+
+    key: str
+    limit: float
+    least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether a figure keeps the bar."""
+        return value >= self.limit if self.least else value <= self.limit
+
+
+BARS = {
+    "latency": (
+        Bar("guard_clean_percent_of_device", 2.0),
+        Bar("encode_ratio_vs_sc2bench", 0.40),
+        Bar("defended_ratio_vs_sc2bench", 0.75),
+        Bar("decode_ratio_vs_sc2bench", 0.60),
+        Bar("bytes_ratio_vs_sc2bench", 1.005),
+    ),
+    "denoise": (
+        Bar("speedup_vs_torch_descent", 25.0, least=True),
+        Bar("speedup_vs_released", 14.0, least=True),
+        Bar("speedup_vs_skimage", 12.0, least=True),
+        Bar("default_p50_ms", 2.0),
+        Bar("largest_error", 1e-5),
+        Bar("planes_in_flight", 5.05),
+    ),
+    "serve": (
+        Bar("efficiency", 0.8, least=True),
+        Bar("p99_at_70_over_p50", 3.0),
+        Bar("p99_with_idlers_over_without", 1.5),
+        Bar("memory_growth", 0.05),
+        Bar("recovery_s", 2.0),
+        Bar("lost", 0.0),
+        Bar("answered_twice", 0.0),
+    ),
+    "engines": (Bar("mismatches", 0.0),),
+    "gpu": (Bar("mismatches", 0.0),),
+}
+BARS["peer_sc2bench"] = BARS["latency"][1:]
+
+
+def print_bars(bench: str, summary: dict[str, Any], options: argparse.Namespace, console: Console) -> None:
+    """Where ``--bars`` was given: each bar whose figure was measured, and whether it is met."""
+    measured = [bar for bar in BARS[bench] if summary.get(bar.key) is not None]
+    if not options.bars:
+        return
+    rows = [
+        (bar.key, f"{summary[bar.key]:.4g}", f"{'>=' if bar.least else '<='} {bar.limit:g}",
+         "met" if bar.met(summary[bar.key]) else "NOT MET")
+        for bar in measured
+    ]  # fmt: skip
+    columns = [Column("figure", words=True), Column("measured"), Column("bar"), Column("verdict", words=True)]
+    print_table(console, columns, rows, "The project's own acceptance bars")
