@@ -10,8 +10,8 @@ from runtime.guard.decision import MODES
 from runtime.guard.defence import Defence
 
 
-def add_guard(command: argparse.ArgumentParser) -> None:
-    """Add the options to a subcommand, in a group of their own."""
+def add_guard(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options to a subcommand, in a group of their own, which is returned."""
     group = command.add_argument_group(
         "guard",
         "The guard looks at what a frame would cost. `auto` defends frames that look attacked, `always` "
@@ -42,6 +42,7 @@ def add_guard(command: argparse.ArgumentParser) -> None:
         f"(default: {Defence().coarseness})",
     )  # fmt: skip
     command.set_defaults(usage_error=command.error)
+    return group
 
 
 def guard_of(options: argparse.Namespace) -> Guard:

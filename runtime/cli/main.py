@@ -74,7 +74,8 @@ def _parser(prog: str, filled: list[str]) -> Parser:
     parser.add_argument("--version", action="version", version=f"ratehold {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        added = commands.add_parser(name, help=command.summary, description=command.summary)
+        described = f"{command.summary[0].upper()}{command.summary[1:]}."
+        added = commands.add_parser(name, help=command.summary, description=described)
         if name in filled:
             command.fill(added)
     bench = commands.add_parser(

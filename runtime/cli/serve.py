@@ -23,8 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="installed names or folders (default: all installed bundles)",
     )  # fmt: skip
     parser.add_argument("--host", default=Options.host, help="address to listen on")
-    parser.add_argument("--http-port", type=int, default=Options.http_port, help="0: any free port")
-    parser.add_argument("--grpc-port", type=int, default=Options.grpc_port, help="0: any free port")
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=Options.http_port,
+        metavar="PORT",
+        help="port of HTTP (0: any free one)",
+    )
+    parser.add_argument(
+        "--grpc-port",
+        type=int,
+        default=Options.grpc_port,
+        metavar="PORT",
+        help="port of gRPC (0: any free one)",
+    )
     parser.add_argument(
         "--workers", type=int, default=cores(), metavar="N", help="packets decoded at a time, one thread each"
     )

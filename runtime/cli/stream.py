@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dashboard", type=int, metavar="PORT",
         help="show the frames on a page, at http://127.0.0.1:PORT/dashboard (0: any free port)",
     )  # fmt: skip
-    add_guard(parser)
-    parser.add_argument(
+    add_guard(parser).add_argument(
         "--hold", type=int, default=0, metavar="FRAMES",
         help="ordinary frames to defend after a suspicious one; needs --guard auto",
     )  # fmt: skip

@@ -21,7 +21,6 @@ def add_parser(commands: Any) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser."""
-    parser.description = ABOUT
     parser.add_argument("bundle", metavar="BUNDLE", help="installed name or folder")
     parser.add_argument(
         "--fp16", action="store_true",
