@@ -38,7 +38,8 @@ def _encode(options: argparse.Namespace) -> None:
     write_bytes(options.output, data)
     assert head.report is not None
     done = f", {head.report.decision.rung}" if head.report.decision.rung != "plain" else ""
-    print(f"{options.output}: {len(data)} bytes of {options.bundle}{done}", file=sys.stderr)
+    where = "standard output" if options.output == STANDARD else options.output
+    print(f"{where}: {len(data)} bytes of {options.bundle}{done}", file=sys.stderr)
     report(
         _explanation(head.report) if options.explain else [],
         {"image": options.image, "packet": options.output, "bundle": head.bundle.manifest.name}
