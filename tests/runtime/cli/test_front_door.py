@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,32 @@ def test_it_works_in_a_folder_with_packages_of_the_same_names(tmp_path: Path) ->
             cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("place", "typed", "kept"),
+    [
+        ("export.cli.robust.load", ["export", "adapt", "--photos", "p", "-o", "out"], "finished steps are kept in out"),
+        (
+            "bench.resilience.__main__.run",
+            ["bench", "resilience", "--data", "p", "--output", "out"],
+            "finished cells and attacked frames are kept in out",
+        ),
+    ],
+    ids=["export", "bench"],
+)  # fmt: skip
+def test_ctrl_c_in_long_work_says_that_the_same_command_goes_on(
+    place: str,
+    typed: list[str],
+    kept: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(place, interrupted)
+    assert main(typed) == 130
+    said = f"ratehold {' '.join(typed[: 1 + (typed[0] == 'bench')])}: stopped; {kept}"
+    assert capsys.readouterr().err == f"{said}: the same command goes on from there\n"
