@@ -143,7 +143,11 @@ def interrupted(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "typed", "kept"),
     [
-        ("export.cli.robust.load", ["export", "adapt", "--photos", "p", "-o", "out"], "finished steps are kept in out"),
+        (
+            "runtime.bundle.load",
+            ["export", "adapt", "--photos", "p", "-o", "out"],
+            "finished steps are kept in out",
+        ),
         (
             "bench.resilience.__main__.run",
             ["bench", "resilience", "--data", "p", "--output", "out"],
@@ -151,7 +155,7 @@ def interrupted(*_: Any, **__: Any) -> None:
         ),
     ],
     ids=["export", "bench"],
-)  # fmt: skip
+)
 def test_ctrl_c_in_long_work_says_that_the_same_command_goes_on(
     place: str,
     typed: list[str],
