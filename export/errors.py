@@ -25,3 +25,7 @@ class CheckpointError(ExportError):
 
 class CorruptionError(ExportError):
     """A corruption is unknown, or its package is not installed; the message says how to install it."""
+
+
+class ExtensionError(ExportError):
+    """A caller's own code (attack, filter, corruption, backbone) cannot be used; the message says why."""

@@ -17,6 +17,7 @@ from examples.corruption import lost_rows
 from examples.filter import cross
 from examples.prior import gaussian_prior
 from export.calibrate.backbones import IMAGENET_MEAN, IMAGENET_STD, from_factory
+from export.errors import ExtensionError
 from runtime.bundle import load
 from runtime.codec.coder import open_coder
 from runtime.engines import ENGINES, EngineOptions, open_engine
@@ -110,6 +111,17 @@ def test_a_prior_is_priced_and_coded_on_the_latents_of_a_bundle(tiny_bundles: di
     assert expected / 8 <= len(data) <= expected / 8 + 12
     (y,) = streams
     assert np.array_equal(coder.decoder(data).pop(y.index, y.tables), y.symbols)
+
+
+def test_a_backbone_that_is_none_is_said() -> None:
+    with pytest.raises(ExtensionError, match=r"it returned a builtins\.NoneType, not a torch\.nn\.Module"):
+        from_factory("gc:enable", "features", 32)
+    with pytest.raises(
+        ExtensionError, match=r"examples\.backbone has no 'clasifier'; it has Small, classifier"
+    ):
+        from_factory("examples.backbone:clasifier", "features", 32)
+    with pytest.raises(ExtensionError, match="no module 'no_such_module'"):
+        from_factory("no_such_module:classifier", "features", 32)
 
 
 def test_a_backbone_is_cut_behind_its_features() -> None:

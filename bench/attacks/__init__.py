@@ -24,8 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.attacks.references import installed, is_reference, resolve
 from bench.common.errors import CampaignError
+from export.references import installed, is_reference, resolve
 
 if TYPE_CHECKING:
     from bench.attacks.budget import Norm

@@ -1,11 +1,7 @@
-"""Make the pack of attacked photographs that benchmarks without torch use.
-
-python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]
-"""
+"""Make the attack pack: ``python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]``. Needs torch."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,10 +11,13 @@ import torch
 from bench.attacks import threat_named
 from bench.attacks.budget import to_uint8
 from bench.attacks.differentiable.target import Target
+from bench.common import bundle_options
+from bench.common import options as options_of
 from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
+from bench.common.options import positive
 from bench.common.photos import photos
-from runtime.bundle import DEFAULT, load
-from runtime.cli.program import prog, program
+from runtime.bundle import load
+from runtime.cli.program import program
 
 THREAT = "pgd_e"
 
@@ -26,13 +25,11 @@ THREAT = "pgd_e"
 @program("bench.attacks")
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 0, or 1 when the bundle or the photographs cannot be had."""
-    parser = argparse.ArgumentParser(prog=prog("bench.attacks"), description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--bundle", default=DEFAULT, help="whose plain head is attacked (default: %(default)s)"
-    )
-    parser.add_argument("--eps", type=int, default=4, help="of 255 (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=40, help="of the attack (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="default: %(default)s")
+    parser = options_of.parser("bench.attacks", __doc__)
+    bundle_options.add_bundle(parser)
+    parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget, of 255")
+    parser.add_argument("--steps", type=positive, metavar="N", default=40, help="gradients of the attack")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=FOLDER, help="folder of the pack")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     bundle = load(options.bundle)

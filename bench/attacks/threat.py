@@ -12,7 +12,7 @@ import torch
 from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
 from bench.attacks.budget import L2, Budget, Linf, Norm, root_mean_square
 from bench.attacks.differentiable.target import Target
-from bench.common.errors import ExtensionError
+from export.errors import ExtensionError
 
 ROUNDING = 1e-5
 """By how much float32 arithmetic may leave a budget, in units of [0, 1]."""

@@ -19,10 +19,6 @@ class AttackError(BenchError):
     """An attack was asked for what its target does not have; the message says what is missing."""
 
 
-class ExtensionError(BenchError):
-    """A caller's own attack, filter or corruption cannot be used; the message says what is wrong with it."""
-
-
 class PeerError(BenchError):
     """A peer's results are not those of the same network: its times would compare nothing."""
 

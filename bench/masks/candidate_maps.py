@@ -1,4 +1,4 @@
-"""Maps that might know where an object is: the entropy model's, and trivial ones that it has to beat.
+"""Candidates for a map of objects: the entropy model's, and trivial ones that it has to beat.
 
 All float64 (cells, cells), larger where the object should be.
 """

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import attacks
-from bench.attacks import references
 from bench.common import bundle_options, report
 from bench.common import options as options_of
 from bench.common.errors import CampaignError, MissingPackage
@@ -35,6 +34,7 @@ from bench.resilience.page import page
 from bench.resilience.printed import show, show_bars
 from bench.resilience.store import Store, fingerprint
 from bench.resilience.workers import Run, in_process, in_processes, on_ray
+from export import references
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
 from runtime.cli.program import keep, program

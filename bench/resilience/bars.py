@@ -1,9 +1,9 @@
-"""What a campaign says about the bars that ratehold has to clear, as keys of the report's summary.
+"""The report's summary: the figures that ratehold's own bars are about, and the bars.
 
-Ratios are of bytes to clean, undefended bytes; drops are points of top-1 below clean, undefended frames; an
-increase is in percent. Each key is computed for each bundle, with a 95 % interval over images where that is
-not a choice among cells; at the top of the summary stands the worst of the bundles. Corruptions that cost
-more answers than they may are under ``corruption_top1_over``: points lost and their interval, by image.
+Ratios are of bytes to those of clean, undefended frames. Drops are points of top-1 below those frames. An
+increase is in percent. Each key is computed for each bundle, with a 95 % interval over images unless it is a
+choice among cells. At the top of the summary stands the worst of the bundles. ``corruption_top1_over`` has
+each corruption that costs more answers than ``MOST_LOST``: points lost, and their interval over images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.resilience.outcomes import Outcome, Outcomes
 from bench.resilience.trivial_defences import TRIVIAL
 
 GUARDED = "auto"
-"""The sender that has to clear the bars: the default defence, when the guard asks for it."""
+"""The sender that the bars are about: the guard with its default defence."""
 RATE, ADAPTIVE, ADAPTIVE_GUARD = "pgd_e", "adaptive", "adaptive_guard"
 SUFFIXES = {RATE: "", ADAPTIVE: "_adaptive", ADAPTIVE_GUARD: "_adaptive_guard"}
 EQUAL_TOP1 = 0.005
@@ -31,7 +31,7 @@ Keys = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bar:
-    """What a key of the summary has to be."""
+    """A limit of one key of the summary."""
 
     key: str
     text: str
@@ -101,7 +101,7 @@ def _under_attack(outcome: Outcome) -> Keys:
 
 
 def _against_baselines(outcomes: Outcomes, subject: Subject, eps: int) -> Keys:
-    """Whether ours has fewer bytes than every filter, or none, that is as accurate."""
+    """Whether ours takes fewer bytes than every filter of equal accuracy, and than no filter."""
     ours = outcomes.find(subject, GUARDED, RATE, eps, "unmasked")
     found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL)]
     peers = [outcome for outcome in found if outcome is not None and outcome.cell.sender.before]

@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.attacks.references import installed, is_reference, resolve
-from bench.common.errors import CampaignError, ExtensionError
+from bench.common.errors import CampaignError
 from bench.resilience.trivial_defences import check_image
+from export.errors import ExtensionError
+from export.references import installed, is_reference, resolve
 from export.robust.corruptions import CORRUPTIONS, corrupt
 
 Image = NDArray[np.uint8]

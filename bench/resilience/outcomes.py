@@ -61,7 +61,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one input did to one sender: a mean over the seeds for each image, float64 (n,).
+    """The effect of one input on one sender: a mean over the seeds for each image, float64 (n,).
 
     largest: bytes of the largest packet, over the seeds too.
     clean_bytes, clean_correct: of the same images, clean and undefended, in the same bundle.
@@ -118,7 +118,7 @@ class Outcome:
 
 
 class Outcomes:
-    """All outcomes of a campaign, to be looked up."""
+    """All outcomes of a campaign, for look-ups by name."""
 
     def __init__(self, measured: dict[Cell, Measured]):
         grouped: dict[Cell, list[Measured]] = {}

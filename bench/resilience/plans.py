@@ -1,6 +1,6 @@
-"""Which cells a campaign has: the presets, and what the command line asks for.
+"""The cells of a campaign: the presets, and the plan of the command line's options.
 
-Every plan holds the clean, undefended cell of each bundle, which all the others are compared with.
+Every plan holds the clean, undefended cell of each bundle: the reference of all others.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from bench.attacks import THREATS, knows_defence
 from bench.attacks import located as located_threat
-from bench.attacks.references import fingerprint
 from bench.common.errors import CampaignError
 from bench.resilience import corruptions as corruption_names
 from bench.resilience import trivial_defences as filters
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
 from bench.resilience.cell import Cell, Input, Subject, Treatment
 from bench.resilience.trivial_defences import TRIVIAL
+from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
 from runtime.guard.decision import Mode
@@ -34,8 +34,7 @@ RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 
 GRID_WEIGHTS, GRID_BLURS = (0.0, 0.02, 0.05), ("blur-0.5", "blur-0.7")
 GRID_RATES = ((0, 0.0), (0, 0.06), (2, 0.03), (4, 0.0), (4, 0.03), (6, 0.0), (6, 0.03), (8, 0.0))
-"""Of the preset ``grid``: lambda of the denoiser, what might replace TV, and how bytes are saved: coarseness
-and lambda of the rate control."""
+"""Of the preset ``grid``: lambda of the denoiser, blurs in its place, coarseness and lambda of the rate."""
 
 NONE, OURS, EVERY_BASELINE = "none", "ours", "baselines"
 
@@ -80,7 +79,7 @@ class Effort:
 
 
 def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
-    """All that ``bars`` asks for but the corruptions; the dearer attacks only where there is a bar."""
+    """The cells of every bar except those of corruptions; slow attacks only where there is a bar."""
     eps = effort.eps or (2, 4, 8)
     rate = effort.attacks(RATE, eps)
     cells = _product(subjects, [Input(), *rate], [PLAIN, AUTO, *BASELINES])
@@ -128,7 +127,7 @@ def custom(
     subjects: Sequence[Subject], effort: Effort, threats: Sequence[str], settings: Sequence[Setting],
     corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Treatment],
 ) -> list[Cell]:  # fmt: skip
-    """Every combination of what is given; an adaptive threat knows the defence of each guarded sender."""
+    """Every combination of the options; an adaptive threat knows the defence of each guarded sender."""
     inputs = [Input(), *effort.corruptions(corrupting, severities)]
     cells = _product(subjects, inputs, [PLAIN, *senders])
     eps = effort.eps or (2, 4, 8)
@@ -179,7 +178,7 @@ def _code(where: str | None) -> str:
 
 
 def _defence(text: str) -> tuple[Defence, str]:
-    """``weight=0.02,mode=rof`` -> the defence, and what to call it."""
+    """``weight=0.02,mode=rof`` -> the defence and its name."""
     known = {field.name for field in fields(Defence)}
     given: dict[str, Any] = {}
     for part in filter(None, text.split(",")):

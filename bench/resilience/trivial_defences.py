@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from bench.attacks.references import installed, is_reference, resolve
-from bench.common.errors import CampaignError, ExtensionError
+from bench.common.errors import CampaignError
 from bench.common.image_codecs import JPEG
+from export.errors import ExtensionError
+from export.references import installed, is_reference, resolve
 
 Image = NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""Where the tasks of a campaign run: in this process, in several, or on Ray. Results come unordered."""
+"""Places where the tasks of a campaign run: this process, several, or Ray. Results come unordered."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.common.errors import BenchError, MissingPackage
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
-"""(function, tasks) -> (task, function(task)) as they are finished. Tasks are drawn as they are needed, so a
-generator may make each, images included, at the last moment."""
+"""(function, tasks) -> (task, function(task)) in the order in which they finish. Tasks are drawn one by one,
+so a generator makes each, images included, at the last moment."""
 
 AHEAD = 2
-"""Tasks a worker has at hand: one that runs, one that waits."""
+"""Tasks of a worker: one that runs, one that waits."""
 
 
 def in_process(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:

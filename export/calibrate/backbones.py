@@ -6,11 +6,13 @@ Importing this needs no torch, so that ``--help`` can list the names; loading a 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from export.errors import ExtensionError
+from export.references import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,16 +92,21 @@ def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -
     """A user's own classifier: ``factory`` is ``package.module:function``, called without arguments.
 
     The function returns an nn.Module that maps ImageNet-normalised images to logits; ``cut`` names the
-    module whose output is transmitted.
+    module whose output is transmitted. Raises ExtensionError when there is no such function, or it returns no
+    module; CutError when the module cannot be cut there.
     """
+    from torch import nn
+
     from export.calibrate.split import Normalised, split
 
-    module, _, function = factory.partition(":")
-    make: Callable[[], nn.Module] = getattr(importlib.import_module(module), function)
+    model = resolve(factory)()
+    if not isinstance(model, nn.Module):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise ExtensionError(f"{factory}: it returned a {kind}, not a torch.nn.Module")
     scale = tuple(1 / std for std in IMAGENET_STD)
     shift = tuple(mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
-    head, tail = split(Normalised(make(), scale, shift), f"model.{cut}")
-    return Backbone(function, head, tail, size, crop, source=factory, labels=None)
+    head, tail = split(Normalised(model, scale, shift), f"model.{cut}")
+    return Backbone(factory.partition(":")[2], head, tail, size, crop, source=factory, labels=None)
 
 
 def imagenet_labels() -> tuple[str, ...]:

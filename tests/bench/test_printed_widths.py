@@ -1,4 +1,4 @@
-"""bench.blind, masks and frequency on a dumb terminal: verdict first, legends, 80 columns, few images said."""
+"""bench.blind, masks and frequency on a dumb terminal: verdict, legends, 80 columns, few images said."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from bench import attacks
-from bench.attacks import references
-from bench.common.errors import CampaignError, ExtensionError
+from bench.common.errors import CampaignError
 from bench.resilience import corruptions, plans, trivial_defences
 from bench.resilience.__main__ import main as resilience
+from export import references
+from export.errors import ExtensionError
 from export.robust.corruptions import CORRUPTIONS
 from runtime.guard.defence import Defence
 

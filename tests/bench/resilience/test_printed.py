@@ -1,4 +1,4 @@
-"""The verdict comes first and says what the cells say; tables keep to 80 columns; bars only when asked for."""
+"""The verdict comes first and says what the cells say; tables fit 80 columns; bars on demand only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_the_verdict_has_the_dearest_attack_both_ways_and_the_dearest_behind_the
         )
     )
     assert said == (
-        "net: The dearest attack, pgd_e 8/255, costs +80 % bytes and leaves 50 % right answers (clean: 100 %); "
+        "net: The dearest attack, pgd_e 8/255, costs +80 % bytes and leaves 50 % right answers "
+        "(clean: 100 %); "
         "behind the guard: -10 % bytes and leaves 75 %. Of the others the dearest behind the guard is "
         "adaptive 8/255: +30 % bytes and leaves 25 %. The largest packet with a budget took 90 % of it."
     )

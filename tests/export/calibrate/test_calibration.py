@@ -11,9 +11,9 @@ from torch import nn
 from export import __main__ as commands
 from export.calibrate import calibration
 from export.calibrate.calibration import Calibrated, check_answers_vary, step_for_loss
-from export.rates import LOSS_OF_RATE
 from export.calibrate.fisher import calibrate
 from export.errors import CalibrationError
+from export.rates import LOSS_OF_RATE
 from tests.export.models import OWN
 
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.common.errors import ExtensionError
+from export.errors import ExtensionError
 
 
 def is_reference(name: str) -> bool:

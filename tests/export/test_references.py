@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.attacks import references
-from bench.common.errors import ExtensionError
+from export import references
+from export.errors import ExtensionError
 
 SOURCE = '''"""The module's line."""
 import a_package_that_is_not_there
