@@ -133,7 +133,7 @@ def of_network(
 
 
 def told(bar: Any, name: str, samples: Samples) -> Iterator[Sample]:
-    """``samples``, each of which moves the progress bar when it has been dealt with."""
+    """Yield ``samples``, and move the progress bar after each."""
     bar.set_description(name)
     for sample in samples:
         yield sample

@@ -51,7 +51,7 @@ def synthetic(symbols: int = SYMBOLS, seed: int = 0) -> Frame:
 
 
 def bundle_sets(names: list[str]) -> Iterator[tuple[str, list[Frame]]]:
-    """For each bundle the latents of the sample photos. Without names: of every bundle without a shield."""
+    """Name and latents of the sample photographs, for each bundle, or each without a shield."""
     from bench.common.photos import photos
     from runtime.bundle import load
     from runtime.head import Head
@@ -182,7 +182,7 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when a bundle that was asked for cannot be opened."""
     parser = options_of.parser("bench.coding", __doc__)
-    bundle_options.add_bundles(parser, [])
+    bundle_options.add_bundles(parser, [bundle_options.ALL])
     options_of.add_runs(parser, 50, "runs of each call")
     options_of.add_threads(parser, 1, "torch; ours uses one")
     options_of.add_json(parser)
@@ -190,14 +190,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     coders = peers(options.threads, progress.print)
     progress.print("synthetic ...")
+    named = options.bundle if options.bundle != [bundle_options.ALL] else []
     rows = measure_set("synthetic", [synthetic(SYMBOLS)], coders, options.runs)
     try:
-        for name, frames in bundle_sets(options.bundle if options.bundle != [bundle_options.ALL] else []):
+        for name, frames in bundle_sets(named):
             progress.print(f"{name} ...")
             rows += measure_set(name, frames, coders, options.runs)
     except (ImportError, RateholdError) as error:
         progress.print(f"bundles: skipped ({error})", highlight=False)
-        if options.bundle:
+        if named:
             return ERROR
     summary = summarise(rows)
     show(rows, summary, bundle_options.console(options))

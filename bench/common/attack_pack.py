@@ -46,7 +46,7 @@ class Pack:
 
 
 def read_pack(folder: Path = FOLDER) -> Pack:
-    """What is said about the pack. Raises ImageError when there is none."""
+    """How the pack was made. Raises ImageError when there is none."""
     try:
         return Pack(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -66,7 +66,8 @@ def write_pack(pack: Pack, frames: dict[str, NDArray[np.uint8]], folder: Path = 
 def attacked(name: str, square: NDArray[np.uint8], folder: Path = FOLDER) -> NDArray[np.uint8] | None:
     """The attacked version of a photograph's prepared square, uint8 (S, S, 3); None where the pack has none.
 
-    None too when it is not within eps of ``square``: another photograph of that name, or another size.
+    It is None, too, when the pack's version is not within eps of ``square``: then this is another photograph
+    of that name, or another size.
     """
     path = folder / f"{name}.png"
     if not path.exists():

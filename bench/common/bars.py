@@ -41,7 +41,6 @@ BARS = {
         Bar("speedup_vs_skimage", 12.0, least=True),
         Bar("default_p50_ms", 2.0),
         Bar("largest_error", 1e-5),
-        Bar("planes_in_flight", 5.05),
     ),
     "serve": (
         Bar("efficiency", 0.8, least=True),

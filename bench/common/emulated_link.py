@@ -1,4 +1,4 @@
-"""A thin, slow, lossy link, in the process that sends: what a token bucket, a delay and lost requests do."""
+"""A thin, slow, lossy link inside the sending process: a token bucket, a delay, lost requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.streaming.connection import MODEL, Answer, request
 from runtime.streaming.sender import Link
 
 BURST_BYTES = 1500
-"""What a link that was idle takes at once: one full Ethernet frame."""
+"""Bytes that an idle link takes at once: one full Ethernet frame."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(kbit|ms|%loss)")
 
@@ -94,7 +94,7 @@ class EmulatedLink:
 
 
 def over(links: Sequence[Link], conditions: Conditions, timeout: float, seed: int = 0) -> list[Link]:
-    """Connections that share one such link."""
+    """Put connections on one emulated link, which they share."""
     bucket = TokenBucket(conditions.kbit_s)
     return [
         EmulatedLink(link, conditions, timeout, seed + number, bucket=bucket)

@@ -1,4 +1,4 @@
-"""What the benchmarks raise on purpose, besides what ``runtime.errors`` has."""
+"""Errors of the benchmarks, besides those of ``runtime.errors``."""
 
 from runtime.errors import RateholdError
 

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,19 @@ from runtime.cli.parser import Parser
 from runtime.cli.program import prog
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
+class Help(argparse.HelpFormatter):
     """Help that shows the default of each option that has one, and of no other."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Fill a description; leave a list of lines as it is."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
-        shown = (
-            action.option_strings and action.nargs != 0 and default not in (None, argparse.SUPPRESS, "", [])
-        )
-        if not text or not shown or "default" in text:
+        has_one = action.option_strings and action.nargs != 0
+        if not text or not has_one or default in (None, argparse.SUPPRESS, "", []) or "default" in text:
             return text
-        value = (
-            " ".join(map(str, default))
-            if isinstance(default, Sequence | tuple) and not isinstance(default, str)
-            else str(default)
-        )
+        value = " ".join(map(str, default)) if isinstance(default, list) else str(default)
         return f"{text} (default: {value.replace('%', '%%')})"
 
 

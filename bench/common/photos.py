@@ -48,7 +48,9 @@ def photos() -> list[tuple[str, NDArray[np.uint8]]]:
     found = [(name, _carried(*where)) for name, where in CARRIED.items()]
     present = [(name, read_image(path)) for name, path in found if path is not None]
     if not present:
-        raise ImageError("no sample photographs: pip install 'ratehold[bench]', or name a folder with --data")
+        raise ImageError(
+            "no sample photographs: pip install 'ratehold[bench]', or name a folder with --photos"
+        )
     return present
 
 
@@ -80,7 +82,7 @@ def labelled(folder: str | Path) -> list[Sample]:
 
 
 def samples(folder: str | Path) -> list[Sample]:
-    """As ``labelled`` where there is a labels.csv, or else every image under ``folder``, sorted, unlabelled.
+    """As ``labelled`` where there is a labels.csv; else all images under ``folder``, sorted, unlabelled.
 
     Raises ImageError when there is none.
     """

@@ -27,7 +27,7 @@ class Column:
 
 def open_console(stderr: bool = False) -> Console:
     """Standard output, or standard error. NO_COLOR and TERM=dumb get text without any escape code."""
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    plain = bool(os.environ.get("NO_COLOR")) or _dumb()
     return Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
 
 
@@ -65,8 +65,12 @@ def print_table(
         console.print(f"Left out at this width: {', '.join(left_out)}. --json has all.", style="dim")
 
 
+def _dumb() -> bool:
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
 def _table(console: Console, columns: Sequence[Column]) -> Table:
-    boxed = SIMPLE_HEAD if console.encoding.lower().startswith("utf") else ASCII
+    boxed = SIMPLE_HEAD if console.encoding.lower().startswith("utf") and not _dumb() else ASCII
     table = Table(box=boxed, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         if column.words:

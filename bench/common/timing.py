@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PAUSE = 0.03
+"""Seconds of rest before a turn: longer than an OpenMP thread spins after its last work."""
+
+WARM = 0.05
+"""Seconds of untimed calls after the rest, at least one call."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -59,3 +65,37 @@ def measure_side_by_side(
             call()
             samples[name].append(time.perf_counter() - start)
     return {name: Timing.of_seconds(values) for name, values in samples.items()}
+
+
+def rested_turns(
+    calls: dict[str, Callable[[], object]], runs: int, seconds: float = 0.0
+) -> dict[str, Timing]:
+    """Time several calls in turns, the same way for each: a rest, untimed calls for ``WARM``, timed calls.
+
+    seconds: how long each turn is timed; at least one call is.
+
+    Turns let a noisy machine disturb all calls alike. The rest is there because threads may spin for
+    milliseconds after their work, and hold a core that the next call needs. After a rest the first
+    milliseconds are slow: threads sleep, caches are cold, and the host gives an idle virtual core back late.
+    So all calls are warmed for the same *time*. One untimed call may take 40 ms or 1 ms, and after 1 ms the
+    timed call would still fall into the slow start.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs):
+        for name, call in calls.items():
+            time.sleep(PAUSE)
+            _call_for(WARM, call)
+            samples[name] += _call_for(seconds, call)
+    return {name: Timing.of_seconds(values) for name, values in samples.items()}
+
+
+def _call_for(seconds: float, call: Callable[[], object]) -> list[float]:
+    """The times of calls until ``seconds`` have passed, of one call at least."""
+    begin = start = time.perf_counter()
+    samples: list[float] = []
+    while not samples or start < begin + seconds:
+        call()
+        end = time.perf_counter()
+        samples.append(end - start)
+        start = end
+    return samples

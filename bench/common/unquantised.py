@@ -1,7 +1,7 @@
 """The network as a server without a split runs it: nothing is rounded and nothing is coded.
 
-Head, restore and tail of a bundle, with y in floating point between them. But for the coefficients that the
-bundle does not send, that is the unsplit network; the finest FP bundle drops the fewest.
+Head, restore and tail of a bundle, with y in floating point between them. Except for the coefficients that
+the bundle does not send, this is the unsplit network. The finest FP bundle drops the fewest.
 """
 
 from __future__ import annotations

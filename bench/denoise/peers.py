@@ -1,4 +1,4 @@
-"""Other denoisers on the same image: loops in torch, scikit-image, OpenCV; and how they are timed.
+"""Other denoisers on the same image: loops in torch, scikit-image, OpenCV.
 
 Every peer is a call without arguments that returns (H, W, C) float32 in about [0, 1]; what it needs is
 prepared outside it.  A peer whose package is missing is left out with the reason.
@@ -6,7 +6,6 @@ prepared outside it.  A peer whose package is missing is left out with the reaso
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,19 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.common.timing import Timing
 from bench.denoise.images import Image
 from native_denoise import Settings
 
-PAUSE = 0.03
-"""Seconds of rest before a contender's turn: longer than an OpenMP thread spins after its last work."""
-
-WARM = 0.05
-"""Seconds of untimed calls after the rest, at least one call."""
-
 
 @dataclass(frozen=True)
-class Peer:
+class DenoiserPeer:
     """Another denoiser, ready to run."""
 
     name: str
@@ -37,44 +29,11 @@ class Peer:
     """It minimises our objective E, so the two are compared at an equal one."""
 
 
-def rested_turns(
-    calls: dict[str, Callable[[], object]], runs: int, seconds: float = 0.0
-) -> dict[str, Timing]:
-    """Time several calls in turns, the same way for each: rest, untimed calls for ``WARM``, then timed calls
-    for ``seconds``, at least one.
-
-    Turns, so that a noisy machine disturbs all alike.  The rest, because the threads of one contender may
-    spin for milliseconds after their work and hold a core that the next one needs.  After a rest the first
-    milliseconds are slow: threads sleep, caches are cold, and a virtual core that was idle has to be given
-    back.  So all are warmed for the same *time*: one untimed call would be 40 ms for one contender and 1 ms
-    for another, whose timed call would then still fall into the slow start.
-    """
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(runs):
-        for name, call in calls.items():
-            time.sleep(PAUSE)
-            _call_for(WARM, call)
-            samples[name] += _call_for(seconds, call)
-    return {name: Timing.of_seconds(values) for name, values in samples.items()}
-
-
-def _call_for(seconds: float, call: Callable[[], object]) -> list[float]:
-    """Call until so long has passed, at least once: the times."""
-    begin = start = time.perf_counter()
-    samples: list[float] = []
-    while not samples or start < begin + seconds:
-        call()
-        end = time.perf_counter()
-        samples.append(end - start)
-        start = end
-    return samples
-
-
 def peers(
     noisy: Image, mask: Image, modes: dict[str, Settings], threads: int
-) -> tuple[list[Peer], dict[str, str]]:
+) -> tuple[list[DenoiserPeer], dict[str, str]]:
     """All peers that are installed, and {name of a missing package: reason}."""
-    found: list[Peer] = []
+    found: list[DenoiserPeer] = []
     missing = {}
     for package, make in (("torch", _torch), ("skimage", _scikit_image), ("cv2", _opencv)):
         try:
@@ -86,7 +45,7 @@ def peers(
     return found, missing
 
 
-def _torch(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[Peer]:
+def _torch(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[DenoiserPeer]:
     import torch
 
     torch.set_num_threads(threads)
@@ -137,17 +96,19 @@ def _torch(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) 
         return u.numpy().transpose(1, 2, 0)
 
     return [
-        Peer("torch loop, released", released, same_as="released"),
-        Peer("torch loop, descent", descent, same_as="descent"),
-        Peer("torch loop, descent, in place and rsqrt", descent_in_place, same_as="descent"),
+        DenoiserPeer("torch loop, released", released, same_as="released"),
+        DenoiserPeer("torch loop, descent", descent, same_as="descent"),
+        DenoiserPeer("torch loop, descent, in place and rsqrt", descent_in_place, same_as="descent"),
     ]
 
 
-def _scikit_image(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[Peer]:
+def _scikit_image(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[DenoiserPeer]:
     weight = modes["rof"].weight
     return [
-        Peer("scikit-image Chambolle, 100 steps", lambda: chambolle(noisy, weight, 100), minimises=True),
-        Peer("scikit-image Bregman", lambda: bregman(noisy, weight), minimises=True),
+        DenoiserPeer(
+            "scikit-image Chambolle, 100 steps", lambda: chambolle(noisy, weight, 100), minimises=True
+        ),
+        DenoiserPeer("scikit-image Bregman", lambda: bregman(noisy, weight), minimises=True),
     ]
 
 
@@ -165,7 +126,7 @@ def bregman(noisy: Image, weight: float) -> Image:
     return denoise_tv_bregman(noisy, weight=1.0 / weight, isotropic=True, channel_axis=-1)
 
 
-def _opencv(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[Peer]:
+def _opencv(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int) -> list[DenoiserPeer]:
     import cv2
 
     cv2.setNumThreads(threads)
@@ -188,7 +149,7 @@ def _opencv(noisy: Image, mask: Image, modes: dict[str, Settings], threads: int)
         return blurred
 
     return [
-        Peer("OpenCV TVL1, 30 steps", tvl1),
-        Peer("OpenCV non-local means", non_local_means),
-        Peer("OpenCV Gaussian blur, sigma 1.2", gaussian),
+        DenoiserPeer("OpenCV TVL1, 30 steps", tvl1),
+        DenoiserPeer("OpenCV non-local means", non_local_means),
+        DenoiserPeer("OpenCV Gaussian blur, sigma 1.2", gaussian),
     ]

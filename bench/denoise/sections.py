@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from bench.common.timing import measure
+from bench.common.timing import WARM, measure, rested_turns
 from bench.denoise.images import SIDE, Image, disturbed, energy, photograph, psnr, smooth_mask
-from bench.denoise.peers import WARM, Peer, chambolle, rested_turns
+from bench.denoise.peers import DenoiserPeer, chambolle
 from bench.denoise.roofline import measure_roofs
 from native_denoise import Settings, denoise, denoise_planar, reference, settings
 from runtime.guard.defence import Defence
@@ -51,7 +51,9 @@ def steps_to_reach(target: float, noisy: Image, weight: float) -> int:
     return high
 
 
-def compare_peer(peer: Peer, noisy: Image, clean: Image, mask: Image, threads: int, runs: int) -> Rows:
+def compare_peer(
+    peer: DenoiserPeer, noisy: Image, clean: Image, mask: Image, threads: int, runs: int
+) -> Rows:
     """One peer and the setting of ours that does the same or better, in turns."""
     theirs = peer.run()
     weight = settings("rof").weight

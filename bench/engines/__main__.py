@@ -3,9 +3,9 @@
     python -m bench.engines [--bundle NAME ...] [--frames N] [--seed N] [--json PATH]
 
 Every frame is coded to a packet, which is then read in several ways: by the NumPy definition of h_s, by
-torch, by ONNX Runtime with one and two threads at every optimisation level, by CUDA and TensorRT where they are. A
-factorized prior computes nothing, so both coders read it. A mismatch is a packet that is refused, or a symbol
-or table index that is not the encoder's. Engines that are not on this machine are named with the reason.
+torch, by ONNX Runtime with one and two threads at every optimisation level, by CUDA and TensorRT where they
+are. A factorized prior computes nothing, so both coders read it. A mismatch is a packet that is refused, or a
+symbol or table index that is not the encoder's. Engines that are missing here are named with the reason.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class ExchangeRow:
     """One folder, decoded on this machine.
 
     made_on, checked_on: kinds of machine.
-    mismatches: by frame, why its packet or symbols are not those of its maker; there are ``symbol_mismatches``.
+    mismatches: by frame, what differs from its maker's packet or symbols; there are ``symbol_mismatches``.
     logits_largest_difference: of the frame's largest logit.
     """
 

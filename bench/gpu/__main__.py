@@ -2,19 +2,18 @@
 
     python -m bench.gpu [--runs N] [--batches N ...] [--bundle NAME ...] [--arch NAME] [--json PATH]
 
-| part     | what                                                                              |
-|----------|-----------------------------------------------------------------------------------|
+| part     | what                                                                                  |
+|----------|---------------------------------------------------------------------------------------|
 | denoise  | the CUDA denoiser: correctness, times (``bench.gpu.denoise``)                     |
-| latents  | heads by ONNX Runtime on CUDA and by TensorRT against the CPU's (``gpu_engines``) |
+| latents  | heads by ONNX Runtime on CUDA and by TensorRT against the CPU's (``bench.gpu.engines``) |
 | packets  | whole frames against the CPU's, read by a tail on the CPU                         |
 | decoding | the exact h_s by every engine (``bench.engines``)                                 |
 | frame    | a defended frame from pixels to latents: times (``bench.gpu.frame``)              |
 | overlap  | denoising and the head in two streams                                             |
 | shapes   | `descent` by other shapes of tile (``bench.gpu.shapes``)                          |
 
-The bundles are the default one and ResNet-50 of the paper, of random weights by a seed. What cannot run is
-skipped, said on standard error and named in the report; without a GPU that is everything, and the report is
-still written.
+The bundles are the default one and the paper's ResNet-50 with random weights by a seed. A case that cannot
+run is skipped, and named in the report with the reason. Without a GPU that is every case.
 """
 
 from __future__ import annotations
@@ -27,19 +26,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.console import Console
 
 from bench.common import bundle_options, report
+from bench.common import options as options_of
+from bench.common.bars import print_bars
+from bench.common.terminal import Column, print_table
 from bench.gpu import denoise, engines, frame, shapes
-from bench.gpu.cases import Row, no_gpu, progress, run_all
+from bench.gpu.cases import Row, by_reason, no_gpu, progress, run_all
 from bench.sc2bench import paper_network
 from runtime.bundle import DEFAULT, Bundle
-from runtime.cli.program import prog, program
+from runtime.cli.program import program
 from runtime.errors import RateholdError
 
 BATCHES = (1, 8, 64, 256)
 LARGEST_ERROR = 1e-5  # of the denoiser, in units of the image
 SYMBOLS_CHANGED = 1e-3  # by another order of float32 sums, at most
+WORDS = ("case", "mode", "path", "device", "read_by")
 
 
 def summarise(rows: list[Row], skipped: list[dict[str, str]], gpu: Row | None) -> dict[str, Any]:
@@ -83,22 +86,59 @@ def paper_bundles(options: argparse.Namespace, folder: Path) -> list[Bundle]:
         return []
 
 
+def show(rows: list[Row], summary: dict[str, Any], console: Console) -> None:
+    """The verdict, then one table a part."""
+    gpu = summary["gpu"]
+    console.print(f"\n{gpu['name'] if gpu else 'No GPU that can be used here'}\n", style="bold", markup=False)
+    for key, what in (("correct", "the denoiser's error"), ("heads_agree", "symbols of heads")):
+        verdict = {None: "nothing ran", True: "within the bound", False: "BEYOND THE BOUND"}[summary[key]]
+        console.print(f"{what}: {verdict}")
+    mismatches = summary["mismatches"]
+    console.print(f"decodings that differ: {'nothing ran' if mismatches is None else mismatches}")
+    for reason, names in by_reason(summary["skipped"]).items():
+        console.print(f"{len(names)} cases skipped: {reason}", markup=False)
+    for part in dict.fromkeys(row["part"] for row in rows):
+        found = of_part(rows, part)
+        names = [name for name in found[0] if name != "part"]
+        columns = [Column(name.replace("_", " "), name in WORDS, rank) for rank, name in enumerate(names)]
+        print_table(console, columns, [[_cell(row[name]) for name in names] for row in found], part)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 @program("bench.gpu")
-def main(arguments: list[str] | None = None) -> None:
-    """Run what can run, and report."""
-    parser = argparse.ArgumentParser(prog=prog("bench.gpu"), description=__doc__.splitlines()[0])
+def main(arguments: list[str] | None = None) -> int:
+    """Run what can run, and report; 0, or 1 when a bundle cannot be had."""
+    parser = options_of.parser("bench.gpu", __doc__)
+    options_of.add_runs(parser, 50, "calls of each case")
     parser.add_argument(
-        "--runs", type=bundle_options.positive, default=50, help="timed calls of each case (50)"
+        "--batches", type=options_of.positive, metavar="N", nargs="*", default=list(BATCHES),
+        help="frames in a call of the denoiser",
+    )  # fmt: skip
+    bundle_options.add_bundles(parser, [DEFAULT])
+    parser.add_argument(
+        "--frames", type=options_of.positive, metavar="N", default=500, help="frames that are decoded"
     )
-    parser.add_argument("--batches", type=int, nargs="*", default=list(BATCHES), help="frames in a call")
-    parser.add_argument("--bundle", nargs="*", default=[DEFAULT], metavar="NAME", help="(%(default)s)")
-    parser.add_argument("--frames", type=bundle_options.positive, default=500, help="that are decoded (500)")
     paper_network.add_arguments(parser, "resnet50")
-    report.add_json_argument(parser)
+    options_of.add_bars(parser)
+    options_of.add_json(parser)
     options = parser.parse_args(arguments)
-    options.data, reason = None, no_gpu()
+    options.photos, reason = None, no_gpu()
+    gpu = denoise.machine() if reason is None else None
+    chosen: dict[str, Any] = {"side": denoise.SIDE, "channels": 3, "work": denoise.WORK}
+    chosen |= options_of.chosen(options, "runs", "batches", "frames")
+
+    def save(rows: list[Row], skipped: list[dict[str, str]]) -> None:
+        report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
+
     with tempfile.TemporaryDirectory() as folder:
-        bundles = bundle_options.bundles(options)
+        try:
+            bundles = bundle_options.bundles(options)
+        except RateholdError as error:
+            print(f"bench.gpu: {error}", file=sys.stderr)
+            return 2
         if reason is None:
             bundles += paper_bundles(options, Path(folder))
         cases = itertools.chain(
@@ -107,28 +147,12 @@ def main(arguments: list[str] | None = None) -> None:
             shapes.cases(options.runs, reason),
             engines.cases(bundles, options.frames, reason),
         )
-        gpu = denoise.machine() if reason is None else None
-        chosen: dict[str, Any] = {"side": denoise.SIDE, "channels": 3, "work": denoise.WORK}
-        chosen |= {"runs": options.runs, "batches": options.batches, "frames": options.frames}
-
-        def save(rows: list[Row], skipped: list[dict[str, str]]) -> None:
-            report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
-
         rows, skipped = run_all(cases, save if options.json != "-" else lambda *_: None)
     save(rows, skipped)
-    if options.json != "-":
-        show(rows, bundle_options.console(options))
-
-
-def show(rows: list[Row], console: Any) -> None:
-    """One table a part."""
-    for part in dict.fromkeys(row["part"] for row in rows):
-        found = of_part(rows, part)
-        table = Table(*[name for name in found[0] if name != "part"], title=part)
-        for row in found:
-            values = [value for name, value in row.items() if name != "part"]
-            table.add_row(*[f"{v:.3g}" if isinstance(v, float) else str(v) for v in values])
-        console.print(table)
+    summary, console = summarise(rows, skipped, gpu), bundle_options.console(options)
+    show(rows, summary, console)
+    print_bars("gpu", summary, options, console)
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ progress = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True)
-class Case:
+class GpuCase:
     """One row of a report. ``missing``: why it cannot run on this machine, None where it can."""
 
     part: str
@@ -35,7 +35,7 @@ def no_gpu() -> str | None:
 
 
 def run_all(
-    cases: Iterable[Case], after: Callable[[list[Row], list[dict[str, str]]], None] = lambda *_: None
+    cases: Iterable[GpuCase], after: Callable[[list[Row], list[dict[str, str]]], None] = lambda *_: None
 ) -> tuple[list[Row], list[dict[str, str]]]:
     """Rows of the cases that ran, each with its ``part`` and ``case``, and the others with the reason.
 

@@ -1,9 +1,9 @@
 """The CUDA denoiser: each mode, path and batch size against the float64 reference, and its times.
 
 Paths are planes (a launch a step, the reference) and tiles (several steps a launch). A row has the largest
-error, the time a frame from queueing to the end on the GPU, and the fraction of the roofline. Times are taken
-with CUDA events around ``runs`` calls that are queued one after the other, so they hold the cost of launching
-from Python; ``latency`` is one call with a synchronise, as a single frame sees it.
+error, the time of a frame from queueing to its end on the GPU, and the fraction of the roofline. CUDA events
+around ``runs`` calls, queued one after the other, give the times: the cost of launching from Python is in
+them. ``latency`` is one call with a synchronise, as a single frame sees it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.denoise.__main__ import disturbed, photograph, smooth_mask
+from bench.denoise.images import disturbed, photograph, smooth_mask
 from bench.denoise.roofline import OPERATIONS
-from bench.gpu.cases import Case
+from bench.gpu.cases import GpuCase
 from native_denoise import reference, settings
 from runtime.guard.defence import ITERATIONS
 
@@ -29,14 +29,14 @@ WORK = (("released", 100), ("descent", 100), ("descent", ITERATIONS), ("rof", 40
 """Modes and steps that are timed; the peers of ``bench.denoise`` take 100, the defence ``ITERATIONS``."""
 
 
-def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[Case]:
+def cases(batches: list[int], runs: int, missing: str | None) -> Iterator[GpuCase]:
     """One case a batch size, mode and path."""
     for frames in batches:
         for mode, steps in WORK:
             for fast in (False, True):
                 name = f"{mode}, {steps} steps, {'tiles' if fast else 'planes'}, {frames} frames"
                 run = functools.partial(run_case, mode, steps, fast, frames, runs)
-                yield Case("denoise", name, run, missing)
+                yield GpuCase("denoise", name, run, missing)
 
 
 @functools.cache
@@ -73,9 +73,7 @@ def copy_bandwidth(size: int = 1 << 27) -> float:
 
 
 def least_us(mode: str, steps: int, launches: int, values: int, roofs: dict[str, Any]) -> float:
-    """What the roofs allow for all steps of ``values`` values: arithmetic, or global memory if that is
-    more.
-    """
+    """Least microseconds for all steps of ``values`` values: by arithmetic or global memory, the larger."""
     touched = {"released": (2, 1 / 3), "descent": (3, 1 / 3), "rof": (9, 1 / 3)}[mode]
     traffic = 4 * sum(touched) * values * launches / (roofs["gbytes"] * 1e9)
     arithmetic = OPERATIONS[mode] * values * steps / (roofs["gflops"] * 1e9)

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from bench.common.photos import photos
 from bench.engines.comparison import compare
-from bench.gpu.cases import Case, progress
+from bench.gpu.cases import GpuCase, progress
 from runtime.bundle import Bundle
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, missing, open_engine
 from runtime.guard import Guard
@@ -22,20 +22,20 @@ from runtime.tail import Tail
 ON_GPU = tuple(name for name in ENGINES if name != DEFAULT)
 
 
-def cases(bundles: list[Bundle], frames: int, without_gpu: str | None) -> Iterator[Case]:
+def cases(bundles: list[Bundle], frames: int, without_gpu: str | None) -> Iterator[GpuCase]:
     """Latents and packets of each bundle by each engine, and decoding of each bundle by all of them."""
     for bundle in bundles:
         name = bundle.manifest.name
         for engine in ON_GPU:
             reason = without_gpu or missing(engine)
             run = functools.partial(latents, bundle, engine)
-            yield Case("latents", f"{name}, {engine}", run, reason)
+            yield GpuCase("latents", f"{name}, {engine}", run, reason)
             for mode in ("never", "always"):
                 packed = functools.partial(packets, bundle, engine, mode)
-                yield Case("packets", f"{name}, {engine}, guard {mode}", packed, reason)
+                yield GpuCase("packets", f"{name}, {engine}, guard {mode}", packed, reason)
         reasons = [missing(engine) for engine in ON_GPU]
         reason = without_gpu or ("; ".join(r for r in reasons if r) if all(reasons) else None)
-        yield Case("decoding", name, functools.partial(decoding, bundle, frames), reason)
+        yield GpuCase("decoding", name, functools.partial(decoding, bundle, frames), reason)
 
 
 def latents(bundle: Bundle, engine: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.common.photos import photos
 from bench.common.timing import Timing, measure
-from bench.gpu.cases import Case
+from bench.gpu.cases import GpuCase
 from bench.gpu.engines import ON_GPU
 from runtime.bundle import Bundle
 from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 QUEUED = 50  # frames that are queued at once to see what overlaps
 
 
-def cases(bundles: list[Bundle], runs: int, without_gpu: str | None) -> Iterator[Case]:
+def cases(bundles: list[Bundle], runs: int, without_gpu: str | None) -> Iterator[GpuCase]:
     """Times and overlap of each bundle by each engine."""
     for bundle in bundles:
         for engine in ON_GPU:
             name = f"{bundle.manifest.name}, {engine}"
             reason = without_gpu or missing(engine)
-            yield Case("frame", name, functools.partial(times, bundle, engine, runs), reason)
-            yield Case("overlap", name, functools.partial(overlap, bundle, engine, runs), reason)
+            yield GpuCase("frame", name, functools.partial(times, bundle, engine, runs), reason)
+            yield GpuCase("overlap", name, functools.partial(overlap, bundle, engine, runs), reason)
 
 
 def open_pipeline(bundle: Bundle, engine: str) -> Pipeline:

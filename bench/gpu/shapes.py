@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bench.gpu.cases import Case
+from bench.gpu.cases import GpuCase
 from bench.gpu.denoise import run_case
 from runtime.guard.defence import ITERATIONS
 
@@ -25,13 +25,13 @@ SHAPES = (
 """Columns, rows, warps and halo, as of ``Strips``."""
 
 
-def cases(runs: int, missing: str | None) -> Iterator[Case]:
+def cases(runs: int, missing: str | None) -> Iterator[GpuCase]:
     """One case a shape and number of frames."""
     for numbers in SHAPES:
         for frames in FRAMES:
             name = f"columns {numbers[0]}, rows {numbers[1]}, warps {numbers[2]}, halo {numbers[3]}"
             run = functools.partial(run_shape, numbers, frames, runs)
-            yield Case("shapes", f"{name}, {frames} frames", run, missing)
+            yield GpuCase("shapes", f"{name}, {frames} frames", run, missing)
 
 
 def run_shape(numbers: tuple[int, int, int, int], frames: int, runs: int) -> dict[str, Any]:

@@ -4,11 +4,11 @@
     python -m bench.latency --arch resnet50 --prior mshp [--checkpoint FILE] [--peer sc2bench]
 
 Every run is a whole frame: photo -> packet -> logits, as device and server do it, both on this machine. Only
-the time on the link is computed, from the bytes. Variants other than ``clean`` disturb the prepared square
-(``bench.latency.disturbances``), so their preprocess has nothing to resize. ``--arch`` builds one of the
-paper's networks (``bench.sc2bench.paper_network``), and ``--peer sc2bench`` times sc2bench's own encode and
-decode of it beside ours, in turns, on two threads where ``--threads`` says nothing else. Where a board's
-power can be read (``bench.latency.energy``), the report has the energy of a frame.
+the time on the link is computed, from the bytes. Noise and attacks disturb the prepared square
+(``bench.latency.disturbances``), so that nothing is left to resize. ``--arch`` builds one of the paper's
+networks (``bench.sc2bench.paper_network``). ``--peer sc2bench`` times sc2bench's own encode and decode of it
+beside ours, in turns, on two threads by default. Where a board's power can be read
+(``bench.latency.energy``), the report has the energy of a frame.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def rows_of(timings: BundleTimings) -> list[dict[str, Any]]:
 
 
 def summarise(timings: BundleTimings) -> dict[str, Any]:
-    """Medians over photos and runs of clean photos, and what defending them costs; bytes of every variant."""
+    """Medians over clean photographs and runs, costs of defence, guard and attack, bytes of every variant."""
     clean = [m for m in timings.frames if m.variant == CLEAN.name]
     device = pooled(timings, CLEAN.name, DEVICE)
     summary: dict[str, Any] = {"bundle": timings.bundle.manifest.name, "engine": timings.engine}
@@ -110,7 +110,7 @@ def summarise(timings: BundleTimings) -> dict[str, Any]:
 
 
 def measured(timings: BundleTimings) -> list[Disturbance]:
-    """The variants that any photo had: a folder of one's own has no attacked ones."""
+    """The variants that any photograph had: a user's own folder has no attacked ones."""
     names = {m.variant for m in timings.frames}
     return [variant for variant in VARIANTS if variant.name in names]
 

@@ -1,8 +1,8 @@
-"""What is done to an image before the head sees it, and what the head does about it.
+"""Variants of an input: what disturbs the image, and which guard the head has.
 
-A benchmark runs every variant in ``VARIANTS`` that a photo has. Disturbances act on the prepared square, at
-the network's own resolution, as the attacks of the literature do: on a larger photograph, resizing would
-average most of the noise away.
+The benchmark runs each photograph in every variant of ``VARIANTS`` that the photograph has. Disturbances act
+on the prepared square, at the network's own resolution, as the attacks of the literature do. On a larger
+photograph, resizing would average most of the noise away.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOISE = 4  # of 255
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One thing that is done to a photo.
+    """One variant of a photograph.
 
     about: what it is, for the reader of a table; empty where there is nothing to say.
     disturb: name of the photo and its square, uint8 (size, size, 3) -> the same shape, or None where this
@@ -54,11 +54,11 @@ ATTACKED = Disturbance("attacked", "PGD-E, as the attack pack has it", attacked)
 DEFENDED = tuple(
     (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in (CLEAN, NOISY)
 )
-"""Inputs as they are, and with a defence of every frame: what the defence costs."""
+"""Inputs undefended, and with every frame defended: what the defence costs."""
 
 GUARDED = tuple(
     (plain, replace(plain, name=f"{plain.name}+guard", guard=Guard("auto"))) for plain in (CLEAN, ATTACKED)
 )
-"""Inputs as they are, and behind the guard: what an attack costs, and what the guard makes of it."""
+"""Inputs without and with the guard: what an attack costs, and what the guard saves."""
 
 VARIANTS = (*DEFENDED[0], GUARDED[0][1], *DEFENDED[1], *GUARDED[1])

@@ -1,15 +1,15 @@
-"""What a frame costs in energy, on a board that measures its own power: watts in a loop less those at rest.
+"""Energy of a frame, on a board that measures its own power: watts in a loop, less watts at rest.
 
     meter = find_meter()                        # None where no power can be read
     energy = measure(meter, lambda: head.encode(image))
 
-The first of these that answers is read: the service of jetson-stats (``jtop``, imported at run time and only
-where it is installed: its licence is AGPL-3), the INA3221 monitors in sysfs, the program ``tegrastats``.
-Rails differ from board to board: where one is the module's whole input that one counts, else the sum of all,
-and the report names them.
-A carrier board's own consumption is in none of them.
+The first source that answers is read: the service of jetson-stats, the INA3221 monitors in sysfs, the program
+``tegrastats``. The client of jetson-stats (``jtop``) is imported only where it is installed, at run time: its
+licence is AGPL-3.
+Rails differ from board to board. Where one rail is the module's whole input, it counts alone; otherwise all
+are summed. The report names them. None of them holds the consumption of the carrier board.
 
-Read on fake file trees and by a fake ``tegrastats`` in the tests; on a board it has not run yet.
+Tests read fake file trees and a fake ``tegrastats``. On a board this has not run yet.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Energy:
-    """What a loop of frames took: mean watts at rest and in the loop, and how many frames it had."""
+    """A loop of frames: mean watts at rest and in the loop, number of frames, duration."""
 
     source: str
     rails: tuple[str, ...]
@@ -80,7 +80,7 @@ class Energy:
 
 
 def find_meter(root: Path = Path("/")) -> Meter | None:
-    """The first source that answers, or None: then this is no Jetson, or one that lets nobody read."""
+    """The first source that answers; None on other machines than a Jetson, or without the right to read."""
     return _jtop() or Ina3221.find(root) or Tegrastats.find()
 
 
@@ -166,7 +166,7 @@ def _text(path: Path) -> str | None:
 
 
 class Tegrastats:
-    """The program that comes with every JetPack; its newest line is kept by a thread."""
+    """The program ``tegrastats`` of JetPack; a thread keeps its newest line."""
 
     source = "tegrastats"
 

@@ -52,7 +52,7 @@ class FrameTiming:
     seconds: dict[str, NDArray[np.float64]]
 
     def total(self, stages: tuple[str, ...]) -> NDArray[np.float64]:
-        """Seconds of several stages together, as far as there are any of them, one value a run."""
+        """Seconds of several stages together, one value a run; a stage that the frame lacks counts as 0."""
         none = np.zeros_like(self.seconds[LINK])
         return np.sum([none, *(self.seconds[stage] for stage in stages if stage in self.seconds)], axis=0)
 
@@ -86,7 +86,7 @@ class BundleTimings:
 
 
 def time_frame(head: Head, tail: Tail, image: NDArray[np.uint8], runs: int) -> dict[str, Any]:
-    """Fields of a FrameTiming but names and link: ``runs`` whole frames after a few untimed ones."""
+    """Fields of a FrameTiming except names and link: ``runs`` whole frames after a few untimed ones."""
     laps: list[dict[str, float]] = []
     for _ in range(WARM_UP + runs):
         packet = head.encode(image)
@@ -138,9 +138,10 @@ def time_bundle(
     advance: Callable[[str], object],
     meter: Meter | None = None,
 ) -> BundleTimings:
-    """Measure one bundle; ``advance`` hears of each step before it is taken (``steps`` of them).
+    """Measure one bundle.
 
-    ``meter``: where given, its power over a loop of seconds is measured too.
+    advance: called with the name of each step before it begins, ``steps`` times.
+    meter: measures the power over a loop of some seconds, too.
     """
     heads = {variant.guard: Head(bundle, engine, guard=variant.guard) for variant in VARIANTS}
     tail, network = Tail(bundle, engine), Unquantised(bundle, engine)
@@ -165,7 +166,7 @@ def time_bundle(
 
 
 def steps(chosen: Photos) -> int:
-    """How often ``time_bundle`` calls ``advance``."""
+    """Number of calls of ``advance`` by ``time_bundle``."""
     return len(chosen) * (len(VARIANTS) + len(PICTURES)) + 1
 
 

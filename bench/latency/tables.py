@@ -47,7 +47,7 @@ def _heading(console: Console, timings: BundleTimings, options: argparse.Namespa
     console.print(f"\n{timings.bundle.manifest.name}", style="bold", markup=False)
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, {timings.engine}, threads: {threads}; "
-        f"{len(timings.uncoded_top1)} photographs, {options.runs} runs each, link {options.link:g} kbit/s\n",
+        f"photographs: {len(timings.uncoded_top1)}, runs of each: {options.runs}, link: {options.link:g} kbit/s\n",
         style="dim", markup=False,
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def _attack(console: Console, cost: AttackCost) -> None:
         )  # fmt: skip
     pack = read_pack()
     print_table(
-        console, columns, rows, f"An attack, without and with guard: medians of {cost.photos} photographs",
+        console, columns, rows, "An attack, without and with the guard: medians over the photographs",
         f"attacked: un-masked PGD-E, {pack.eps} of 255, on the plain head of {pack.bundle}. {RIGHT}",
     )  # fmt: skip
 

@@ -9,6 +9,9 @@ from bench.latency.disturbances import CLEAN
 from bench.latency.frame_timing import LINK, SERVER, TOTAL, UNDEFENDED, BundleTimings, pooled
 from bench.latency.guard_cost import guard_cost
 
+FEW_PHOTOS = 5
+"""Photographs below which bytes and classes say little about others."""
+
 FEW_FRAMES = 20
 """Timed frames of a kind below which only the median is told."""
 
@@ -33,7 +36,9 @@ def verdict(timings: BundleTimings) -> list[str]:
         )
     else:
         said += _attack(attack)
-    frames = timings.frames_of_a_kind
+    frames, photos = timings.frames_of_a_kind, len(timings.uncoded_top1)
+    if photos < FEW_PHOTOS:
+        said.append(f"Too few photographs ({photos}) to speak for others.")
     if frames < FEW_FRAMES:
         said.append(f"Too few frames for percentiles: {frames} of a kind. Take more --runs.")
     return said

@@ -46,10 +46,10 @@ progress = Console(stderr=True)
 def clean_and_attacked(
     clean: Path | None, attacked: Path | None, count: int, preprocess: Preprocess
 ) -> tuple[dict[str, list[Image]], bool]:
-    """At most ``count`` frames of each; whether the attacked ones are the clean ones, attacked.
+    """At most ``count`` frames of each; whether those are two versions of the same frames.
 
-    Without folders: sample photographs and the attack pack. Where no attacked frame fits this bundle, noise of
-    the size of its input takes their place. An attacked folder names its files like the clean one.
+    Without folders: sample photographs and the attack pack. Where no attacked frame fits this bundle, noise
+    of the size of its input takes their place. An attacked folder names its files like the clean one.
     """
     if clean is None and attacked is None:
         pairs = [(image, in_pack(name, preprocess.square(image))) for name, image in photos()]

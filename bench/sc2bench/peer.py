@@ -10,7 +10,6 @@ pickle. The server's half is decoding, decoder and classifier for both.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,19 +21,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from bench.common import bundle_options, report
+from bench.common import options as options_of
+from bench.common.bars import print_bars
 from bench.common.errors import PeerError
-from bench.common.timing import Timing
-from bench.denoise.peers import rested_turns
+from bench.common.terminal import Column, print_table
+from bench.common.timing import Timing, rested_turns
 from bench.sc2bench import paper_network
 from bench.sc2bench.paper_network import PaperNetwork
-from bench.sc2bench.twin import Peer, size_of
+from bench.sc2bench.twin import Sc2benchTwin, size_of
 from export.paper.architectures import SIZE
 from export.paper.build import normalised
 from runtime.bundle import Bundle
-from runtime.cli.program import prog, program
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
@@ -47,9 +47,15 @@ LOGITS_MAY_DIFFER = 0.1
 BYTES_MAY_DIFFER = 0.05
 CONTENDERS = ("encode", "defended", "decode")
 
+COLUMNS = {
+    "bytes": 0, "peer_bytes": 0, "logits_difference": 2, "same_class": 3, "encode_ms": 0, "peer_encode_ms": 0,
+    "defended_ms": 1, "decode_ms": 0, "peer_decode_ms": 0,
+}  # fmt: skip
+"""Keys of rows that are printed, and their ranks as of ``terminal.Column``."""
+
 
 @dataclass(frozen=True)
-class Frame:
+class ComparedFrame:
     """One photograph for both: pixels uint8 (224, 224, 3), and the tensor that sc2bench takes."""
 
     name: str
@@ -59,7 +65,12 @@ class Frame:
 
 @torch.no_grad()
 def measure(
-    bundle: Bundle, peer: Peer, frames: list[Frame], threads: int, runs: int, say: Callable[[str], object]
+    bundle: Bundle,
+    peer: Sc2benchTwin,
+    frames: list[ComparedFrame],
+    threads: int,
+    runs: int,
+    say: Callable[[str], object],
 ) -> list[dict[str, Any]]:
     """One row a frame: bytes and logits compared, then medians in ms, all contenders in turns.
 
@@ -73,7 +84,7 @@ def measure(
     for frame in frames:
         say(frame.name)
         data, coded = head.encode(frame.square).to_bytes(), peer.encode(frame.tensor)
-        row = _compared(frame.name, len(data), tail.decode(data), size_of(coded), peer.decode(coded))
+        row = compared(frame.name, len(data), tail.decode(data), size_of(coded), peer.decode(coded))
         calls: dict[str, Callable[[], object]] = {
             "peer encode": lambda f=frame: peer.encode(f.tensor),  # type: ignore[misc]
             "encode": lambda f=frame: head.encode(f.square).to_bytes(),  # type: ignore[misc]
@@ -89,7 +100,7 @@ def _timed(times: dict[str, Timing]) -> dict[str, float]:
     return {f"{name.replace(' ', '_')}_ms": timing.p50 for name, timing in times.items()}
 
 
-def _compared(
+def compared(
     name: str, size: int, logits: NDArray[np.float32], peer_size: int, peer_logits: torch.Tensor
 ) -> dict[str, Any]:
     """Bytes and logits of one frame. Raises PeerError when they are not of the same network."""
@@ -131,39 +142,56 @@ def run(
     whole = replace(paper.bundle, manifest=replace(paper.bundle.manifest, preprocess=Preprocess(SIZE, 1.0)))
     square = paper.imported.preprocess.square
     frames = [
-        Frame(path.stem, square(read_image(path)), normalised([path], architecture))
+        ComparedFrame(path.stem, square(read_image(path)), normalised([path], architecture))
         for path in paper.photographs[:limit]
     ]
-    peer = Peer.of(paper.imported.network, architecture, whole.manifest.prior)
+    peer = Sc2benchTwin.of(paper.imported.network, architecture, whole.manifest.prior)
     return measure(whole, peer, frames, threads, runs, say)
 
 
 def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
-    """Print the photos, then the ratios."""
-    names = [name for name in rows[0] if name != "photo"]
-    table = Table("photo", *(name.replace("_", " ") for name in names))
-    for row in rows:
-        cells = (row[name] for name in names)
-        table.add_row(row["photo"], *(f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells))
-    console.print(table)
-    for name, value in summary.items():
-        console.print(f"{name}: {value:.3f}")
+    """The ratios in words, then each photograph."""
+    console.print("\nBeside sc2bench: the same weights, frames and threads\n", style="bold")
+    for name, what in (
+        ("encode", "Encoding takes"),
+        ("defended", "Encoding a defended frame takes"),
+        ("decode", "Decoding, decoder and classifier take"),
+    ):
+        theirs = "peer_decode_ms_p50" if name == "decode" else "peer_encode_ms_p50"
+        console.print(
+            f"{what} {summary[f'{name}_ms_p50']:.1f} ms, sc2bench {summary[theirs]:.1f} ms: "
+            f"{summary[f'{name}_ratio_vs_sc2bench']:.3f} of its time."
+        )
+    console.print(
+        f"Bytes are {summary['bytes_ratio_vs_sc2bench']:.3f} of sc2bench's; "
+        f"{100 * summary['same_class_as_sc2bench']:.0f} % of the frames get the same class."
+    )
+    columns = [Column("photo", words=True)]
+    columns += [
+        Column(name.removesuffix("_ms").replace("_", " "), rank=rank) for name, rank in COLUMNS.items()
+    ]
+    cells = [[row["photo"], *(_cell(row.get(name, "")) for name in COLUMNS)] for row in rows]
+    print_table(
+        console, columns, cells, "Each photograph: bytes, and median ms",
+        "peer: sc2bench; difference: of logits, of the largest; defended: ours, beside sc2bench's encode.",
+    )  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @program("bench.sc2bench")
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison; 0, or 1 when sc2bench, the weights or the photographs cannot be had."""
-    parser = argparse.ArgumentParser(prog=prog("bench.sc2bench"), description=(__doc__ or "").splitlines()[0])
+    parser = options_of.parser("bench.sc2bench", __doc__)
     paper_network.add_arguments(parser, "resnet50")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="photographs (default: sample photographs)")
-    parser.add_argument(
-        "--limit", type=bundle_options.positive, default=8, help="at most so many of them (8)"
-    )
-    parser.add_argument(
-        "--runs", type=bundle_options.positive, default=20, help="timed calls a photo and side (20)"
-    )
-    parser.add_argument("--threads", type=bundle_options.positive, default=2, help="of both sides (2)")
-    report.add_json_argument(parser)
+    options_of.add_photos(parser, "--data")
+    options_of.add_limit(parser, 8, "photographs")
+    options_of.add_runs(parser, 20, "calls of each photograph and side")
+    options_of.add_threads(parser, 2, "both sides")
+    options_of.add_bars(parser)
+    options_of.add_json(parser)
     options = parser.parse_args(arguments)
 
     def say(text: str) -> None:
@@ -173,7 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
         paper = paper_network.build(options, Path(folder), say)
         rows = run(paper, options.limit, options.threads, options.runs, say)
     summary = summarise(rows)
-    show(rows, summary, bundle_options.console(options))
-    names = ("arch", "prior", "seed", "limit", "runs", "threads")
-    report.write(options.json, "peer_sc2bench", {n: getattr(options, n) for n in names}, rows, summary)
+    console = bundle_options.console(options)
+    show(rows, summary, console)
+    print_bars("peer_sc2bench", summary, options, console)
+    settings = options_of.chosen(options, "arch", "prior", "seed", "limit", "runs", "threads")
+    report.write(options.json, "peer_sc2bench", settings, rows, summary)
     return 0

@@ -48,13 +48,13 @@ def twin(architecture: Architecture, prior: PriorName) -> Any:
 
 
 @dataclass(frozen=True)
-class Peer:
+class Sc2benchTwin:
     """A twin that is ready to code: with the weights of ``network`` and its tables filled."""
 
     twin: Any
 
     @classmethod
-    def of(cls, network: nn.Module, architecture: Architecture, prior: PriorName) -> Peer:
+    def of(cls, network: nn.Module, architecture: Architecture, prior: PriorName) -> Sc2benchTwin:
         """The twin of ``network``. Raises MissingPackage where sc2bench is not installed."""
         peer = twin(architecture, prior)
         peer.load_state_dict(dict(network.state_dict()))

@@ -1,4 +1,4 @@
-"""What it brings to run several frames through the tail at a time: bare, and in the server.
+"""What batches bring: several frames through the tail at a time, bare and in the server.
 
 Processor time is measured beside wall time: it says what a frame costs on a machine that others use as well.
 """
@@ -27,13 +27,13 @@ from runtime.tail import Reader
 BATCHES = (1, 2, 4, 8)
 THREADS = (1, 2)
 COMPARED = 4
-"""Frames in a run whose gain over single ones is in the summary."""
+"""Size of the batches whose gain over single frames is in the summary."""
 
 CLIENTS = 16
-"""That ask again when they have heard: more than there are workers, so that frames wait."""
+"""Clients, each with one request at a time: more than there are workers, so that frames wait."""
 
 BUSY = 0.7
-"""Share of what the server without batches answers, for the latencies of all."""
+"""Load at which all latencies are taken, as a share of what the server answers without batches."""
 
 Row = dict[str, Any]
 
@@ -79,10 +79,11 @@ def served(bundle: Bundle, packets: list[bytes], workers: int, seconds: float, r
 
 
 def gains(rows: list[Row], batch: int) -> dict[str, float]:
-    """What batches of at most so many frames bring over single ones, medians over rounds of each ratio.
+    """What batches of at most ``batch`` frames bring over single frames: medians over rounds of each ratio.
 
-    batching_gain: requests a second of the server. batching_cpu: its processor time for a frame.
-    batching_bare_gain: the same as the first, of restore and tail alone, in as many threads as there may be.
+    batching_gain: requests a second of the server.
+    batching_cpu: the server's processor time for a frame.
+    batching_bare_gain: frames a second of restore and tail alone, in the largest number of threads.
     """
     found = {(row["where"], row["threads"], row["batch"], row["round"]): row for row in rows}
 
@@ -105,7 +106,7 @@ def _figures(threads: int, batch: int, frames: float, wall: float, cpu: float) -
 
 
 def _runs(call: Callable[[], object], threads: int, seconds: float) -> tuple[int, float, float]:
-    """Calls in so many threads for so long: how many there were, wall time, processor time."""
+    """Number of calls in ``threads`` threads during ``seconds``, wall time, processor time."""
     counts, end = [0] * threads, time.perf_counter() + seconds
 
     def work(number: int) -> None:

@@ -3,8 +3,8 @@
     python -m bench.serve.client FOLDER RUN ADDRESS --bundle NAME [--policy P] [--fps N] [--emulate LINK]
 
 Its camera takes the pictures of FOLDER/images.npz again and again, until there is a file FOLDER/stop. Frame n
-of a run is called ``RUN-n``. When the pipeline asks for the next frame it has taken charge of the one before,
-whose name then goes into FOLDER/witness: a record that is none of the client's own.
+of a run is called ``RUN-n``. When the pipeline asks for the next frame, it has taken charge of the last one.
+That name then goes into FOLDER/witness, a record apart from the client's own.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from runtime.streaming.window import MOST
 BUFFER = 4
 TIMEOUT = 5.0
 LOST_SECONDS = 0.1
-"""After so long without an answer over the emulated link a frame is sent again."""
+"""A frame is sent again after so long without an answer over the emulated link."""
 
 
 def camera(folder: Path, run: str) -> Iterator[Shot]:
-    """Pictures without end, and a witness of those that were taken charge of."""
+    """Pictures without end; the names of those that were taken charge of go to the witness."""
     images = np.load(folder / "images.npz")["images"]
     witness = os.open(folder / "witness", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     number = 0

@@ -27,7 +27,7 @@ PROGRESS = 3
 
 PROGRESS_SECONDS = 60.0
 UNTIL_KILL = 0.2
-"""Most seconds from there to the kill, drawn at random: it hits capture, coding, sending, and recording."""
+"""Longest wait in seconds from there to the kill, drawn at random: it may hit capture, coding or sending."""
 
 
 class Client:
@@ -62,7 +62,7 @@ class Client:
         self._process.wait()
 
     def finish(self) -> None:
-        """Let the camera end, and every frame be answered. BenchError when that takes too long."""
+        """Stop the camera and wait for every answer. Raises BenchError when that takes too long."""
         (self.folder / "stop").touch()
         try:
             status = self._process.wait(PROGRESS_SECONDS)
@@ -73,13 +73,13 @@ class Client:
             raise BenchError(f"the client ended with status {status}")
 
     def outcomes(self) -> list[dict[str, Any]]:
-        """Whole lines of the spool's record."""
+        """Records of the spool; a line that is not whole yet is left out."""
         path = self.folder / OUTCOMES
         text = path.read_bytes() if path.exists() else b""
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 
     def answered(self) -> int:
-        """Lines of the record so far."""
+        """Number of frames with an outcome so far."""
         path = self.folder / OUTCOMES
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -89,7 +89,7 @@ class Client:
 
 
 def account(client: Client) -> dict[str, Any]:
-    """Frames by what became of them; lost are those without an outcome."""
+    """Counts of frames by outcome; a frame without an outcome is lost."""
     told = client.outcomes()
     events = Counter(line["event"] for line in told)
     lines = Counter(line["frame"] for line in told)

@@ -20,7 +20,7 @@ from runtime.streaming.connection import JSON_LENGTH, MODEL, Address, Connection
 Worker = TypeVar("Worker")
 
 CONNECTIONS = 16
-"""Requests that may be on their way at a time; a late one does not hold up the next ones."""
+"""Requests in flight at most: a late one does not hold up the next ones."""
 
 PIPELINED = 40
 """Requests that a slow reader sends at once: their answers, logits as JSON, are more than sockets hold."""
@@ -28,19 +28,19 @@ PIPELINED = 40
 SIP_BYTES, SIP_SECONDS = 256, 0.25
 """A slow reader takes so many bytes, so often."""
 
-CALM, CALM_SECONDS, MOST_SECONDS = 10, 1.0, 60.0
-"""A server that begins with so few requests in so many seconds waits for its readers; longest wait for it."""
+QUIET, QUIET_SECONDS, MOST_SECONDS = 10, 1.0, 60.0
+"""A server is quiet that begins at most ``QUIET`` requests in ``QUIET_SECONDS``; the longest wait for it."""
 
 REQUESTS = b'ratehold_requests_total{protocol="http"} '
 
 
 def spaced(rate: float, seconds: float) -> NDArray[np.float64]:
-    """When requests are due, in seconds: evenly, as those of cameras are."""
+    """Due times of requests, in seconds: evenly spaced, as those of cameras are."""
     return np.arange(int(rate * seconds)) / rate
 
 
 def poisson(rate: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """The same at random, as those of very many devices are."""
+    """Due times of requests, in seconds: a Poisson process, as of very many devices."""
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
     return np.cumsum(gaps)
 
@@ -58,7 +58,7 @@ def latencies(address: Address, packets: list[bytes], due: NDArray[np.float64]) 
 def paced(
     workers: Sequence[Worker], due: NDArray[np.float64], call: Callable[[Worker, int], object]
 ) -> NDArray[np.float64]:
-    """Seconds from the moment each call was due to its end, by whichever worker is free."""
+    """Seconds from the moment each call was due to its end; a free worker makes the next call."""
     seconds, begin = np.zeros(len(due)), time.perf_counter() + 0.1
 
     def work(worker: Worker, number: int) -> None:
@@ -71,7 +71,7 @@ def paced(
 
 
 def together(workers: Sequence[Worker], count: int, work: Callable[[Worker, int], None]) -> None:
-    """Do the jobs 0 .. count - 1, each by whichever worker is free, in a thread a worker.
+    """Do the jobs 0 .. count - 1 in one thread a worker; a free worker takes the next job.
 
     Raises the first exception of a job; its worker takes no further ones, the others go on.
     """
@@ -111,9 +111,9 @@ def one_by_one(address: Address, packets: list[bytes], count: int) -> NDArray[np
 
 @contextmanager
 def crowd(address: Address, packet: bytes, idle: int, slow: int) -> Iterator[None]:
-    """So many connections that say nothing, and so many that ask for much and hardly read it.
+    """Hold ``idle`` connections that say nothing, and ``slow`` ones that ask for much and hardly read it.
 
-    It begins once the server has made what answers it makes before the slow readers read any.
+    The body begins when the server is quiet: when it waits for the slow readers.
     """
     with ExitStack() as stack:
         where = address.host, address.port
@@ -124,7 +124,7 @@ def crowd(address: Address, packet: bytes, idle: int, slow: int) -> Iterator[Non
         thread = threading.Thread(target=_sip, args=(readers, stop))
         thread.start()
         try:
-            _wait_until_calm(address)
+            _wait_until_quiet(address)
             yield
         finally:
             stop.set()
@@ -132,7 +132,7 @@ def crowd(address: Address, packet: bytes, idle: int, slow: int) -> Iterator[Non
 
 
 def post(content: bytes, headers: dict[str, str], model: str = MODEL) -> bytes:
-    """An HTTP request for inference as it is sent."""
+    """The bytes of an HTTP request for inference."""
     headers = {"Host": "bench", "Content-Length": str(len(content))} | headers
     lines = [f"POST /v2/models/{model}/infer HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
     return "\r\n".join(lines).encode() + content
@@ -146,14 +146,14 @@ def everything(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
     return text + packet, {JSON_LENGTH: str(len(text))}
 
 
-def _wait_until_calm(address: Address) -> None:
-    """A processor that is busy with others would look calm by its load, so requests are counted."""
+def _wait_until_quiet(address: Address) -> None:
+    """Count requests: by its load alone, a server looks quiet on a processor that is busy with others."""
     deadline, before = time.monotonic() + MOST_SECONDS, -float("inf")
-    while (now := _requests(address)) - before > CALM:
+    while (now := _requests(address)) - before > QUIET:
         if time.monotonic() > deadline:
             raise BenchError(f"the server is still busy with slow readers after {MOST_SECONDS:g} s")
         before = now
-        time.sleep(CALM_SECONDS)
+        time.sleep(QUIET_SECONDS)
 
 
 def _requests(address: Address) -> float:

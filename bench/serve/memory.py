@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections import Counter
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -17,13 +18,22 @@ from runtime.codec.packet import MAX_OVERHEAD, Flags, Packet
 from runtime.serving.options import Options
 from runtime.streaming.connection import MODEL, Address, request
 
-Kind = tuple[str, int | None]
-MIX: tuple[tuple[Kind, int], ...] = (
-    (("new frame", 200), 1), (("repeated", 200), 4), (("truncated", 400), 3), (("flipped bit", 400), 3),
-    (("random bytes", 400), 3), (("sealed nonsense", 400), 2), (("oversized", 413), 1),
-    (("not JSON", 400), 1), (("unknown model", 404), 1), (("hung up", None), 1),
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request. status: that it must get, None: no answer. share: of twenty requests."""
+
+    name: str
+    status: int | None
+    share: int = 1
+
+
+NEW_FRAME = Kind("new frame", 200)
+MIX = (
+    NEW_FRAME, Kind("repeated", 200, 4), Kind("truncated", 400, 3), Kind("flipped bit", 400, 3),
+    Kind("random bytes", 400, 3), Kind("sealed nonsense", 400, 2), Kind("oversized", 413),
+    Kind("not JSON", 400), Kind("unknown model", 404), Kind("hung up", None),
 )  # fmt: skip
-"""Kinds of requests with the status that each must get, and how many of twenty they are."""
 
 LENGTH_FIELD = range(12, 16)
 """Where a packet says how long it is (docs/format.md): a bit flipped there may be 413 instead of 400."""
@@ -33,7 +43,7 @@ SAMPLES = 100
 
 
 class Visitor:
-    """One connection after the other, and what comes over them."""
+    """A client that sends requests of all kinds over one connection after the other."""
 
     def __init__(self, address: Address, bundle: Bundle, packets: list[bytes], number: int):
         self._address, self._bundle, self._packets, self._name = address, bundle, packets, f"visitor-{number}"
@@ -43,15 +53,14 @@ class Visitor:
         self.unexpected: Counter[str] = Counter()
 
     def visit(self, kind: Kind) -> None:
-        """One request of a kind; an answer that it should not get is counted."""
-        name, expected = kind
-        status = self._ask(name)
-        if status != expected:
-            self.unexpected[f"{name}: {status}"] += 1
+        """Send one request of a kind; an answer other than its ``status`` is counted."""
+        status = self._ask(kind.name)
+        if status != kind.status:
+            self.unexpected[f"{kind.name}: {status}"] += 1
 
     def new_frame(self) -> None:
         """A frame that the server has to decode and remember."""
-        self.visit(("new frame", 200))
+        self.visit(NEW_FRAME)
 
     def _ask(self, kind: str) -> int | None:
         dice, packet = self._dice, self._dice.choice(self._packets)
@@ -100,11 +109,12 @@ class Visitor:
 def measure(server: ServerProcess, bundle: Bundle, packets: list[bytes], requests: int) -> dict[str, Any]:
     """The row of ``memory``: resident bytes after the warm-up, and then a hundred times.
 
-    The warm-up is as many new frames as the server remembers answers, and a twentieth of the mix on top: what
-    is to grow has grown, and what grows on is a leak. growth: the largest afterwards over that, less 1.
+    The warm-up sends as many new frames as the server remembers answers, then a twentieth of the mix. What
+    has to grow has grown by then; what grows further is a leak.
+    growth: the largest size after the warm-up over the size at its end, less 1.
     """
     visitors = [Visitor(server.address, bundle, packets, number) for number in range(CLIENTS)]
-    process, kinds = psutil.Process(server.pid), [kind for kind, share in MIX for _ in range(share)]
+    process, kinds = psutil.Process(server.pid), [kind for kind in MIX for _ in range(kind.share)]
     remembered = min(Options.remember, requests)
     together(visitors, remembered, lambda visitor, _: visitor.new_frame())
     together(visitors, requests // 20, lambda visitor, number: visitor.visit(kinds[number % len(kinds)]))
@@ -119,7 +129,7 @@ def measure(server: ServerProcess, bundle: Bundle, packets: list[bytes], request
         visitor.close()
     return {
         "section": "memory", "requests": SAMPLES * max(1, requests // SAMPLES), "warm_up_frames": remembered,
-        "of_twenty": {name: share for (name, _), share in MIX}, "unexpected": dict(unexpected),
+        "of_twenty": {kind.name: kind.share for kind in MIX}, "unexpected": dict(unexpected),
         "rss_mb_warm": begin / 1e6, "rss_mb": [round(rss / 1e6, 2) for rss in samples],
         "growth": max(samples) / begin - 1,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A tail server in a process of its own, how many frames a second it answers, and how many its tail could."""
+"""A tail server in a process of its own; frames a second that it answers, and that bare tails decode."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started last."""
+        """Process id of the server that was started last."""
         return self._process.pid
 
     def kill(self) -> None:
@@ -83,7 +83,7 @@ def serving(bundles: list[Bundle], workers: int) -> Iterator[ServerProcess]:
 
 
 def served_per_second(address: Address, packets: list[bytes], clients: int, seconds: float) -> float:
-    """Frames a second that the server answers to so many clients, each asking again once it has heard."""
+    """Frames a second that the server answers to ``clients`` clients; each asks again once it has heard."""
     links = [Connection(address) for _ in range(clients)]
     rate = _rate([lambda packet, link=link: link.infer("", packet) for link in links], packets, seconds)  # type: ignore[misc]
     for link in links:
@@ -92,7 +92,7 @@ def served_per_second(address: Address, packets: list[bytes], clients: int, seco
 
 
 def bare_per_second(bundle: Bundle, packets: list[bytes], workers: int, seconds: float) -> float:
-    """Frames a second that so many tails decode in threads of this process, without a server around them."""
+    """Frames a second that ``workers`` tails decode in threads of this process, without a server."""
     tails = [Tail(bundle, EngineOptions(threads=1)) for _ in range(workers)]
     for tail in tails:
         tail.decode(packets[0])
@@ -102,7 +102,7 @@ def bare_per_second(bundle: Bundle, packets: list[bytes], workers: int, seconds:
 def bare_latencies(
     bundle: Bundle, packets: list[bytes], workers: int, due: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Seconds from the moment each packet was due until such a tail had decoded it."""
+    """Seconds from the moment each packet was due until a bare tail had decoded it."""
     tails = [Tail(bundle, EngineOptions(threads=1)) for _ in range(workers)]
     for tail in tails:
         tail.decode(packets[0])

@@ -143,9 +143,13 @@ def _exchange(given: Given) -> Report:
 
 
 @pytest.mark.parametrize("bench", sorted(RUNS))
-def test_no_key_is_gone(bench: str, given: Given) -> None:
+def test_no_key_is_gone(bench: str, given: Given, capsys: pytest.CaptureFixture[str]) -> None:
     keys = KEYS[bench]
+    given.monkeypatch.setenv("COLUMNS", "80")
     kept(RUNS[bench](given), keys, set(keys["rows"]))
+    printed = capsys.readouterr().out
+    assert printed and "acceptance bars" not in printed
+    assert "\x1b" not in printed and "…" not in printed and max(map(len, printed.splitlines())) <= 80
 
 
 def test_every_benchmark_in_the_file_is_checked() -> None:

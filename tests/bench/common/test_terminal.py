@@ -52,7 +52,9 @@ def test_plain_terminals_get_no_escape_codes(
     assert "\x1b[" in capsys.readouterr().out
     monkeypatch.setenv(*variable)
     print_table(open_console(), COLUMNS, ROWS, "Title", bold=[0])
-    assert "\x1b" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "123,456.7" in printed
+    assert printed.isascii() == (variable == ("TERM", "dumb"))
 
 
 def test_an_ascii_terminal_gets_ascii() -> None:

@@ -19,9 +19,9 @@ from tests.tiny_bundle import make_tiny_bundle, tiny_images
 
 
 def denoise_on_the_host(images, masks, workspace, out, stream):
-    calm = np.empty(images.shape, dtype=np.float32)
-    denoise_planar(images.copy_to_host(), masks.copy_to_host(), workspace.chosen, calm, threads=1)
-    out.copy_to_device(calm)
+    denoised = np.empty(images.shape, dtype=np.float32)
+    denoise_planar(images.copy_to_host(), masks.copy_to_host(), workspace.chosen, denoised, threads=1)
+    out.copy_to_device(denoised)
 
 
 def prepare_on_the_host(self, image):

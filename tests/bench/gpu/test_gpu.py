@@ -13,7 +13,7 @@ import pytest
 
 from bench.gpu import __main__ as gpu
 from bench.gpu import engines, frame
-from bench.gpu.cases import Case, no_gpu, run_all
+from bench.gpu.cases import GpuCase, no_gpu, run_all
 from runtime.bundle import load
 from runtime.engines import missing
 
@@ -27,9 +27,9 @@ def fails() -> dict[str, Any]:
 
 def test_a_case_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     cases = [
-        Case("one", "a", fails),
-        Case("one", "b", lambda: {"value": 1}),
-        Case("two", "c", fails, missing="no TensorRT"),
+        GpuCase("one", "a", fails),
+        GpuCase("one", "b", lambda: {"value": 1}),
+        GpuCase("two", "c", fails, missing="no TensorRT"),
     ]
     kept: list[int] = []
     rows, skipped = run_all(cases, lambda rows, _: kept.append(len(rows)))

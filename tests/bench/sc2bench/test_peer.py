@@ -11,18 +11,18 @@ import torch
 
 from bench.common.errors import PeerError
 from bench.sc2bench import paper_network
-from bench.sc2bench.peer import _compared, main, summarise
+from bench.sc2bench.peer import compared, main, summarise
 
 
 def test_results_of_another_network_are_refused() -> None:
     logits = np.array([1.0, 3.0, 2.0], np.float32)
     same = torch.tensor([[1.01, 3.0, 2.0]])
-    row = _compared("cat", 1000, logits, 1010, same)
+    row = compared("cat", 1000, logits, 1010, same)
     assert row["same_class"] and row["logits_difference"] == pytest.approx(0.01 / 3, rel=1e-3)
     with pytest.raises(PeerError, match="logits differ"):
-        _compared("cat", 1000, logits, 1010, torch.tensor([[3.0, 1.0, 2.0]]))
+        compared("cat", 1000, logits, 1010, torch.tensor([[3.0, 1.0, 2.0]]))
     with pytest.raises(PeerError, match="1000 bytes"):
-        _compared("cat", 1000, logits, 1300, same)
+        compared("cat", 1000, logits, 1300, same)
 
 
 def test_ratios_are_of_medians_and_bytes_of_sums() -> None:

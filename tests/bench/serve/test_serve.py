@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bench.serve import __main__ as serve
+from bench.serve import batching, memory, sections
 from bench.serve import load as serve_load
-from bench.serve import memory
 from bench.serve.batching import gains
 from bench.serve.client import camera
 from bench.serve.kills import account
@@ -126,11 +126,12 @@ def run(bundle: Path, out: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_load(tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "IDLE", 10)
-    monkeypatch.setattr(serve, "SLOW", 2)
-    monkeypatch.setattr(serve, "SINGLE", 10)
-    sections = ["--sections", "efficiency", "batching", "latency", "crowd"]
-    summary = run(tiny_bundles["fp"], tmp_path / "serve.json", *sections)["summary"]
+    monkeypatch.setattr(sections, "IDLE", 10)
+    monkeypatch.setattr(sections, "SLOW", 2)
+    monkeypatch.setattr(sections, "SINGLE", 10)
+    monkeypatch.setattr(batching, "BATCHES", (1, batching.COMPARED))
+    chosen = ["--sections", "efficiency", "batching", "latency", "crowd"]
+    summary = run(tiny_bundles["fp"], tmp_path / "serve.json", *chosen)["summary"]
     assert summary["efficiency"] == pytest.approx(summary["served_per_s"] / summary["bare_per_s"])
     assert 0 < summary["generator_cores"] < 2
     assert min(summary["batching_gain"], summary["batching_cpu"], summary["batching_bare_gain"]) > 0
