@@ -21,7 +21,7 @@ HALVED = ("head", "shield", "adapted")
 
 
 def half_graph(graph: Path) -> Path:
-    """Where the half graph of an ONNX file belongs."""
+    """Where the fp16 graph of an ONNX file belongs."""
     try:
         digest = hashlib.sha256(graph.read_bytes()).hexdigest()
     except OSError as error:
@@ -32,7 +32,7 @@ def half_graph(graph: Path) -> Path:
 def at_precision(graph: Path, precision: Precision) -> tuple[Path, Precision]:
     """The file to open instead of ``graph``, and the precision of its arithmetic.
 
-    Graphs that have no half twin by design stay in float32. Raises EngineError where one is missing.
+    Roles outside ``HALVED`` stay in float32. Raises EngineError where an fp16 graph is missing.
     """
     if precision == "float32" or graph.stem not in HALVED:
         return graph, "float32"
