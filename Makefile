@@ -1,4 +1,4 @@
-# Each target sets up what it needs in .venv; a stamp a set of extras keeps it from being done twice.
+# Each target sets up what it needs in .venv. A stamp file for each set of extras says that it is installed.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -25,7 +25,7 @@ test-slow: $(VENV)/.dev
 aarch64-check: $(VENV)/.bench
 	.ci/aarch64-check
 
-# Runs before anything is installed: what this Jetson has and lacks.
+# What this Jetson has and lacks; runs before anything is installed. Afterwards: ratehold check.
 jetson-check:
 	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.jetson_check
 
@@ -48,9 +48,9 @@ $(VENV)/.bench: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench]"
 	touch $@
 
-# dev after export: its CUDA compiler then takes the toolkit that torch has pinned, not torch another one's.
-# imagecorruptions-imaug alone: it asks for opencv-python, which would write over the headless one.
-# sc2bench (a peer) and its torchdistill alone: what else they ask for, a compiler's tools, is not used here.
+# dev comes after export, so that its CUDA compiler takes the toolkit that torch has pinned.
+# imagecorruptions-imaug comes without dependencies: its opencv-python would overwrite the headless one.
+# sc2bench (a peer) and torchdistill come without dependencies: nothing here uses the compiler's tools they name.
 $(VENV)/.dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,serve,dev]"

@@ -31,8 +31,9 @@ from bench.common.photos import Sample, labelled
 from bench.common.terminal import Column, print_table
 from export.progress import bar
 from runtime.bundle import Bundle, load
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
-from runtime.errors import ImageError, RateholdError
+from runtime.errors import ImageError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.tail import Tail
@@ -186,22 +187,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.blind")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when the bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when the bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    try:
-        samples = labelled(options.data)
-        if len(samples) < 2 * options.limit:
-            raise ImageError(
-                f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that"
-            )
-        rows = run(
-            load(options.bundle), samples, options.limit, options.eps / 255, options.queries, options.threads
-        )
-    except RateholdError as error:
-        print(f"bench.blind: {error}", file=sys.stderr)
-        return 2
+    samples = labelled(options.data)
+    if len(samples) < 2 * options.limit:
+        raise ImageError(f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that")
+    rows = run(
+        load(options.bundle), samples, options.limit, options.eps / 255, options.queries, options.threads
+    )
     show(rows, bundle_options.console(options))
     settings = options_of.chosen(options, "bundle", "limit", "queries", "eps")
     summary = {f"{row.threat}, {row.sender}": [row.bytes_ratio, row.top1] for row in rows}

@@ -1,198 +1,26 @@
-"""What a Jetson has and lacks for ratehold: ``make jetson-check``, or ``python3 -m bench.jetson_check``.
+"""What a Jetson has and lacks: the same as ``ratehold check``, before anything is installed.
 
-Needs nothing but Python's standard library, so it runs before anything is installed. It reads files and asks
-which packages this very interpreter sees; it changes nothing and runs no graph. Exit status: 0, or 1 where
-something essential is missing. What to do about each thing is in docs/jetson.md.
-
-Its paths are those of NVIDIA's documentation of JetPack 6 and 7; on a board it has not run yet.
+``make jetson-check`` runs it; it needs only Python's standard library.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib import metadata, util
-from pathlib import Path
 
-PYTHON = (3, 10)
-JETPACKS = {"36": "6", "38": "7"}  # first number of the L4T release -> JetPack
-ENGINES = ("tensorrt", "onnxruntime-gpu", "onnxruntime")
+from runtime.cli.check import add_arguments, board
+from runtime.cli.parser import Parser
+from runtime.cli.program import prog, program
 
-Installed = Callable[[str], "str | None"]
-"""Name of a distribution -> its version, None where this interpreter has it not."""
+__all__ = ["board", "main"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked for.
-
-    found: what was found, None where it is missing.
-    essential: without it ratehold does not run on the GPU of this board.
-    cure: what to do where it is missing.
-    """
-
-    name: str
-    found: str | None
-    essential: bool
-    cure: str
-
-    def line(self) -> str:
-        """One line for the reader."""
-        if self.found is not None:
-            return f"  ok       {self.name:<18} {self.found}"
-        return f"  {'MISSING' if self.essential else 'missing':<8} {self.name:<18} {self.cure}"
-
-
-def installed(name: str) -> str | None:
-    """Version of a distribution that this interpreter sees; see ``Installed``."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "without a version" if name == "tensorrt" and util.find_spec(name) else None
-
-
-def check(root: Path = Path("/"), packages: Installed = installed) -> Iterator[Finding]:
-    """Everything that there is to know, board first."""
-    yield from _board(root)
-    yield from _system(root)
-    yield from _packages(root, packages)
-    yield from _measuring(root, packages)
-
-
-def _board(root: Path) -> Iterator[Finding]:
-    model = _text(root / "proc/device-tree/model")
-    jetson = model if model and ("Jetson" in model or "Orin" in model or "Thor" in model) else None
-    yield Finding("board", jetson, True, f"not a Jetson ({model or platform.machine()})")
-    yield Finding(
-        "Jetson Linux", l4t(root), True, "no /etc/nv_tegra_release: flash the board with JetPack 6 or 7"
-    )
-    jetpack = debian_version(root, "nvidia-jetpack")
-    yield Finding("JetPack packages", jetpack, False, "apt-get install nvidia-jetpack")
-
-
-def _system(root: Path) -> Iterator[Finding]:
-    cuda = root / "usr/local/cuda"
-    version = re.search(r'"cuda"\s*:\s*{[^}]*"version"\s*:\s*"([^"]+)"', _text(cuda / "version.json") or "")
-    nvvm = _first(cuda, "nvvm/lib64/libnvvm.so*")
-    yield Finding(
-        "driver", _library(root, "libcuda.so*"), True, "no libcuda.so: apt-get install nvidia-l4t-cuda"
-    )
-    yield Finding("CUDA toolkit", version and version[1], True, "apt-get install nvidia-jetpack")
-    yield Finding("CUDA's compiler", nvvm, True, f"no libnvvm.so in {cuda}: Numba compiles with it")
-    yield Finding(
-        "TensorRT library", _library(root, "libnvinfer.so*"), False, "apt-get install nvidia-jetpack"
-    )
-    cure = "TensorRT for Orin links to it: apt-get install nvidia-l4t-dla-compiler"
-    yield Finding("DLA compiler", _library(root, "libnvdla_compiler.so*"), False, cure)
-
-
-def _packages(root: Path, packages: Installed) -> Iterator[Finding]:
-    running = sys.version_info[:2]
-    yield Finding("Python", platform.python_version() if running >= PYTHON else None, True, "3.10 or newer")
-    for name in ("numpy", "numba", "pillow"):
-        yield Finding(name, packages(name), True, "pip install '.[jetson]'")
-    yield Finding("numba-cuda", packages("numba-cuda"), True, "pip install '.[jetson]'")
-    engines = {name: version for name in ENGINES if (version := packages(name))}
-    if engines:
-        said = ", ".join(f"{name} {version}" for name, version in engines.items())
-    yield Finding("an engine", said if engines else None, True, "TensorRT's Python package or ONNX Runtime")
-    apt = _first(root, "usr/lib/python3*/dist-packages/tensorrt")
-    cure = "apt-get install python3-libnvinfer"
-    if apt:
-        cure = f"{apt} is there, this environment does not see it: python3 -m venv --system-site-packages"
-    yield Finding("tensorrt", packages("tensorrt"), False, cure)
-    yield Finding("onnxruntime-gpu", packages("onnxruntime-gpu"), False, "from the index in docs/jetson.md")
-    yield Finding("constriction", packages("constriction"), False,
-                  "no wheel for aarch64, none needed: the Numba coder writes the same words")  # fmt: skip
-
-
-def _measuring(root: Path, packages: Installed) -> Iterator[Finding]:
-    mode = _text(root / "var/lib/nvpmodel/status")
-    yield Finding("power mode", mode, False, "not known: sudo nvpmodel -q")
-    monitors = [n.parent.name for n in root.glob("sys/class/hwmon/hwmon*/name") if _text(n) == "ina3221"]
-    stats = packages("jetson-stats") and f"jetson-stats {packages('jetson-stats')}"
-    tegrastats = shutil.which("tegrastats", path=str(root / "usr/bin"))
-    power = stats or ("INA3221: " + ", ".join(sorted(monitors)) if monitors else None) or tegrastats
-    yield Finding(
-        "power readings", power, False, "no INA3221 in sysfs, jetson-stats or tegrastats: no energy"
-    )
-
-
-def board(root: Path = Path("/")) -> dict[str, str | None]:
-    """What figures measured on a Jetson depend on, for a report; empty elsewhere.
-
-    clocks: ``fixed`` as jetson_clocks leaves them, or ``scaling``.
-    """
-    if (release := l4t(root)) is None:
-        return {}
-    slowest, fastest = (
-        _text(root / f"sys/devices/system/cpu/cpu0/cpufreq/scaling_{end}_freq") for end in ("min", "max")
-    )
-    zones = [_text(zone) for zone in root.glob("sys/class/thermal/thermal_zone*/temp")]
-    return {
-        "model": _text(root / "proc/device-tree/model"),
-        "jetson_linux": release,
-        "power_mode": _text(root / "var/lib/nvpmodel/status"),
-        "clocks": "fixed" if slowest and slowest == fastest else "scaling",
-        "hottest_c": str(max((int(z) // 1000 for z in zones if z and z.isdigit()), default="not known")),
-    }
-
-
-def l4t(root: Path = Path("/")) -> str | None:
-    """Release of Jetson Linux, e.g. ``R36.4.3 (JetPack 6)``; None elsewhere."""
-    text = _text(root / "etc/nv_tegra_release") or ""
-    release = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", text)
-    if release is None:
-        return None
-    jetpack = JETPACKS.get(release[1])
-    return f"R{release[1]}.{release[2]}" + (f" (JetPack {jetpack})" if jetpack else "")
-
-
-def debian_version(root: Path, package: str) -> str | None:
-    """Version of an installed Debian package, as dpkg's database has it."""
-    for entry in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
-        fields = dict(re.findall(r"^(\S+): (.*)$", entry, re.MULTILINE))
-        if fields.get("Package") == package and fields.get("Status", "").endswith(" installed"):
-            return fields.get("Version")
-    return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip("\0 \n")
-    except OSError:
-        return None
-
-
-def _library(root: Path, name: str) -> str | None:
-    """A library where Debian has it, or where Jetson Linux keeps those of its drivers."""
-    return _first(root, *(f"usr/lib/{folder}/{name}" for folder in ("*", "*/nvidia", "*/tegra")))
-
-
-def _first(root: Path, *patterns: str) -> str | None:
-    found = sorted(path for pattern in patterns for path in root.glob(pattern))
-    return str(found[0]) if found else None
-
-
+@program("bench.jetson_check")
 def main(arguments: list[str] | None = None) -> int:
     """Print what there is; 0, or 1 where something essential is missing."""
-    parser = argparse.ArgumentParser(prog="bench.jetson_check", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("/"), help="file system to look at (default: /)")
-    findings = list(check(parser.parse_args(arguments).root))
-    for finding in findings:
-        print(finding.line())
-    lacking = [finding.name for finding in findings if finding.found is None and finding.essential]
-    print(
-        f"essential and missing: {', '.join(lacking)}; see docs/jetson.md"
-        if lacking
-        else "all that is essential is there"
-    )
-    return 1 if lacking else 0
+    parser = Parser(prog=prog("bench.jetson_check"), description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from bench.common.photos import Sample, labelled
 from bench.common.terminal import Column, print_table
 from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 
@@ -149,20 +149,17 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], images: int, conso
     )  # fmt: skip
 
 
+@program("bench.rates")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     parser = options_of.parser("bench.rates", __doc__)
     options_of.add_data(parser)
     bundle_options.add_arguments(parser, bundle_options.ALL)
     options_of.add_limit(parser)
     options_of.add_json(parser)
     options = parser.parse_args(arguments)
-    try:
-        samples = labelled(options.data)[: options.limit]
-        rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
-    except RateholdError as error:
-        print(f"bench.rates: {error}", file=sys.stderr)
-        return 2
+    samples = labelled(options.data)[: options.limit]
+    rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
     summary = summarise(rows)
     show(rows, summary, len(samples), bundle_options.console(options))
     chosen = {"images": len(samples), "engine": options.engine, "threads": options.threads}

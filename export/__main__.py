@@ -7,27 +7,30 @@ import sys
 
 from export.cli import calibrate, deploy, finetune, paper, robust
 from runtime.cli import tensorrt
-from runtime.errors import RateholdError
+from runtime.cli.parser import Parser
+from runtime.cli.program import keep, prog, program
+
+RESUMED = ("calibrate", "build", "finetune", "adapt")
+"""Subcommands that find in their output folder what an earlier run has finished."""
 
 
+@program("export")
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status: 0, or 1 with a message on stderr."""
+    """Run one subcommand; returns the exit status (``runtime.cli.program`` lists them)."""
     typed = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(typed, argparse.Namespace(typed=typed))
-    try:
-        if options.threads:
-            import torch
+    if options.threads:
+        import torch
 
-            torch.set_num_threads(options.threads)
-        options.run(options)
-    except (RateholdError, OSError) as error:
-        print(f"ratehold: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        torch.set_num_threads(options.threads)
+    if options.command in RESUMED:
+        keep(f"finished steps are kept in {options.output}")
+    options.run(options)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    parser = Parser(prog=prog("export"), description=__doc__)
     commands = parser.add_subparsers(title="subcommands", dest="command", required=True, metavar="SUBCOMMAND")
     calibrate.add_parsers(commands)
     finetune.add_parser(commands)

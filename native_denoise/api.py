@@ -1,4 +1,4 @@
-"""``denoise``, the one verb, and ``denoise_planar``, the same without checks for a hot path."""
+"""``denoise``, and ``denoise_planar``, the same without checks for a hot path."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, :3])
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path | BinaryIO) -> NDArray[np.uint8]:
     """Read an image file of any mode that Pillow knows (grey, palette, RGBA, CMYK, 16 bit) as uint8 HxWx3.
 
     Raises ImageError for a missing, unreadable, truncated or monstrous file. Orientation in EXIF is obeyed.

@@ -23,7 +23,7 @@ STREAM_BYTES = 16
 """Seal, state and rounding of a stream, generously."""
 
 READ_ROLES = ("prior", "h_s", "scales")
-"""Files of a bundle that decoding needs: no network but the exact h_s, where the prior has one."""
+"""Files of a bundle that decoding needs; the exact h_s of a hyperprior is the only network among them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TailReport:
     """What the tail did with one packet.
 
     streams: the decoded symbols, in decoding order.
-    flags: what the device had done to the frame.
+    flags: what the head did to the frame.
     seconds: wall time by stage, in order: decode, tail (restore included).
     """
 
@@ -46,8 +46,8 @@ class Received:
 
     streams: the decoded symbols, in decoding order.
     y_hat: float32 (1, C, H, W), what ``restore`` takes.
-    flags: what the device had done to the frame.
-    coarseness: of the steps in which it sent y (``runtime.codec.coarseness``).
+    flags: what the head did to the frame.
+    coarseness: of the steps of y (``runtime.codec.coarseness``).
     """
 
     streams: tuple[Stream, ...]
@@ -57,7 +57,7 @@ class Received:
 
 
 class PacketReader:
-    """All of the tail but its networks: packet -> y_hat. Not thread-safe.
+    """The tail without its networks: packet -> y_hat. Not thread-safe.
 
     Args:
         bundle: the very one that encoded; only its files ``READ_ROLES`` are opened.

@@ -28,8 +28,8 @@ from bench.common.photos import Sample, labelled
 from bench.common.terminal import Column, print_table
 from bench.common.unquantised import Unquantised
 from runtime.bundle import Bundle
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 
 PICTURES = [(JPEG, quality) for quality in (5, 10, 20, 40, 75)]
 PICTURES += [(WEBP, quality) for quality in (0, 5, 20, 50, 80)]
@@ -162,17 +162,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.accuracy")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
-    try:
-        bundles = bundle_options.bundles(options)
-        samples = labelled(options.data)[: options.limit]
-        pictures = choose_pictures(not options.no_pictures)
-        points = measure(bundles, samples, bundle_options.engine(options), pictures)
-    except RateholdError as error:
-        print(f"bench.accuracy: {error}", file=sys.stderr)
-        return 2
+    bundles = bundle_options.bundles(options)
+    samples = labelled(options.data)[: options.limit]
+    pictures = choose_pictures(not options.no_pictures)
+    points = measure(bundles, samples, bundle_options.engine(options), pictures)
     rows = [point.as_row() for point in points]
     summary = summarise(bundles, points)
     show(rows, summary, bundle_options.console(options))

@@ -20,13 +20,14 @@ from bench.common.attack_pack import FOLDER, REDISTRIBUTABLE, Pack, write_pack
 from bench.common.options import positive
 from bench.common.photos import photos
 from runtime.bundle import load
-from runtime.errors import RateholdError
+from runtime.cli.program import program
 
 THREAT = "pgd_e"
 
 
+@program("bench.attacks")
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; 0, or 2 when the bundle or the photographs cannot be had."""
+    """Run it; 0, or 1 when the bundle or the photographs cannot be had."""
     parser = options_of.parser("bench.attacks", __doc__)
     bundle_options.add_bundle(parser)
     parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget, of 255")
@@ -34,13 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=FOLDER, help="folder of the pack")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        bundle = load(options.bundle)
-        square = bundle.manifest.preprocess.square
-        clean = {name: square(image) for name, image in photos() if name in REDISTRIBUTABLE}
-    except RateholdError as error:
-        print(f"bench.attacks: {error}", file=sys.stderr)
-        return 2
+    bundle = load(options.bundle)
+    square = bundle.manifest.preprocess.square
+    clean = {name: square(image) for name, image in photos() if name in REDISTRIBUTABLE}
     originals = np.stack(list(clean.values()))
     images = torch.from_numpy(originals.transpose(0, 3, 1, 2).copy()).float() / 255
     eps = options.eps / 255

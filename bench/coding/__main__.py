@@ -28,6 +28,7 @@ from bench.common import bundle_options, report
 from bench.common import options as options_of
 from bench.common.terminal import Column, print_table
 from bench.common.timing import Timing, measure_side_by_side
+from runtime.cli.program import ERROR, program
 from runtime.codec.coder import BACKENDS
 from runtime.codec.packet import Flags, Packet
 from runtime.codec.stream import SEAL_BITS
@@ -220,8 +221,9 @@ def show(rows: list[CodingRow], summary: dict[str, Any], console: Console) -> No
     )  # fmt: skip
 
 
+@program("bench.coding")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle that was asked for cannot be opened."""
+    """Run the benchmark; 0, or 1 when a bundle that was asked for cannot be opened."""
     parser = options_of.parser("bench.coding", __doc__)
     bundle_options.add_bundles(parser, [bundle_options.ALL])
     options_of.add_runs(parser, 50, "runs of each call")
@@ -240,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ImportError, RateholdError) as error:
         progress.print(f"bundles: skipped ({error})", highlight=False)
         if named:
-            return 2
+            return ERROR
     summary = summarise(rows)
     show(rows, summary, bundle_options.console(options))
     settings = {

@@ -19,6 +19,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from runtime.cli.parser import Parser
+from runtime.cli.program import prog
+
 
 class Help(argparse.HelpFormatter):
     """Help that shows the default of each option that has one, and of no other."""
@@ -38,9 +41,7 @@ class Help(argparse.HelpFormatter):
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The parser of ``python -m {name}``, described by the first line of its module's docstring."""
-    return argparse.ArgumentParser(
-        prog=name, description=(description or "").partition("\n")[0], formatter_class=Help
-    )
+    return Parser(prog=prog(name), description=(description or "").partition("\n")[0], formatter_class=Help)
 
 
 def positive(text: str) -> int:

@@ -27,6 +27,7 @@ from bench.denoise.sections import Rows, compare_peer, convergence, default_sett
 from native_denoise import settings
 from native_denoise.cpu.bands import plan
 from native_denoise.vectors.threads import available
+from runtime.cli.program import program
 
 SIZES = (64, 128, 224, 512, 1024, 2048)
 
@@ -140,6 +141,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+@program("bench.denoise")
 def main(arguments: list[str] | None = None) -> int:
     """Run all sections and report; 0."""
     parser = options_of.parser("bench.denoise", __doc__)

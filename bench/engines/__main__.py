@@ -24,7 +24,7 @@ from bench.common.bars import print_bars
 from bench.common.terminal import Column, print_table
 from bench.engines.comparison import EngineComparison, compare
 from runtime.bundle import DEFAULT
-from runtime.errors import RateholdError
+from runtime.cli.program import program
 
 BUNDLES = [DEFAULT, DEFAULT.replace("mshp", "fp")]
 
@@ -85,8 +85,9 @@ def show(rows: list[ReaderRow], summary: dict[str, Any], console: Console) -> No
         console.print(f"skipped: {name}: {reason}", markup=False)
 
 
+@program("bench.engines")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the comparison; 0, 1 when anything was read differently, 2 when a bundle cannot be had."""
+    """Run the comparison; 0, or 1 when anything was read differently or a bundle cannot be had."""
     parser = options_of.parser("bench.engines", __doc__)
     bundle_options.add_bundles(parser, BUNDLES)
     parser.add_argument(
@@ -97,13 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     options_of.add_json(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        bundles = bundle_options.bundles(options)
-        with Progress(console=Console(stderr=True)) as progress:
-            comparisons = [compare(bundle, options.frames, options.seed, progress) for bundle in bundles]
-    except RateholdError as error:
-        print(f"bench.engines: {error}", file=sys.stderr)
-        return 2
+    bundles = bundle_options.bundles(options)
+    with Progress(console=Console(stderr=True)) as progress:
+        comparisons = [compare(bundle, options.frames, options.seed, progress) for bundle in bundles]
     rows = [row for comparison in comparisons for row in rows_of(comparison)]
     summary = summarise(comparisons, rows)
     console = bundle_options.console(options)

@@ -29,7 +29,7 @@ from bench.exchange.comparison import TOLERANCE, ExchangeRow, compared, encoded,
 from bench.exchange.folder import Exchange
 from bench.exchange.frames import read_frames, varied
 from runtime.bundle import DEFAULT
-from runtime.errors import RateholdError
+from runtime.cli.program import program
 
 
 def show(rows: list[ExchangeRow], summary: dict[str, Any]) -> None:
@@ -44,14 +44,11 @@ def show(rows: list[ExchangeRow], summary: dict[str, Any]) -> None:
             print(f"  frame {frame}: {reason}")
 
 
+@program("bench.exchange")
 def main(arguments: list[str] | None = None) -> int:
-    """0; 1 where machines do not agree; 2 when something that is needed is missing or damaged."""
+    """0, or 1 where machines do not agree, or where something is missing or damaged."""
     options = _parser().parse_args(arguments)
-    try:
-        status: int = options.run(options)
-    except RateholdError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    status: int = options.run(options)
     return status
 
 

@@ -17,6 +17,7 @@ from bench.common import options as options_of
 from bench.common import report
 from bench.common.errors import ExchangeError
 from bench.exchange.comparison import TOLERANCE, summarise
+from runtime.cli.program import program
 
 
 def counted(junit: Path) -> dict[str, Any]:
@@ -57,8 +58,9 @@ def joined(checks: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, environments
 
 
+@program("bench.exchange.report")
 def main(arguments: list[str] | None = None) -> int:
-    """0; 1 where machines do not agree or a test failed; 2 when a file is missing or damaged."""
+    """0, or 1 where machines do not agree, a test failed, or a file is missing or damaged."""
     parser = options_of.parser("bench.exchange.report", __doc__)
     parser.add_argument("checks", type=Path, nargs="+", metavar="CHECK", help="JSON of bench.exchange check")
     parser.add_argument("--tests", type=Path, required=True, metavar="JUNIT", help="XML of pytest --junitxml")
@@ -66,12 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--commit", required=True, metavar="ID", help="of the code on both machines")
     options_of.add_json(parser)
     options = parser.parse_args(arguments)
-    try:
-        rows, environments = joined(options.checks)
-        tests = counted(options.tests)
-    except ExchangeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    rows, environments = joined(options.checks)
+    tests = counted(options.tests)
     summary = summarise(rows) | {"tests": tests}
     settings = {
         "tolerance": TOLERANCE,

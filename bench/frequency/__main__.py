@@ -37,8 +37,8 @@ from bench.common.terminal import Column, print_table
 from bench.frequency.band_changes import ALL, BandRow, BandSender, changes, rows
 from bench.frequency.dct_bands import COUNT, band_index, bands, wavelengths
 from runtime.bundle import Bundle
+from runtime.cli.program import program
 from runtime.engines import DEFAULT, ENGINES, EngineOptions
-from runtime.errors import RateholdError
 
 BUNDLES = ["efficientnet_lite0-fp-r1", "efficientnet_lite0-mshp-r1"]
 EPS = [2, 4]
@@ -145,20 +145,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.frequency")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     found: list[BandRow] = []
-    try:
-        bundles, samples = bundle_options.bundles(options), labelled(options.data)[: options.limit]
-        for bundle in bundles:
-            of_bundle = measure(bundle, samples, options.eps, bundle_options.engine(options))
-            show(of_bundle, bundle.manifest.preprocess.size, bundle_options.console(options))
-            found += of_bundle
-    except RateholdError as error:
-        print(f"bench.frequency: {error}", file=sys.stderr)
-        return 2
+    bundles, samples = bundle_options.bundles(options), labelled(options.data)[: options.limit]
+    for bundle in bundles:
+        of_bundle = measure(bundle, samples, options.eps, bundle_options.engine(options))
+        show(of_bundle, bundle.manifest.preprocess.size, bundle_options.console(options))
+        found += of_bundle
     size = bundles[0].manifest.preprocess.size
     if options.plot:
         from bench.frequency.plots import frequency

@@ -36,6 +36,7 @@ from bench.gpu import denoise, engines, frame, shapes
 from bench.gpu.cases import Row, by_reason, no_gpu, progress, run_all
 from bench.sc2bench import paper_network
 from runtime.bundle import DEFAULT, Bundle
+from runtime.cli.program import program
 from runtime.errors import RateholdError
 
 BATCHES = (1, 8, 64, 256)
@@ -107,8 +108,9 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+@program("bench.gpu")
 def main(arguments: list[str] | None = None) -> int:
-    """Run what can run, and report; 0, or 2 when a bundle cannot be had."""
+    """Run what can run, and report; 0, or 1 when a bundle cannot be had."""
     parser = options_of.parser("bench.gpu", __doc__)
     options_of.add_runs(parser, 50, "calls of each case")
     parser.add_argument(

@@ -52,7 +52,7 @@ from bench.latency.guard_cost import guard_cost
 from bench.sc2bench import paper_network
 from bench.sc2bench.paper_network import PaperNetwork
 from runtime.bundle import DEFAULT, Bundle
-from runtime.errors import RateholdError
+from runtime.cli.program import program
 
 PARTS: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*DEVICE, *SERVER)}
 PARTS |= {"device": DEVICE, "server": SERVER, "total": TOTAL}
@@ -191,18 +191,15 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     report.write(options.json, "latency", settings, rows, summary)
 
 
+@program("bench.latency")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle, a network or the photos cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle, a network or the photos cannot be had."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.peer and not options.arch:
         parser.error("--peer needs --arch: it has no others than the paper's networks")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _run(options, Path(folder))
-    except RateholdError as error:
-        print(f"bench.latency: {error}", file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        _run(options, Path(folder))
     return 0
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.cli.program import python_module
+
 HEAD, BOTH = "head", "both"
 
 
@@ -38,9 +40,7 @@ def footprint(folder: Path, engine: str, threads: int | None, starts: int = 3) -
 
 def _ask(folder: Path, part: str, engine: str, threads: int | None) -> dict[str, float]:
     command = [
-        sys.executable,
-        "-m",
-        "bench.latency.cold_start",
+        *python_module("bench.latency.cold_start"),
         str(folder),
         part,
         engine,

@@ -27,9 +27,9 @@ from bench.common.terminal import Column, print_table
 from bench.link.runs import Camera, Image, LinkRow, measure, setups
 from bench.serve.process import serving
 from runtime.bundle import Bundle, load
+from runtime.cli.program import program
 from runtime.codec.packet import MAX_OVERHEAD
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.streaming.window import MOST
@@ -122,14 +122,11 @@ def show(rows: list[LinkRow], summary: dict[str, float | None], console: Console
     )  # fmt: skip
 
 
+@program("bench.link")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
-    try:
-        rows = _measure(options)
-    except RateholdError as error:
-        progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
-        return 1
+    rows = _measure(options)
     summary = summarise(rows)
     show(rows, summary, bundle_options.console(options))
     names = ("bundle", "emulate", "fps", "frames", "budget", "workers", "in_flight", "threads")

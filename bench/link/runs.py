@@ -125,6 +125,7 @@ def run(
     buffer: Buffer[tuple[int, float, bytes]] = Buffer(BUFFER, "drop-oldest")
     senders = [Sender(link) for link in over(links, conditions, LOST_SECONDS)]
     window = InFlightWindow(len(links))
+    InFlightWindow(len(links))
     failures: list[Exception] = []
 
     def capture() -> None:
@@ -151,8 +152,7 @@ def run(
         with lock:
             if encoder.room is not None and delivery.attempts == 1:
                 encoder.room.sent(len(data), (now - begin) / window.size)
-            classes = delivery.answer.classes
-            top1 = classes[0] if classes else None
+            top1 = delivery.answer.classes[0] if delivery.answer.classes else None
             arrivals.append(Arrival(number, wire_bytes(identity, data), now - captured, top1))
         return RoundTrip(len(data), now - begin) if delivery.attempts == 1 else None
 

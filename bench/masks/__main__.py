@@ -35,8 +35,8 @@ from bench.common.terminal import Column, print_table
 from bench.masks.agreement import MaskAgreement, MaskRow, rows
 from bench.masks.candidate_maps import OURS, TRIVIAL
 from runtime.bundle import Bundle
+from runtime.cli.program import program
 from runtime.engines import DEFAULT, ENGINES, EngineOptions
-from runtime.errors import RateholdError
 
 BUNDLES = ["efficientnet_lite0-fp-r1", "efficientnet_lite0-mshp-r1"]
 
@@ -139,17 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@program("bench.masks")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 0, or 2 when a bundle or the images cannot be had."""
+    """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    try:
-        bundles = bundle_options.bundles(options)
-        samples = labelled(options.data)[: options.limit]
-        found, summary = measure(bundles, samples, options.occlude, bundle_options.engine(options))
-    except RateholdError as error:
-        print(f"bench.masks: {error}", file=sys.stderr)
-        return 2
+    bundles = bundle_options.bundles(options)
+    samples = labelled(options.data)[: options.limit]
+    found, summary = measure(bundles, samples, options.occlude, bundle_options.engine(options))
     show(found, summary, bundle_options.console(options))
     if options.plot:
         from bench.masks.plots import masks

@@ -38,8 +38,8 @@ from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export import references
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
+from runtime.cli.program import keep, program
 from runtime.engines import DEFAULT, ENGINES
-from runtime.errors import RateholdError
 from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
@@ -204,14 +204,12 @@ def _section(title: str, lines: list[tuple[str, str]]) -> str:
     return f"{title}:\n" + "".join(f"  {name:{width}}{line}".rstrip() + "\n" for name, line in lines) + "\n"
 
 
+@program("bench.resilience")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the campaign; 0, or 2 when something that it needs cannot be had."""
+    """Run the campaign; 0, or 1 when something that it needs cannot be had."""
     options = _parser().parse_args(arguments)
-    try:
-        outcomes, settings = run(options)
-    except RateholdError as error:
-        print(f"bench.resilience: {error}", file=sys.stderr)
-        return 2
+    keep(f"finished cells and attacked frames are kept in {options.output}")
+    outcomes, settings = run(options)
     rows, summary = [outcome.as_row() for outcome in outcomes.all], summarise(outcomes)
     console = bundle_options.console(options)
     show(outcomes, rows, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -31,7 +32,10 @@ def in_processes(workers: int) -> Run:
 
     def run(function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         waiting = iter(tasks)
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # fork and threads do not mix
+        # spawn: fork and threads do not mix. SIG_DFL: Ctrl-C ends a worker without a traceback of its own.
+        pool = ProcessPoolExecutor(
+            workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL)
+        )
         try:
             running: dict[Future[Any], Any] = {}
             while True:

@@ -15,6 +15,7 @@ from bench.results.attack_picture import draw
 from bench.results.page import page
 from bench.results.record import Measured, ResultsError
 from bench.results.sections import chapters
+from runtime.cli.program import prog, program
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -27,10 +28,11 @@ def difference(shown: str, made: str) -> str | None:
     return None if shown == made else "the end of the file"
 
 
+@program("bench.results")
 def main(arguments: list[str] | None = None) -> int:
     """0; 1 when one is not current (``--check``); 2 when a measurement is missing or incomplete."""
     parser = argparse.ArgumentParser(
-        prog="bench.results",
+        prog=prog("bench.results"),
         description=(__doc__ or "").splitlines()[0],
         epilog="A benchmark's --json PATH writes a measurement; `make docs` runs --check.",
     )

@@ -1,4 +1,4 @@
-"""``python -m bench.sc2bench``: see ``bench.sc2bench.peer``."""
+"""Our runtime beside sc2bench on the paper's networks, the same weights on both sides."""
 
 import sys
 

@@ -34,8 +34,8 @@ from bench.sc2bench.twin import Sc2benchTwin, size_of
 from export.paper.architectures import SIZE
 from export.paper.build import normalised
 from runtime.bundle import Bundle
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.preprocess import Preprocess, read_image
@@ -181,8 +181,9 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+@program("bench.sc2bench")
 def main(arguments: list[str] | None = None) -> int:
-    """Run the comparison; 0, or 2 when sc2bench, the weights or the photographs cannot be had."""
+    """Run the comparison; 0, or 1 when sc2bench, the weights or the photographs cannot be had."""
     parser = options_of.parser("bench.sc2bench", __doc__)
     paper_network.add_arguments(parser, "resnet50")
     options_of.add_photos(parser, "--data")
@@ -196,13 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            paper = paper_network.build(options, Path(folder), say)
-            rows = run(paper, options.limit, options.threads, options.runs, say)
-    except RateholdError as error:
-        print(f"bench.sc2bench: {error}", file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        paper = paper_network.build(options, Path(folder), say)
+        rows = run(paper, options.limit, options.threads, options.runs, say)
     summary = summarise(rows)
     console = bundle_options.console(options)
     show(rows, summary, console)

@@ -36,8 +36,8 @@ from bench.serve.process import serving
 from bench.serve.sections import ABOUT, SECTIONS, Row, ServeCase, summarise
 from bench.serve.tables import show
 from runtime.bundle import load
+from runtime.cli.program import program
 from runtime.engines import EngineOptions
-from runtime.errors import RateholdError
 from runtime.head import Head
 
 PHOTOS = 8
@@ -45,14 +45,11 @@ PHOTOS = 8
 progress = Console(stderr=True)
 
 
+@program("bench.serve")
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
-    try:
-        rows = _measure(options)
-    except RateholdError as error:
-        progress.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
-        return 1
+    rows = _measure(options)
     summary, console = summarise(rows), bundle_options.console(options)
     show(rows, summary, console)
     print_bars("serve", summary, options, console)

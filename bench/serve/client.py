@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.common.emulated_link import Conditions, over
 from runtime.bundle import load
+from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
@@ -49,9 +50,10 @@ def camera(folder: Path, run: str) -> Iterator[Shot]:
         number += 1
 
 
+@program("bench.serve.client")
 def main() -> int:
     """Stream until told to stop."""
-    parser = argparse.ArgumentParser(prog="bench.serve.client")
+    parser = argparse.ArgumentParser(prog=prog("bench.serve.client"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("run")
     parser.add_argument("address")

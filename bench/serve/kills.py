@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from bench.common.errors import BenchError
 from bench.serve.process import ServerProcess
 from runtime.bundle import Bundle
+from runtime.cli.program import python_module
 from runtime.streaming.buffer import Policy
 from runtime.streaming.spool import OUTCOMES
 
@@ -45,7 +45,7 @@ class Client:
         folder.mkdir()
         np.savez(folder / "images.npz", images=np.stack(images))
         address = f"{server.address.host}:{server.address.port}"
-        self._command = [sys.executable, "-m", "bench.serve.client", str(folder), "RUN", address]
+        self._command = [*python_module("bench.serve.client"), str(folder), "RUN", address]
         self._command += ["--bundle", str(bundle.folder), *arguments]
         self.start()
 

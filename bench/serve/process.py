@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from bench.common.errors import BenchError
 from bench.serve.load import paced
 from runtime.bundle import Bundle
+from runtime.cli.program import python_module
 from runtime.engines import EngineOptions
 from runtime.streaming.connection import Address, Connection
 from runtime.tail import Tail
@@ -37,7 +37,7 @@ class ServerProcess:
     def __init__(self, bundles: list[Bundle], workers: int, log: Path, *more: str):
         self.log, self.address = log, Address("127.0.0.1", 0, TIMEOUT)
         named = [word for bundle in bundles for word in ("--bundle", str(bundle.folder))]
-        self._command = [sys.executable, "-m", "runtime", "serve", *named]
+        self._command = [*python_module("runtime"), "serve", *named]
         self._command += ["--grpc-port", "0", "--workers", str(workers), "--log", str(log), *more]
         self.start()
 
@@ -53,7 +53,7 @@ class ServerProcess:
                     return
             time.sleep(0.02)
         self.kill()
-        raise BenchError("the server did not start; try: python -m runtime serve")
+        raise BenchError("the server did not start; try: ratehold serve")
 
     @property
     def pid(self) -> int:

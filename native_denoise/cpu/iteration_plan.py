@@ -1,4 +1,4 @@
-"""What a call is going to do: known from its settings and the shape of its images, made once for all such."""
+"""The plan of a call: it follows from settings and image shape, so equal calls share one."""
 
 from __future__ import annotations
 

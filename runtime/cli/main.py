@@ -1,35 +1,109 @@
-"""Encode images as packets, decode packets, serve them and send them."""
+"""The command ``ratehold``. It imports what a subcommand needs when that subcommand was typed."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from dataclasses import dataclass
+from importlib import metadata
 
-from runtime.cli import packets, serve, stream, tensorrt
-from runtime.errors import RateholdError
+from runtime.cli import programs
+from runtime.cli.parser import Parser
+from runtime.cli.program import run
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 1 with a message on stderr."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except RateholdError as error:
-        print(f"ratehold: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"ratehold: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+ABOUT = "Encode images as packets that keep their size under attack, decode packets, serve and stream them."
+EXPORT = programs.Program("export.__main__", "build, calibrate and fit bundles; needs torch")
+SHELLS = ("bash", "zsh", "fish")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m runtime", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    module: imported when the subcommand was typed.
+    summary: its line in ``ratehold --help``.
+    filled_by: the module's function that fills the subcommand's parser.
+    """
+
+    module: str
+    summary: str
+    filled_by: str = "add_arguments"
+
+    def fill(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments; this imports what the subcommand needs."""
+        getattr(importlib.import_module(self.module), self.filled_by)(parser)
+
+
+COMMANDS = {
+    "encode": Command("runtime.cli.encode", "an image -> a packet"),
+    "decode": Command("runtime.cli.packets", "a packet -> the five likeliest classes", "add_decode"),
+    "inspect": Command("runtime.cli.packets", "a packet's header, and its bytes by stream", "add_inspect"),
+    "bundles": Command("runtime.cli.bundles", "the installed bundles"),
+    "serve": Command("runtime.cli.serve", "decode packets for others, over HTTP and gRPC"),
+    "stream": Command("runtime.cli.stream", "frames of a folder, a video or a camera -> a tail server"),
+    "tensorrt": Command("runtime.cli.tensorrt", "build a bundle's TensorRT plans ahead, on the board"),
+    "check": Command("runtime.cli.check", "what a Jetson has and lacks for ratehold"),
+}
+
+
+def main(arguments: list[str] | None = None, prog: str = "ratehold") -> int:
+    """Run one command; returns the exit status (``runtime.cli.program`` lists them).
+
+    prog: what the user typed to get here, for usage and messages.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["export"]:
+        return run(lambda: EXPORT.start(words[1:]), f"{prog} export")
+    if words[:1] == ["bench"] and len(words) > 1 and words[1] in (benches := programs.found()):
+        return run(lambda: benches[words[1]].start(words[2:]), f"{prog} bench {words[1]}")
+    return run(
+        lambda: _run(words, prog), f"{prog} {words[0]}" if words[:1] and words[0] in COMMANDS else prog
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    packets.add_parsers(commands)
-    serve.add_parser(commands)
-    stream.add_parser(commands)
-    tensorrt.add_parser(commands)
+
+
+def _run(words: list[str], prog: str) -> int:
+    first = next(iter(words), "")
+    options = _parser(prog, [first] if first in COMMANDS else []).parse_args(words)
+    return int(options.run(options) or 0)
+
+
+def _parser(prog: str, filled: list[str]) -> Parser:
+    """The parser, with the arguments of those subcommands that are named in ``filled``."""
+    parser = Parser(prog=prog, description=ABOUT)
+    parser.add_argument("--version", action="version", version=f"ratehold {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        described = f"{command.summary[0].upper()}{command.summary[1:]}."
+        added = commands.add_parser(name, help=command.summary, description=described)
+        if name in filled:
+            command.fill(added)
+    bench = commands.add_parser(
+        "bench", help="measure latency, accuracy, resilience, ...",
+        description="Run a benchmark; `NAME --help` explains its options.",
+    )  # fmt: skip
+    names = bench.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, program in programs.found().items():
+        names.add_parser(name, help=program.summary.replace("%", "%%"), add_help=False)
+    commands.add_parser("export", help=EXPORT.summary, add_help=False)
+    completion = commands.add_parser(
+        "completion", help="print a completion script for a shell",
+        description="Print a completion script. bash: `source <(ratehold completion bash)`; "
+        "zsh: write it to a file `_ratehold` on $fpath; fish: `ratehold completion fish | source`.",
+    )  # fmt: skip
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(run=_complete)
     return parser
+
+
+def _complete(options: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(_parser("ratehold", list(COMMANDS)), options.shell))
+
+
+def _version() -> str:
+    try:
+        return metadata.version("ratehold")
+    except metadata.PackageNotFoundError:
+        return "from a checkout that is not installed"

@@ -1,11 +1,10 @@
-"""``python -m runtime serve``: the arguments. The server itself is imported when it is asked for."""
+"""``ratehold serve``: the arguments. The server itself is imported when it is about to start."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from runtime.bundle import installed
 from runtime.errors import ServingError
@@ -13,59 +12,77 @@ from runtime.json_log import JsonLog
 from runtime.serving.options import Certificates, Options
 
 
-def add_parser(commands: Any) -> None:
-    """Add ``serve`` to the subcommands of ``python -m runtime``."""
-    serve = commands.add_parser(
-        "serve", help="decode packets for others, over HTTP and gRPC",
-        description="A tail server: Open Inference Protocol v2 over HTTP and gRPC, Prometheus at /metrics.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
-    serve.set_defaults(run=_serve)
-    serve.add_argument(
-        "--bundle", action="append", default=argparse.SUPPRESS,
-        help="installed name or folder, again for more (default: all that are installed)",
-    )  # fmt: skip
-    serve.add_argument("--host", default=Options.host, help="where to listen")
-    serve.add_argument("--http-port", type=int, default=Options.http_port, help="0: any that is free")
-    serve.add_argument("--grpc-port", type=int, default=Options.grpc_port, help="0: any that is free")
-    serve.add_argument(
-        "--workers", type=int, default=cores(), help="packets decoded at a time, one thread each"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the subcommand's parser."""
+    parser.description = (
+        "A tail server: Open Inference Protocol v2 over HTTP and gRPC, Prometheus at /metrics."
     )
-    serve.add_argument("--queue", type=int, default=Options.queue, help="packets that may wait for a worker")
-    serve.add_argument(
+    parser.set_defaults(run=_serve)
+    parser.add_argument(
+        "--bundle", nargs="+", action="extend", metavar="NAME",
+        help="installed names or folders (default: all installed bundles)",
+    )  # fmt: skip
+    parser.add_argument("--host", default=Options.host, help="address to listen on")
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=Options.http_port,
+        metavar="PORT",
+        help="port of HTTP (0: any free one)",
+    )
+    parser.add_argument(
+        "--grpc-port",
+        type=int,
+        default=Options.grpc_port,
+        metavar="PORT",
+        help="port of gRPC (0: any free one)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=cores(), metavar="N", help="packets decoded at a time, one thread each"
+    )
+    parser.add_argument(
+        "--queue", type=int, default=Options.queue, metavar="N", help="packets that may wait for a worker"
+    )
+    parser.add_argument(
         "--batch", type=int, default=Options.batch, metavar="N",
         help="most frames in one run of the tail, of those that wait at the same time",
     )  # fmt: skip
-    serve.add_argument(
+    parser.add_argument(
         "--batch-wait", type=float, default=1e3 * Options.batch_wait, metavar="MS",
-        help="that a frame waits for others at most (0: only what is there is taken together)",
+        help="longest time that a frame waits for others to share its run (0: it does not wait)",
     )  # fmt: skip
-    serve.add_argument(
-        "--timeout", type=float, default=Options.timeout, metavar="SECONDS", help="of one request"
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=Options.timeout,
+        metavar="SECONDS",
+        help="longest time of one request",
     )
-    serve.add_argument(
+    parser.add_argument(
         "--drain", type=float, default=Options.drain, metavar="SECONDS",
-        help="that SIGTERM leaves to accepted requests",
+        help="time that SIGTERM or Ctrl-C leaves to accepted requests",
     )  # fmt: skip
-    for option, text in (
-        ("--tls-cert", "certificate chain of the server, PEM"),
-        ("--tls-key", "its key, PEM"),
-        ("--tls-client-ca", "clients must show a certificate of this authority, PEM"),
-        ("--log", "JSON lines are appended to it (default: standard error)"),
-    ):
-        serve.add_argument(option, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=text)
-    serve.add_argument(
-        "--dashboard",
-        action="store_true",
-        help="a page that shows the frames, at /dashboard of the HTTP port",
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="append JSON lines to it (default: standard error)"
     )
-    serve.add_argument(
-        "--otel", action="store_true", help="a span of OpenTelemetry for each frame and each of its stages"
+    parser.add_argument(
+        "--dashboard", action="store_true", help="show the frames on a page, at /dashboard of the HTTP port"
     )
-    serve.add_argument(
-        "--insecure",
-        action="store_true",
-        help="listen beyond this machine even without TLS: anybody can send",
+    parser.add_argument(
+        "--otel", action="store_true", help="an OpenTelemetry span for each frame and each of its stages"
+    )
+    _add_tls(parser.add_argument_group("TLS", "PEM files; without them the server listens on loopback only."))
+
+
+def _add_tls(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain of the server")
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    group.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE",
+        help="authority whose certificate every client must show",
+    )  # fmt: skip
+    group.add_argument(
+        "--insecure", action="store_true", help="listen beyond this machine without TLS: anybody can send"
     )
 
 
@@ -75,28 +92,24 @@ def cores() -> int:
 
 
 def _serve(given: argparse.Namespace) -> None:
-    chosen = vars(given)
+    from runtime.serving.server import run
+
     options = Options(
-        tuple(chosen.get("bundle", installed())), given.host, given.http_port, given.grpc_port,
+        tuple(given.bundle or installed()), given.host, given.http_port, given.grpc_port,
         given.workers, given.queue, given.batch, given.batch_wait / 1e3, given.timeout, given.drain,
-        certificates=_certificates(chosen), insecure=given.insecure, otel=given.otel,
+        certificates=_certificates(given), insecure=given.insecure, otel=given.otel,
         dashboard=given.dashboard,
     )  # fmt: skip
-    try:
-        from runtime.serving.server import run
-    except ImportError as error:
-        raise ServingError(f"serving needs more packages ({error}): pip install 'ratehold[serve]'") from error
-    log = JsonLog(chosen.get("log", 2))
+    log = JsonLog(given.log or 2)
     try:
         run(options, log)
     finally:
         log.close()
 
 
-def _certificates(chosen: dict[str, Any]) -> Certificates | None:
-    names = [name for name in ("tls_cert", "tls_key", "tls_client_ca") if name in chosen]
-    if not names:
+def _certificates(given: argparse.Namespace) -> Certificates | None:
+    if not (given.tls_cert or given.tls_key or given.tls_client_ca):
         return None
-    if "tls_cert" not in chosen or "tls_key" not in chosen:
+    if not (given.tls_cert and given.tls_key):
         raise ServingError("TLS needs both --tls-cert and --tls-key")
-    return Certificates(chosen["tls_cert"], chosen["tls_key"], chosen.get("tls_client_ca"))
+    return Certificates(given.tls_cert, given.tls_key, given.tls_client_ca)

@@ -1,16 +1,15 @@
-"""``python -m runtime stream``: the arguments. What sends is imported when it is asked for."""
+"""``ratehold stream``: the arguments. The client is imported when it is about to start."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from runtime.bundle import DEFAULT, load
 from runtime.cli.guard_options import add_guard, guard_of
+from runtime.cli.program import keep
 from runtime.errors import StreamError
-from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
@@ -19,59 +18,62 @@ from runtime.streaming.status import Status
 from runtime.streaming.window import MOST
 
 
-def add_parser(commands: Any) -> None:
-    """Add ``stream``, with the guard's options of ``encode``."""
-    stream = commands.add_parser(
-        "stream", help="frames of a folder, a video or a camera -> a tail server",
-        description="Encode frames and send them to a tail server; a JSON line for each goes to stdout.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the subcommand's parser; the guard's options are those of ``encode``."""
+    parser.description = "Encode frames and send them to a tail server; a JSON line for each goes to stdout."
+    parser.set_defaults(run=_stream)
+    parser.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
+    parser.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
+    parser.add_argument(
+        "--model", default="ratehold",
+        help="name of the server's model that takes packets; `split` in a Triton repository",
     )  # fmt: skip
-    stream.set_defaults(run=lambda given: _stream(given, guard_of(given)))
-    stream.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
-    stream.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
-    stream.add_argument(
-        "--model", default="ratehold", help="that takes the packets there; of a Triton repository: split"
-    )
-    stream.add_argument("--bundle", default=DEFAULT, help="installed name or folder")
-    stream.add_argument(
-        "--fps", type=float, default=argparse.SUPPRESS,
+    parser.add_argument("--bundle", default=DEFAULT, metavar="NAME", help="installed name or folder")
+    parser.add_argument(
+        "--fps", type=float, metavar="N",
         help="most frames a second (default: as many as the source and the link take)",
     )  # fmt: skip
-    stream.add_argument(
+    parser.add_argument(
         "--policy", choices=POLICIES, default="block",
-        help="when the link is slower than the source: wait for it, send what is fresh, or less a frame",
+        help="where the link is slower than the source: wait for it, drop the oldest frame, or shrink frames",
     )  # fmt: skip
-    stream.add_argument("--buffer", type=int, default=4, metavar="FRAMES", help="that wait to be sent")
-    stream.add_argument(
-        "--in-flight", type=int, default=MOST, metavar="FRAMES",
-        help="that are sent and not yet answered, at most; as many of them as the link takes",
-    )  # fmt: skip
-    stream.add_argument(
-        "--spool", type=Path, default=argparse.SUPPRESS, metavar="DIR",
-        help="keep frames there until they are answered: they outlive this process (default: they do not)",
-    )  # fmt: skip
-    stream.add_argument(
-        "--hold", type=int, default=0, metavar="FRAMES",
-        help="defend so many calm frames after a suspicious one; needs --guard auto",
-    )  # fmt: skip
-    stream.add_argument(
-        "--dashboard", type=int, default=argparse.SUPPRESS, metavar="PORT",
-        help="a page that shows the frames, at http://127.0.0.1:PORT/dashboard (0: any port that is free)",
-    )  # fmt: skip
-    stream.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="without an answer: connect anew"
+    parser.add_argument(
+        "--buffer", type=int, default=4, metavar="FRAMES", help="encoded frames that may wait for the link"
     )
-    for option, text in (
-        ("--tls-ca", "authority of the server's certificate, PEM (default: the system's)"),
-        ("--tls-cert", "certificate of this client, PEM"),
-        ("--tls-key", "its key, PEM"),
-        ("--log", "JSON lines are appended to it (default: standard output)"),
-    ):
-        stream.add_argument(option, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=text)
-    add_guard(stream)
+    parser.add_argument(
+        "--in-flight", type=int, default=MOST, metavar="FRAMES",
+        help="most frames that are sent and not yet answered; the link decides how many of them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--spool", type=Path, metavar="DIR",
+        help="keep frames there until they are answered, so that they outlive this process "
+        "(default: in memory only)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS",
+        help="connect again where an answer takes longer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="append JSON lines to it (default: standard output)"
+    )
+    parser.add_argument(
+        "--dashboard", type=int, metavar="PORT",
+        help="show the frames on a page, at http://127.0.0.1:PORT/dashboard (0: any free port)",
+    )  # fmt: skip
+    add_guard(parser).add_argument(
+        "--hold", type=int, default=0, metavar="FRAMES",
+        help="ordinary frames to defend after a suspicious one; needs --guard auto",
+    )  # fmt: skip
+    tls = parser.add_argument_group("TLS", "PEM files.")
+    tls.add_argument(
+        "--tls-ca", type=Path, metavar="FILE",
+        help="authority of the server's certificate (default: the system's)",
+    )  # fmt: skip
+    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate of this client")
+    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
 
 
-def _stream(given: argparse.Namespace, guard: Guard) -> None:
+def _stream(given: argparse.Namespace) -> None:
     from runtime.dashboard.listener import Listener
     from runtime.streaming.connection import Address, Connection
     from runtime.streaming.dashboard import DeviceView
@@ -80,31 +82,28 @@ def _stream(given: argparse.Namespace, guard: Guard) -> None:
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
 
-    chosen = vars(given)
-    fps = chosen.get("fps")
-    positive = (given.buffer, given.in_flight, given.timeout, 1.0 if fps is None else fps)
+    guard = guard_of(given)
+    positive = (given.buffer, given.in_flight, given.timeout, 1.0 if given.fps is None else given.fps)
     if not all(value > 0 for value in positive):
         raise StreamError("--buffer, --in-flight, --timeout and --fps must be above 0")
-    address = Address.of(
-        given.to, given.timeout, chosen.get("tls_ca"), chosen.get("tls_cert"), chosen.get("tls_key")
-    )
-    frames = paced(shots(given.source), fps)
+    address = Address.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
+    frames = paced(shots(given.source), given.fps)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
-    spool = Spool(chosen["spool"]) if "spool" in chosen else None
+    spool = Spool(given.spool) if given.spool else None
+    if spool is not None:
+        keep(f"unanswered frames are kept in {given.spool}")
     status = Status()
     senders = [Sender(Connection(address, given.model), status.trouble) for _ in range(given.in_flight)]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
-    view = DeviceView(head.bundle, guard) if "dashboard" in chosen else None
-    page = Listener(chosen["dashboard"], view.state) if view else None
+    view = DeviceView(head.bundle, guard) if given.dashboard is not None else None
+    page = Listener(given.dashboard, view.state) if view else None
     if page is not None:
         print(f"ratehold: {page.url}", file=sys.stderr, flush=True)
-    log = JsonLog(chosen.get("log", 1))
+    log = JsonLog(given.log or 1)
     pipeline = StreamPipeline(frames, head, senders, buffer, log, spool, status.trouble, view)
     try:
         pipeline.run(status.progress)
-    except KeyboardInterrupt:
-        pass
     finally:
         log.close()
         if page is not None:

@@ -1,4 +1,4 @@
-"""``tensorrt``: build a bundle's plans ahead, so that the first frame does not wait for them."""
+"""``ratehold tensorrt``: build a bundle's plans ahead, so that the first frame does not wait for them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from runtime.bundle import Bundle, load
 from runtime.engines import EngineOptions, open_engine
 from runtime.engines.precision import HALVED
 
+ABOUT = "build a bundle's TensorRT plans ahead, on the device that will run them"
+
 
 def add_parser(commands: Any) -> None:
-    """Add the verb; it needs TensorRT, and not torch, so a board has it as ``python -m runtime tensorrt``."""
-    text = "build a bundle's TensorRT plans ahead, on the device that will run them"
-    parser = commands.add_parser("tensorrt", help=text, description=text)
+    """Add the subcommand to a parser of others; it needs TensorRT, and not torch."""
+    add_arguments(commands.add_parser("tensorrt", help=ABOUT, description=ABOUT))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the subcommand's parser."""
     parser.add_argument("bundle", metavar="BUNDLE", help="installed name or folder")
     parser.add_argument(
-        "--fp16", action="store_true", help="also of the half graphs, which python -m export fp16 makes"
-    )
+        "--fp16", action="store_true",
+        help="build also the plans of the half-precision graphs, which `ratehold export fp16` writes",
+    )  # fmt: skip
     parser.set_defaults(run=_run, threads=None)
 
 
 def build_ahead(bundle: Bundle, fp16: bool) -> Iterator[str]:
-    """Build, or find in the cache, the plan of each graph of a bundle; a line when one is ready.
+    """Build the plan of each graph of a bundle, or find it in the cache; yields a line when one is ready.
 
-    Raises EngineUnavailable without TensorRT, EngineError where a graph cannot be built or a half graph is
-    missing.
+    Raises EngineUnavailable without TensorRT, EngineError where a graph cannot be built or a half-precision
+    graph is missing.
     """
     roles = [role for role, entry in sorted(bundle.manifest.files.items()) if entry.path.endswith(".onnx")]
     wanted = [(role, EngineOptions("tensorrt")) for role in roles]

@@ -97,7 +97,7 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
             raise EngineError(f"ONNX Runtime failed: {error}") from error
 
     def _open(self, stream: dict[str, str]) -> Any:
-        """A session of which every node is on the GPU. Raises EngineError where it is not."""
+        """A session whose nodes are all on the GPU. Raises EngineError where one is not."""
         import onnxruntime
 
         options = session_options(onnxruntime, self._options)

@@ -1,7 +1,7 @@
-"""The steps of one frame on the GPU, queued in one stream, with the verbs that ``Head`` knows.
+"""The steps of one frame on the GPU, queued in one stream, behind the interfaces that ``Head`` uses.
 
-What is handed from step to step are arrays on the GPU, the same ones for every frame: the head's input, which
-the denoised frame overwrites, and the mask.
+Every frame uses the same arrays on the GPU: the head's input, which the denoised frame overwrites, and the
+mask.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from runtime.latent import Latent
 
 
 class GpuPipeline:
-    """Prepares, looks, masks, denoises and looks again. One frame at a time: ``outputs`` waits for it.
+    """Prepares a frame, runs the head, masks, denoises, runs the shield. One frame at a time.
 
     Args:
         bundle: what the engines were opened from.
@@ -61,7 +61,7 @@ class GpuPipeline:
                 self._open_defence(bundle, defence, options)
 
     def bind(self, engine: GpuEngine) -> None:
-        """Another engine that looks at the same input, and leaves its latents in the same place."""
+        """Let another engine read the same input and write its latents to the same arrays."""
         outputs = [address_of(latent.device) for latent in self._latents]
         engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
@@ -106,7 +106,7 @@ class GpuPipeline:
         return [latent.host.copy() for latent in self._latents]
 
     def defended(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The latents of a defended frame; the host waits once, at the end, and sees none but these."""
+        """The latents of a defended frame. The host waits once, at the end, and copies only these."""
         self.prepare(image)
         self.look()
         self.mask()
@@ -145,10 +145,10 @@ class OnGpu:
 
 
 class GpuDefender(Defender):
-    """As ``Defender``, for frames on the GPU, where masks and denoised frames stay.
+    """A ``Defender`` of frames on the GPU; masks and denoised frames stay there.
 
-    Settings of `rof` with a tolerance take all their iterations: to stop earlier the host would have to look.
-    The mask variants and the memory of ``reuse_mask`` are the host's own; their masks cross.
+    `rof` with a tolerance takes all its iterations, because the host does not look whether it could stop.
+    Variants of the mask and ``reuse_mask`` are computed on the host, and their masks copied to the GPU.
     """
 
     def __init__(self, defence: Defence, size: int, pipeline: GpuPipeline):

@@ -1,8 +1,8 @@
 """How the latent of one frame is made to fit a number of bytes.
 
-``Attempt`` is one way to send a frame. The last ones of a ladder (``runtime.guard``) take coarser steps until
-the expected bits fit, and give up symbols where the coarsest do not; since the coder's bytes are not exactly
-those, each aims a little lower.
+``Attempt`` is one way to send a frame. The last rungs of the ladder (``runtime.guard.ladder``) take coarser
+steps until the expected bits fit, and give up symbols where the coarsest do not. The coder's bytes differ a
+little from the expected bits, so each attempt aims lower than the one before.
 """
 
 from __future__ import annotations
@@ -60,11 +60,10 @@ class Fitter:
         return _sent(attempt, self._prior.coarser(attempt.latent.streams[-1], coarseness), weight)
 
     def fitting(self, attempts: list[Attempt], coarseness: int, budget: int) -> Iterator[Attempt]:
-        """The attempts so that ``budget`` bytes are expected, or fewer, and so on until none can be expected
-        to have so few; all of them in order of their distance to y.
+        """The attempts at ``budget`` expected bytes, then at ever fewer, in order of their distance to y.
 
-        Each takes the finest steps that do, not finer than ``coarseness``, at its own lambda; and where the
-        coarsest do not, with these the least lambda that does.
+        Each takes the finest steps that fit, not finer than ``coarseness``, at its own lambda. Where even the
+        coarsest steps do not fit, it takes these and the least lambda that does.
         """
         fits = (self._fits(attempt, coarseness, budget) for attempt in attempts)
         for fit in merge(*fits, key=attrgetter("error")):
@@ -86,7 +85,7 @@ class Fitter:
             return float(_controlled(stream, attempt.rate_weight).total_bits()[0])
 
         while finest <= COARSEST:
-            # Fewer bits with each step, but for rounding, so the first that fits is found by bisection.
+            # Each step takes fewer bits, apart from rounding, so the first that fits is found by bisection.
             finest += bisect_left(range(finest, COARSEST + 1), -room, key=lambda c: -bits(c))
             if finest <= COARSEST:
                 found = _sent(attempt, self._prior.coarser(y, finest), attempt.rate_weight)

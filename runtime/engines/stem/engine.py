@@ -2,9 +2,9 @@
 
     image - mean -> (convolution, 5 x 5, stride 2 -> x / (beta + gamma |x|)) twice -> ONNX Runtime
 
-ONNX Runtime computes in a blocked layout, in which it has no Abs and no Div. So it changes the layout of the
-head's largest tensor, 5 MB, four times here, and walks through it twice more. ``runtime.engines.stem.kernel``
-keeps it in the caches from the image to the second quotient, and has three quarters of the multiplications.
+ONNX Runtime has no Abs and no Div in its blocked layout. It would change the layout of the head's largest
+tensor, 5 MB, four times here, and read it twice more. ``runtime.engines.stem.kernel`` keeps that tensor in
+the caches from the image to the second quotient, and needs three quarters of the multiplications.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _direct(level: Level, side: int) -> tuple[Array, Direct]:
 
 
 def _minimal(level: Level, channels: int, side: int) -> Minimal:
-    """The level that takes rows of so many channels, not all of which it looks at, and columns."""
+    """The level for rows of so many channels, some of them only padding, and so many columns."""
     inputs, half = level.weights.shape[1], side // STRIDE
     odd = -(-(half + PADDING) // LANES) * LANES
     offsets = [

@@ -26,7 +26,7 @@ ON_JETSON = (
     "on a Jetson it comes with JetPack: apt-get install nvidia-jetpack nvidia-l4t-dla-compiler, and make the "
     "virtual environment with --system-site-packages"
 )
-ELSEWHERE = "elsewhere: pip install tensorrt, and 'ratehold[gpu]'"
+ELSEWHERE = "elsewhere: pip install tensorrt 'ratehold[tensorrt]' --extra-index-url https://pypi.nvidia.com"
 
 
 def missing() -> str | None:

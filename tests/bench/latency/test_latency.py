@@ -169,8 +169,8 @@ def test_json_on_standard_output_is_alone_there(folder, no_cold_start, capsys):
 
 
 def test_a_missing_bundle_or_folder_is_said(folder, tmp_path, capsys):
-    assert latency.main(["--bundle", "nothing"]) == 2
-    assert latency.main(["--bundle", str(folder), "--data", str(tmp_path)]) == 2
+    assert latency.main(["--bundle", "nothing"]) == 1
+    assert latency.main(["--bundle", str(folder), "--data", str(tmp_path)]) == 1
     assert "no images" in capsys.readouterr().err
 
 
@@ -237,7 +237,7 @@ def test_a_peer_without_a_network_and_an_unknown_network_are_refused(capsys):
     with pytest.raises(SystemExit) as refused:
         latency.main(["--peer", "sc2bench"])
     assert refused.value.code == 2
-    assert latency.main(["--arch", "resnet51"]) == 2
+    assert latency.main(["--arch", "resnet51"]) == 1
     assert "resnet50" in capsys.readouterr().err
 
 

@@ -260,17 +260,17 @@ def test_command_line_writes_everything(tiny_bundles, data, tmp_path, capsys):
 
 def test_what_is_missing_is_an_error_with_its_cure(tiny_bundles, data, tmp_path, capsys, monkeypatch):
     fp = ["--bundle", str(tiny_bundles["fp"]), "--output", str(tmp_path / "out")]
-    assert resilience.main(["--data", str(tmp_path), *fp]) == 2
+    assert resilience.main(["--data", str(tmp_path), *fp]) == 1
     assert "labels.csv" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert resilience.main(["--data", str(data), "--ray", "auto", *fp]) == 2
+    assert resilience.main(["--data", str(data), "--ray", "auto", *fp]) == 1
     assert "ratehold[ray]" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert resilience.main(["--data", str(data), "--preset", "bars", *fp]) == 2
+    assert resilience.main(["--data", str(data), "--preset", "bars", *fp]) == 1
     assert "ratehold[export]" in capsys.readouterr().err
     (tmp_path / "images").mkdir()
     (tmp_path / "labels.csv").write_text("image,label\n")
-    assert resilience.main(["--data", str(tmp_path), *fp]) == 2
+    assert resilience.main(["--data", str(tmp_path), *fp]) == 1
     assert "no images" in capsys.readouterr().err
 
 

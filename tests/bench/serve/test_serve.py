@@ -157,4 +157,4 @@ def test_outage_and_kills(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
 
 def test_mistakes_of_the_settings_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert serve.main(["--bundle", str(tmp_path / "none")]) == 1
-    assert "BundleError" in capsys.readouterr().err
+    assert "none: no manifest.json" in capsys.readouterr().err

@@ -281,7 +281,7 @@ def test_import_of_a_checkpoint_is_that_checkpoint(data: Path, tmp_path: Path) -
 def test_import_says_what_is_wrong(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
     assert run(data, tmp_path, str(path), "--prior", "fp") == 1
-    assert re.search(r"CheckpointError: .*missing: .*not expected: weight, bias", capsys.readouterr().err)
+    assert re.search(r"python -m export: .*missing: .*not expected: weight, bias", capsys.readouterr().err)
     assert run(data, tmp_path, str(tmp_path / "nowhere.pt"), "--prior", "fp") == 1
     assert "nowhere.pt" in capsys.readouterr().err
     with pytest.raises(SystemExit):  # neither a checkpoint nor a seed

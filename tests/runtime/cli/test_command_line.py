@@ -1,7 +1,11 @@
-"""``python -m runtime`` from the outside."""
+"""``ratehold encode``, ``decode``, ``inspect`` and ``bundles`` from the outside."""
 
 from __future__ import annotations
 
+import io
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,8 @@ from runtime.guard import Guard
 from runtime.guard.defence import COARSENESS, Defence
 from runtime.head import Head
 from tests.tiny_bundle import tiny_images
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -120,11 +126,11 @@ def test_mistakes_of_the_guard_are_said(
 ) -> None:
     encode = ["encode", str(noise), "-o", str(tmp_path / "x"), "--bundle", str(tiny_bundles["fp"])]
     for arguments, message in (
-        (["--budget", "0"], "DefenceError: budget must be"),
-        (["--budget", "20"], "BudgetError: bundle tiny-fp cannot keep a budget of 20 bytes"),
-        (["--weight", "-1"], "DefenceError: weight must be a number from 0 to 1e+06, not -1.0"),
-        (["--rate-control", "-1"], "DefenceError: rate_control must be"),
-        (["--rate-control", "nan"], "DefenceError: rate_control must be"),
+        (["--budget", "0"], ": budget must be"),
+        (["--budget", "20"], ": bundle tiny-fp cannot keep a budget of 20 bytes"),
+        (["--weight", "-1"], ": weight must be a number from 0 to 1e+06, not -1.0"),
+        (["--rate-control", "-1"], ": rate_control must be"),
+        (["--rate-control", "nan"], ": rate_control must be"),
     ):
         assert main(encode + arguments) == 1
         assert message in capsys.readouterr().err
@@ -165,10 +171,58 @@ def test_mistakes_are_one_line_and_status_1(
     ):
         assert main(arguments) == 1
         message = capsys.readouterr().err
-        assert message.startswith("ratehold: ") and message.count("\n") == 1
+        assert message.startswith(f"ratehold {arguments[0]}: ") and message.count("\n") == 1
 
 
 def test_usage_errors_are_status_2() -> None:
     with pytest.raises(SystemExit) as stop:
         main(["encode"])
     assert stop.value.code == 2
+
+
+def test_a_photo_goes_through_pipes(photo: Path, tiny_bundles: dict[str, Path]) -> None:
+    ratehold, bundle = [sys.executable, "-m", "runtime"], ["--bundle", str(tiny_bundles["mshp"])]
+    with subprocess.Popen(
+        [*ratehold, "encode", "-", "-o", "-", "--explain", *bundle],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+    ) as encode:  # fmt: skip
+        packet, told = encode.communicate(photo.read_bytes())
+    assert encode.returncode == 0 and b"rung" in told, told
+    done = subprocess.run([*ratehold, "decode", "-", *bundle], input=packet, capture_output=True, cwd=ROOT)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 5, done.stderr
+
+
+def test_json_has_what_the_lines_say(
+    photo: Path, tmp_path: Path, tiny_bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, packet = ["--bundle", str(tiny_bundles["mshp"])], str(tmp_path / "x.rh")
+    assert main(["encode", str(photo), "-o", packet, "--json", "-", "--explain", *bundle]) == 0
+    shown = capsys.readouterr()
+    encoded = json.loads(shown.out)
+    assert encoded["bytes"] == Path(packet).stat().st_size and encoded["rung"] in shown.err
+    assert set(encoded["seconds"]) >= {"preprocess", "head", "encode"}
+    assert main(["decode", packet, "--json", "-", *bundle]) == 0
+    shown = capsys.readouterr()
+    classes = json.loads(shown.out)["classes"]
+    assert [str(c["class"]) for c in classes] == [line.split()[2] for line in shown.err.splitlines()]
+    file = tmp_path / "made" / "inspect.json"
+    assert main(["inspect", packet, "--json", str(file), *bundle]) == 0
+    inspected = json.loads(file.read_text())
+    assert [stream["name"] for stream in inspected["streams"]] == ["z", "y"]
+    assert inspected["bytes"] == encoded["bytes"] and f"{encoded['bytes']} bytes" in capsys.readouterr().out
+    assert main(["bundles", "--json", "-"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["bundles"]] == installed()
+
+
+def test_standard_output_takes_one_thing(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(photo), "-o", "-", "--json", "-"])
+    assert stop.value.code == 2 and "cannot both be standard output" in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_image_are_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
+    assert main(["encode", "-", "-o", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err == "ratehold encode: standard input: not an image that Pillow can read\n"

@@ -266,7 +266,7 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
 
 
 def least_error(prior: Prior, streams: tuple[Stream, ...], size: int) -> float:
-    """Squared error of y in the finest steps, or at the least lambda, of which so many bytes are expected."""
+    """Squared error of y in the finest steps, or at the least lambda, that fit so many bytes."""
     *side, y = streams
     room = 8 * (size - 17 - ROUNDING) - sum(float(stream.information_bits().sum()) for stream in side)
     values = values_of(streams)

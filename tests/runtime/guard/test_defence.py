@@ -81,9 +81,9 @@ class ByHand:
         if defence.mode == "descent":
             weight, iterations = 0.02 if weight is None else weight, iterations or 30
         chosen = settings(defence.mode, weight, iterations, defence.tolerance)
-        calm = np.empty_like(prepared)
-        denoise_planar(prepared[0], mask, chosen, calm[0], threads=1)
-        return self.latent(calm)
+        denoised = np.empty_like(prepared)
+        denoise_planar(prepared[0], mask, chosen, denoised[0], threads=1)
+        return self.latent(denoised)
 
 
 def sent(head: Head) -> Latent:

@@ -151,7 +151,7 @@ def test_the_command_refuses_to_listen_to_everybody(
         (["--tls-cert", "x.pem"], "needs both --tls-cert and --tls-key"),
         (["--tls-client-ca", "x.pem"], "needs both --tls-cert and --tls-key"),
         (["--tls-cert", "no.pem", "--tls-key", "no.pem"], "PEM files"),
-        (["--bundle", "no-such-bundle"], "BundleError"),
+        (["--bundle", "no-such-bundle"], "no-such-bundle: no manifest.json"),
     ):
         assert main([*serve, *arguments]) == 1
         assert message in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -166,3 +167,18 @@ def test_calm_frames_are_defended_after_a_suspicious_one(
     with pytest.raises(SystemExit):
         stream(pictures, to, bundle, tmp_path / "log", "--hold", "2")  # with --guard never
     assert "it needs --guard auto" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    command = [sys.executable, "-m", "runtime", "stream", "--source", str(pictures), "--to", "127.0.0.1:9"]
+    command += ["--bundle", str(tiny_bundles["fp"]), "--guard", "never", "--spool", str(spool)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as client:
+        until(lambda: len(list(spool.glob("*.frame"))) == 6, 20)
+        client.send_signal(signal.SIGINT)
+        _, said = client.communicate(timeout=20)
+    assert client.returncode == 130
+    last = f"stream: stopped; unanswered frames are kept in {spool}: the same command goes on from there"
+    assert said.splitlines()[-1] == f"python -m runtime {last}" and "Traceback" not in said

@@ -283,4 +283,4 @@ def test_mistakes_are_one_line(pictures: Path, tiny_bundles: dict[str, Path], tm
     ):
         assert stream(source, to, bundle, tmp_path / "log", *more) == 1
         message = capsys.readouterr().err
-        assert message.startswith("ratehold: StreamError: ") and message.count("\n") == 1
+        assert message.startswith("ratehold stream: ") and message.count("\n") == 1

@@ -1,14 +1,17 @@
-"""What jetson_check finds in fake file systems; it runs by the standard library alone."""
+"""What ``ratehold check`` finds in fake file systems; it needs only the standard library."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.jetson_check import board, check, debian_version, l4t, main
+from bench.jetson_check import main
+from runtime.cli.check import board, check, debian_version, l4t
+from runtime.cli.main import main as ratehold
 
 PACKAGES = {
     "numpy": "1.26.4",
@@ -129,6 +132,15 @@ def test_exit_status_and_last_line(tmp_path, capsys):
     assert main(["--root", str(tmp_path)]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("essential and missing: board, Jetson Linux")
+
+
+def test_json_has_every_finding(orin, capsys):
+    status = ratehold(["check", "--root", str(orin), "--json", "-"])
+    told = json.loads(capsys.readouterr().out)
+    assert status == (1 if told["essential_missing"] else 0)
+    found = {finding["name"]: finding["found"] for finding in told["findings"]}
+    assert found["Jetson Linux"] == "R36.4.3 (JetPack 6)"
+    assert set(told["essential_missing"]) <= {name for name, version in found.items() if version is None}
 
 
 def test_nothing_is_imported_but_the_standard_library(tmp_path):
