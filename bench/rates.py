@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
-from bench.accuracy.rate_points import Point, of_bundle, of_network, told
+from bench.accuracy.rate_points import RatePoint, of_bundle, of_network, told
 from bench.accuracy.savings import bytes_at
 from bench.common import bundle_options, report
 from bench.common import options as options_of
@@ -52,7 +52,7 @@ class Rated:
     """A setting and what it gave."""
 
     setting: Setting
-    point: Point
+    point: RatePoint
 
 
 def settings_of(bundle: Bundle) -> list[Setting]:

@@ -25,7 +25,7 @@ Samples = Iterable[Sample]
 
 
 class PointRow(TypedDict):
-    """A row of the report; all sizes in bytes, None as in ``Point``. top1_ci: 95 % interval."""
+    """A row of the report; all sizes in bytes, None as in ``RatePoint``. top1_ci: 95 % interval."""
 
     bundle: str
     prior: str
@@ -41,7 +41,7 @@ class PointRow(TypedDict):
 
 
 @dataclass(frozen=True)
-class Point:
+class RatePoint:
     """One value an image in each array.
 
     prior: ``fp``, ``mshp``, a picture format, or ``none`` where nothing is coded.
@@ -86,13 +86,15 @@ class Point:
             divergence_nats=None if nats is None else float(nats.mean()),
         )
 
-    def against(self, reference: Point) -> Point:
+    def against(self, reference: RatePoint) -> RatePoint:
         """With the Kullback-Leibler divergence of each answer from ``reference``'s."""
         expected, found = _log_softmax(reference.logits), _log_softmax(self.logits)
         return replace(self, divergence=(np.exp(expected) * (expected - found)).sum(axis=1))
 
 
-def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Guard | None = None) -> Point:
+def of_bundle(
+    bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Guard | None = None
+) -> RatePoint:
     """Every image encoded, guarded or not, sent as bytes, decoded and classified.
 
     Raises RuntimeError when the decoder returns other symbols than were encoded.
@@ -113,7 +115,7 @@ def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Gu
         payloads.append(len(packet.payload) - SEAL_BITS // 8)
         information.append(head.report.latent.expected_bits / 8)
     manifest = bundle.manifest
-    return Point(
+    return RatePoint(
         bundle=manifest.name,
         prior=manifest.prior,
         rate=manifest.rate,
@@ -127,7 +129,7 @@ def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Gu
 
 def of_network(
     network: Unquantised, prepare: Preprocess, pictures: Sequence[tuple[ImageCodec, int]], samples: Samples
-) -> list[Point]:
+) -> list[RatePoint]:
     """Without coding, which is the ceiling; then with each of ``pictures``, (format, quality), in between."""
     labels: list[int | None] = []
     answers: list[list[NDArray[np.float32]]] = [[] for _ in range(len(pictures) + 1)]
@@ -141,10 +143,10 @@ def of_network(
             found.append(network.logits(codec.decode(data)))
             size.append(len(data))
 
-    def point(name: str, prior: str, rate: int | None, number: int) -> Point:
+    def point(name: str, prior: str, rate: int | None, number: int) -> RatePoint:
         logits = np.array(answers[number])
         size = np.array(sizes[number - 1]) if number else None
-        return Point(name, prior, rate, logits.argmax(axis=1) == labels, logits, bytes=size)
+        return RatePoint(name, prior, rate, logits.argmax(axis=1) == labels, logits, bytes=size)
 
     return [point("unquantised (no coding)", "none", None, 0)] + [
         point(f"{codec.name}-q{quality}", codec.name, quality, number)

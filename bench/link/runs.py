@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.common.emulated_link import Conditions, over, wire_bytes
 from bench.common.image_codecs import JPEG, WEBP, ImageCodec
+from bench.serve.emulated_link import Conditions, over, wire_bytes
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.guard import Guard

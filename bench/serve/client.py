@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common.emulated_link import Conditions, over
+from bench.serve.emulated_link import Conditions, over
 from runtime.bundle import load
 from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.common.emulated_link import Conditions, EmulatedLink
+from bench.serve.emulated_link import Conditions, EmulatedLink
 from runtime.bundle import load
 from runtime.head import Head
 from runtime.json_log import JsonLog

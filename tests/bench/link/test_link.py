@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.common.attack_pack import read_pack
-from bench.common.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from bench.common.errors import BenchError
 from bench.link import __main__ as link
 from bench.link.runs import FrameEncoder, LinkRow, Nowhere, run
+from bench.serve.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from runtime.preprocess import Preprocess
 from runtime.streaming.connection import Address, Connection, ServerAnswer, TryAgain
 from tests.tiny_bundle import tiny_images

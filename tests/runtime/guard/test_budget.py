@@ -144,9 +144,8 @@ def check_budget(heads: Heads, seed: int, more: int, mode: Mode, prior: str, rat
     guard = Guard(mode, Defence(iterations=1, rate_control=rate_control), smallest + more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "guard", guard)
-        for engine in ("_engine", "_shield") if seed % 4 else ():
-            if hasattr(head, engine):
-                patch.setattr(head, engine, Scripted([hostile(rng, shape) for shape in shapes]))
+        for owner, engine in ((head, "engine"), (head.ladder, "shield")) if seed % 4 else ():
+            patch.setattr(owner, engine, Scripted([hostile(rng, shape) for shape in shapes]))
         packet = head.encode(IMAGE if seed % 4 else hostile_frame(rng))
     data = packet.to_bytes()
     assert len(data) == packet.size <= smallest + more
@@ -175,7 +174,7 @@ def test_the_least_budget_is_kept_and_one_byte_less_refused(
     shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
     loud = [np.full((1, *shape), 1e9, np.float32) for shape in shapes]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "_engine", Scripted(loud))
+        patch.setattr(head, "engine", Scripted(loud))
         assert len(head.encode(IMAGE).to_bytes()) <= number
     with pytest.raises(BudgetError, match=f"budget of {number - 1} bytes"):
         Head(load(folder), ONE, guard=Guard("never", budget=number - 1))
@@ -257,7 +256,7 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
     without = free.pack(free.latent_of([y, np.zeros_like(z)])).packet.size
     head = Head(bundle, ONE, guard=Guard("never", budget=without + 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "_engine", Scripted([y, np.full_like(z, 1e5)]))
+        patch.setattr(head, "engine", Scripted([y, np.full_like(z, 1e5)]))
         packet = head.encode(IMAGE)
     assert head.report is not None and head.report.decision.rung == "without_z"
     assert packet.flags == Flags.NONE and packet.size <= without + 2
@@ -298,7 +297,7 @@ def test_of_two_ways_to_fit_the_one_nearer_to_y_is_sent(
             y = drawn.reshape(y.shape).astype(np.float32)
         for size in range(smallest + 2, free.pack(free.latent_of([y, z])).packet.size, 4):
             head = Head(bundle, ONE, guard=Guard("never", budget=size))
-            monkeypatch.setattr(head, "_engine", Scripted([y, z]))
+            monkeypatch.setattr(head, "engine", Scripted([y, z]))
             packet = head.encode(image)
             y_hat = prior.read(free.coder.decoder(packet.payload), packet.coarseness).y_hat
             assert head.report is not None
@@ -335,7 +334,7 @@ def test_a_latent_that_is_not_a_number_is_still_an_engine_error(
         outputs = [np.zeros((1, *shape), np.float32) for shape in (LATENT, HYPER)]
         outputs[broken].flat[3] = np.nan
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(head, "_engine", Scripted(outputs))
+            patch.setattr(head, "engine", Scripted(outputs))
             with pytest.raises(EngineError, match="NaN"):
                 head.encode(IMAGE)
     assert head.counters == counted

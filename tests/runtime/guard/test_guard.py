@@ -191,7 +191,7 @@ def test_hysteresis_of_a_scripted_video(
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard(hold=hold))
     image, scores = ordinary(1)[0], iter([Suspicion(1.0 if s == "x" else -1.0) for s in suspicious])
-    monkeypatch.setattr(head, "_score", lambda latent: next(scores))
+    monkeypatch.setattr(head, "alarm", lambda latent: next(scores))
     decisions = [decided(head, image) for _ in suspicious]
     assert "".join("x" if d.suspicious else "." for d in decisions) == suspicious
     assert "".join("h" if d.held else "." for d in decisions) == held
@@ -225,7 +225,7 @@ def test_no_score_above_zero_is_no_suspicion(
     tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard())
-    monkeypatch.setattr(head, "_score", lambda latent: Suspicion(0.0, 0.0))
+    monkeypatch.setattr(head, "alarm", lambda latent: Suspicion(0.0, 0.0))
     assert decided(head, ordinary(1)[0]).rung == "plain"
 
 
