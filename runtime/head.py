@@ -18,6 +18,7 @@ from runtime.engines import DEFAULT, Engine, EngineOptions, GpuEngine, open_engi
 from runtime.errors import BudgetError, BundleError, EngineError
 from runtime.guard import Guard
 from runtime.guard.alarm import QUANTILE, Suspicion, Watch, open_score
+from runtime.guard.budget import Attempt
 from runtime.guard.decision import Counters, Decision
 from runtime.guard.defence import Defender
 from runtime.guard.ladder import Ladder, PreparedFrame
@@ -216,6 +217,9 @@ class Head:
             self.ladder.look(self._adapted, frame.prepared, frame.clock)
         if self.ladder.defender is not None:
             self.ladder.defended(frame, frame.first)
+        if self.guard.budget is not None and frame.first is not None:
+            fitted = Attempt("fitted", frame.first.latent)
+            next(self.ladder.fitter.fitting([fitted], 0, self.least), None)
         self.forget()
         self.counters = counters
 
