@@ -10,7 +10,7 @@ from bench.common.options import add_threads, positive
 from bench.common.terminal import open_console
 from runtime.bundle import DEFAULT as DEFAULT_BUNDLE
 from runtime.bundle import ROBUST, Bundle, installed, load
-from runtime.engines import DEFAULT, ENGINES, EngineOptions, available
+from runtime.engines import DEFAULT, EngineOptions, available, engine_names
 from runtime.errors import BundleError
 
 __all__ = [
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: str, every_engine: b
     """
     add_bundles(parser, [default])
     parser.add_argument(
-        "--engine", choices=[*ENGINES, *[ALL] * every_engine], default=DEFAULT,
+        "--engine", choices=[*engine_names(), *[ALL] * every_engine], default=DEFAULT,
         help="engine that runs the graphs" + "; 'all': each that this machine has" * every_engine,
     )  # fmt: skip
     add_threads(parser, None, "the engine, which chooses where this is missing")
