@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
-from bench.accuracy.rate_points import Point, of_bundle, of_network, told
+from bench.accuracy.rate_points import RatePoint, of_bundle, of_network, told
 from bench.accuracy.savings import bytes_at
 from bench.common import bundle_options, report
 from bench.common import options as options_of
@@ -52,7 +52,7 @@ class Rated:
     """A setting and what it gave."""
 
     setting: Setting
-    point: Point
+    point: RatePoint
 
 
 def settings_of(bundle: Bundle) -> list[Setting]:
@@ -98,7 +98,7 @@ def measure(bundles: list[Bundle], samples: list[Sample], engine: EngineOptions)
 
 def rows_of(found: list[Rated]) -> list[dict[str, Any]]:
     """One row a setting."""
-    return [of.point.as_row() | {"how": of.setting.how, "setting": of.setting.name} for of in found]
+    return [dict(of.point.as_row()) | {"how": of.setting.how, "setting": of.setting.name} for of in found]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:

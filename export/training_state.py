@@ -10,7 +10,7 @@ import torch
 
 
 def resume(path: Path, weights: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer) -> int:
-    """Load what ``keep`` wrote into ``weights`` and ``optimiser``; the steps done, 0 without a file."""
+    """Restore weights and optimiser, in place, from a file of ``keep``; returns the steps done, or 0."""
     if not path.exists():
         return 0
     kept: dict[str, Any] = torch.load(path, weights_only=True)

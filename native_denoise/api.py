@@ -1,4 +1,4 @@
-"""``denoise``, the one verb, and ``denoise_planar``, the same without checks for a hot path."""
+"""``denoise``, and ``denoise_planar``, the same without checks for a hot path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKENDS = ("auto", "cpu", "cuda", "reference")
 
 
 @dataclass(frozen=True)
-class Result:
+class Denoised:
     """What ``denoise(..., full_output=True)`` returns.  One entry a frame and stack: a stack is a channel,
     or all channels together if vectorial."""
 
@@ -58,7 +58,7 @@ def denoise(
     out: NDArray[Any] | None = None,
     full_output: bool = False,
 ) -> Any:
-    """Denoise ``image`` by total variation; returns an array like it, or ``Result`` with ``full_output``.
+    """Denoise ``image`` by total variation; returns an array like it, or ``Denoised`` with ``full_output``.
 
     image : (H, W), (H, W, C) or (N, H, W, C); float32 in [0, 1] or uint8.  Never altered.
     mask : where to smooth and how much, (H, W) or (N, H, W) in [0, 1]; None is 1 everywhere.  `rof` takes
@@ -86,7 +86,9 @@ def denoise(
     taken, gaps = _solve(planes, masks, chosen, vectorial, backend, threads, as_planes(result))
     if not full_output:
         return result
-    return Result(result, chosen, taken, _energies(planes, as_planes(result), masks, chosen, vectorial), gaps)
+    return Denoised(
+        result, chosen, taken, _energies(planes, as_planes(result), masks, chosen, vectorial), gaps
+    )
 
 
 def denoise_planar(

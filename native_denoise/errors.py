@@ -9,5 +9,5 @@ class BackendUnavailable(DenoiseError):
     """The backend that was asked for cannot run here; the message says what it needs."""
 
 
-class GraphError(RuntimeError):
+class CudaGraphError(RuntimeError):
     """The CUDA driver refused to capture or to replay a graph; the message has its code."""

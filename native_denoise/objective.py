@@ -101,7 +101,7 @@ def project(along_x: Array, along_y: Array, radius: Weights, vectorial: bool = F
 def duality_gap(
     u: Array, q: tuple[Array, Array], f: Array, weight: float, weights: Weights = 1.0, vectorial: bool = False
 ) -> float:
-    """E(u) - D(q) >= 0 for a feasible q, written as a sum of terms none of which is negative.
+    """E(u) - D(q) >= 0 for a feasible q, written as a sum of terms that are never negative.
 
     E(u) - D(q) = sum_p (lambda w_p |grad u|_p - <q_p, (grad u)_p>) + 1/2 |u - f - div q|^2.
     """

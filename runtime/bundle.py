@@ -10,8 +10,8 @@
         guard.npz        what makes a frame suspicious (robust bundles only)
     shared/              files that several bundles use: restore, tail, labels, scale tables
 
-Nothing in it is executed or unpickled. Its identity is the SHA-256 of the manifest, so two bundles with
-the same id decode each other's packets.
+Loading executes and unpickles nothing. A bundle's identity is the SHA-256 of its manifest: bundles with the
+same id decode each other's packets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INSTALLED = Path(__file__).parent / "bundles"
 DEFAULT = "efficientnet_lite0-mshp-r1-robust"
 MANIFEST = "manifest.json"
 ROBUST = "-robust"
-"""Ends the name of a bundle that is another one with a shield, an adapted head and an alarm."""
+"""Suffix of a bundle's name: the bundle without it, plus a shield, an adapted head and an alarm."""
 
 _PATH = re.compile(r"(\.\./shared/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -69,9 +69,9 @@ class Manifest:
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
-            optional ``shield`` and ``adapted``, heads for defended frames and for those that look corrupted,
-            with the inputs and outputs of ``head``;
-            optional ``guard``, ``discriminants`` and ``bias`` of ``guard.Discriminant``.
+            optional ``shield`` and ``adapted``, heads for defended frames and for corrupted ones, with the
+            inputs and outputs of ``head``;
+            optional ``guard``, the arrays of ``runtime.guard.alarm.Discriminant``.
         provenance: how and from what the bundle was made.
     """
 
@@ -168,7 +168,7 @@ class Bundle:
 def load(name_or_folder: str | Path, roles: Collection[str] | None = None) -> Bundle:
     """Load a bundle by its installed name or from a folder, and verify size and SHA-256 of every file.
 
-    roles: those that are needed; the others are not looked for. None: all.
+    roles: the files to verify; the others may be missing. None: all.
 
     Raises BundleError when it is missing, damaged or of another schema.
     """

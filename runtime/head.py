@@ -14,32 +14,51 @@ from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.codec.coder import Backend, open_coder
 from runtime.codec.packet import Flags, Packet, symbol_checksum
-from runtime.engines import DEFAULT, DeviceEngine, Engine, EngineOptions, open_engine
+from runtime.engines import DEFAULT, Engine, EngineOptions, GpuEngine, open_engine
 from runtime.errors import BudgetError, BundleError, EngineError
 from runtime.guard import Guard
 from runtime.guard.alarm import QUANTILE, Suspicion, Watch, open_score
 from runtime.guard.decision import Counters, Decision
 from runtime.guard.defence import Defender
-from runtime.guard.ladder import Frame, Ladder
+from runtime.guard.ladder import Ladder, PreparedFrame
 from runtime.latent import Latent
 from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A latent as a packet.
+
+    packet: what is sent.
+    stream_bits: bits that each stream takes in the payload.
+    """
+
+    packet: Packet
+    stream_bits: dict[str, int]
+
+
+@dataclass(frozen=True)
 class HeadReport:
-    """What the head did with one frame.
+    """What the head did with one frame. ``str`` of it is a few lines to read.
 
     latent: streams, expected bits and likelihood map of what was sent.
-    seconds: wall time by stage, the first that ran first: preprocess, head, prior; guard in mode ``auto``;
-        head_adapted, prior_adapted of one that looks corrupted; of a defended one mask, denoise,
-        head_defended, prior_defended, without the first head and prior where the mask came from the frames
-        before; rate_control where steps were coarser or symbols given up; encode. On a GPU mask and denoise
-        are only queued, and head_defended waits for them.
+    seconds: wall time by stage, in the order in which the stages ran:
+
+        ==============================  ==============================================================
+        preprocess, head, prior         every frame; a mask of earlier frames saves head and prior
+        guard                           mode ``auto``
+        head_adapted, prior_adapted     the frame looks corrupted
+        mask, denoise                   the frame is defended; on a GPU both are only queued
+        head_defended, prior_defended   the frame is defended; on a GPU head_defended waits for the two
+        rate_control                    steps were coarser, or symbols were given up
+        encode                          every frame
+        ==============================  ==============================================================
+
     stream_bits: bits that each stream took in the payload.
     decision: what the guard did, and why.
-    before: the latent of the first pass where something else was sent: ``before.expected_bits`` is what the
-        frame would have cost. None where it was sent as it was, or the mask came from the frames before.
+    before: the latent of the first pass where another one was sent: ``before.expected_bits`` is what the
+        frame would have cost. None where the first was sent, or a mask of earlier frames saved it.
     """
 
     latent: Latent
@@ -48,11 +67,39 @@ class HeadReport:
     decision: Decision
     before: Latent | None = None
 
+    def __str__(self) -> str:
+        decision = self.decision
+        after = " after the defence" if decision.defended and decision.rung != "defended" else ""
+        budget = "no budget" if decision.budget is None else f"budget {decision.budget:,}"
+        bits = f"expected bits  {self.latent.expected_bits:,.0f}"
+        if self.before is not None:
+            bits += f", of the first pass {self.before.expected_bits:,.0f}"
+        times = ", ".join(f"{stage} {1000 * seconds:.2f}" for stage, seconds in self.seconds.items())
+        return "\n".join(
+            [
+                f"bytes          {decision.bytes:,} ({budget})",
+                f"rung           {decision.rung}{after}",
+                bits,
+                f"milliseconds   {1000 * sum(self.seconds.values()):.2f} ({times})",
+            ]
+        )
+
 
 class Head:
     """Opens a bundle's device half once, then encodes frames.
 
     Not thread-safe: ``report`` describes the last frame, ``counters`` all of them. Use one Head a thread.
+
+    Attributes:
+        bundle: what was opened.
+        guard: which frames are defended, and the budget that is kept now (``limit``).
+        report: how the last frame went; None before the first.
+        counters: of all frames since the Head was opened.
+        engine: runs the bundle's head: a prepared frame -> y, and z with a hyperprior.
+        prior: quantises what the engine returns, and says which table codes which symbol.
+        coder: the entropy coder.
+        alarm: a latent -> ``Suspicion``; None but in guard mode ``auto``.
+        ladder: the ways to send a frame, the guard's first choice first.
 
     Args:
         bundle: as ``runtime.bundle.load`` returns it.
@@ -78,7 +125,7 @@ class Head:
         self.counters = Counters()
         self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
         self.engine = open_engine(bundle.path("head"), options)
-        on_gpu = isinstance(self.engine, DeviceEngine)
+        on_gpu = isinstance(self.engine, GpuEngine)
         self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
         self.coder = open_coder(coder)
         self._energy = _energy(bundle)
@@ -99,8 +146,8 @@ class Head:
 
     @cached_property
     def least(self) -> int:
-        """Bytes of the emptiest packet, which every frame has: the smallest budget that can be kept."""
-        return self.pack(self.emptiest)[0].size
+        """Bytes of the packet of ``emptiest``: the smallest budget that every frame keeps."""
+        return self.pack(self.emptiest).packet.size
 
     def limit(self, budget: int | None) -> None:
         """Keep another budget than the guard's from the next frame on. Raises BudgetError below ``least``."""
@@ -112,7 +159,7 @@ class Head:
         self.guard = replace(self.guard, budget=budget)
 
     def encode(self, image: NDArray[np.uint8]) -> Packet:
-        """Encode one frame, uint8 (H, W, 3) of any size (or grey, or RGBA); ``report`` then says how it went.
+        """Encode one frame, uint8 (H, W, 3) of any size, or grey, or RGBA; ``report`` says how it went.
 
         Raises ImageError when it is not an image and EngineError when the graph fails.
         """
@@ -127,29 +174,39 @@ class Head:
         for rejected, attempt in enumerate(attempts):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
                 frame.clock.lap("rate_control")
-            packet, stream_bits = self.pack(attempt.latent, attempt.flags)
+            packed = self.pack(attempt.latent, attempt.flags)
             frame.clock.lap("encode")
-            if self.guard.budget is None or packet.size <= self.guard.budget:
+            if self.guard.budget is None or packed.packet.size <= self.guard.budget:
                 break
         first = frame.first.latent if frame.first else None
-        attack, corruption = (None, None) if suspicion is None else (suspicion.attack, suspicion.corruption)
         decision = Decision(
-            self.guard.mode, attempt.rung, attack, corruption, suspicious, held,
-            Flags.DENOISED in attempt.flags, attempt.latent.coarseness, attempt.rate_weight, packet.size,
-            self.guard.budget, first, attempt.latent,
-        )  # fmt: skip
+            mode=self.guard.mode,
+            rung=attempt.rung,
+            score=None if suspicion is None else suspicion.attack,
+            corruption=None if suspicion is None else suspicion.corruption,
+            suspicious=suspicious,
+            held=held,
+            defended=Flags.DENOISED in attempt.flags,
+            coarseness=attempt.latent.coarseness,
+            rate_weight=attempt.rate_weight,
+            bytes=packed.packet.size,
+            budget=self.guard.budget,
+            first=first,
+            sent=attempt.latent,
+        )
         self.counters = self.counters.plus(decision, over_budget=rejected > 0)
         before = None if first is attempt.latent else first
-        self.report = HeadReport(attempt.latent, frame.clock.seconds, stream_bits, decision, before)
-        return packet
+        self.report = HeadReport(attempt.latent, frame.clock.seconds, packed.stream_bits, decision, before)
+        return packed.packet
 
     def analyse(self, image: NDArray[np.uint8]) -> Latent:
-        """The latent of one frame, neither defended nor coded; the same image and errors as ``encode``."""
+        """The latent of one frame, neither defended nor coded; takes and raises what ``encode`` does."""
         return self.latent_of(self.engine.run(self._prepare(image)))
 
     def warm_up(self) -> None:
-        """Encode a frame of noise, defended too where frames may be, so that the first real one does not pay
-        for compilation and allocation. It is not counted.
+        """Encode a frame of noise by each way that this Head may take; it is not counted.
+
+        The first real frame then pays for no compilation and no allocation.
         """
         size, counters = self._size, self.counters
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
@@ -163,14 +220,14 @@ class Head:
         self.counters = counters
 
     def forget(self) -> None:
-        """Forget the frames before, as at a cut: that one was suspicious, and the masks that are reused."""
+        """Forget earlier frames, as at a cut: their suspicion, and the masks that are reused."""
         self._watch.forget()
         if self.ladder.defender is not None:
             self.ladder.defender.forget()
 
-    def _open_frame(self, image: NDArray[np.uint8]) -> Frame:
+    def _open_frame(self, image: NDArray[np.uint8]) -> PreparedFrame:
         clock = Clock()
-        frame = Frame(self._prepare(image), clock)
+        frame = PreparedFrame(self._prepare(image), clock)
         clock.lap("preprocess")
         if self.ladder.defender is not None:
             frame.mask = self.ladder.defender.recall_mask()
@@ -178,7 +235,7 @@ class Head:
             frame.first = self.ladder.look(self.engine, frame.prepared, clock)
         return frame
 
-    def _suspicion(self, frame: Frame) -> Suspicion | None:
+    def _suspicion(self, frame: PreparedFrame) -> Suspicion | None:
         if self.alarm is None or frame.first is None:
             return None
         suspicion = self.alarm(frame.first.latent)
@@ -186,15 +243,20 @@ class Head:
         return suspicion
 
     def latent_of(self, outputs: list[NDArray[np.float32]]) -> Latent:
+        """What the prior makes of the head's outputs, float32 (1, C, H, W) each: y, and z with a hyperprior.
+
+        Raises EngineError for another shape and for NaN.
+        """
         return Latent(self.prior.code(*outputs), self._energy, self.bundle.manifest.latent)
 
-    def pack(self, latent: Latent, flags: Flags = Flags.NONE) -> tuple[Packet, dict[str, int]]:
+    def pack(self, latent: Latent, flags: Flags = Flags.NONE) -> Packed:
+        """Code a latent of this bundle as a packet with these flags; no budget is looked at."""
         encoder = self.coder.encoder(symbol_checksum(*(stream.symbols for stream in latent.streams)))
         stream_bits = push_streams(latent.streams, encoder)
-        return Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits
+        return Packed(Packet(self.bundle.id, flags, encoder.finish(), latent.coarseness), stream_bits)
 
     def _open_second(self, role: str, options: EngineOptions) -> Engine | None:
-        """The graph of another look at a frame, tried once; None where the bundle has no such role."""
+        """The graph of this role, tried once; None where the bundle has none."""
         if role not in self.bundle.manifest.files:
             return None
         second, head = open_engine(self.bundle.path(role), options), self.engine
@@ -213,19 +275,19 @@ class Head:
         self, options: EngineOptions, defender: Defender | None, shield: Engine | None
     ) -> tuple[Defender | None, Engine | None]:
         """Take every step up to the latents to the GPU; returns defender and shield there."""
-        from runtime.gpu import DeviceDefender, OnDevice, Pipeline  # needs Numba-CUDA
+        from runtime.gpu import GpuDefender, GpuPipeline, OnGpu  # needs Numba-CUDA
 
         head, defence = self.engine, self.guard.defence
-        assert isinstance(head, DeviceEngine) and (shield is None or isinstance(shield, DeviceEngine))
-        pipeline = Pipeline(self.bundle, head, shield, defence, options)
-        self._prepare, self.engine = pipeline.prepare, OnDevice(head, pipeline)
+        assert isinstance(head, GpuEngine) and (shield is None or isinstance(shield, GpuEngine))
+        pipeline = GpuPipeline(self.bundle, head, shield, defence, options)
+        self._prepare, self.engine = pipeline.prepare, OnGpu(head, pipeline)
         if self._adapted is not None:
-            assert isinstance(self._adapted, DeviceEngine)
+            assert isinstance(self._adapted, GpuEngine)
             pipeline.bind(self._adapted)
-            self._adapted = OnDevice(self._adapted, pipeline)
+            self._adapted = OnGpu(self._adapted, pipeline)
         if defender is None or shield is None:
             return None, None
-        return DeviceDefender(defence, self._size, pipeline), OnDevice(shield, pipeline)
+        return GpuDefender(defence, self._size, pipeline), OnGpu(shield, pipeline)
 
     @property
     def _size(self) -> int:
@@ -233,6 +295,7 @@ class Head:
 
     @cached_property
     def emptiest(self) -> Latent:
+        """All symbols zero, y in the coarsest steps: the latent of the smallest packet there is."""
         shapes = [shape for shape in (self.bundle.manifest.latent, self.bundle.manifest.hyper) if shape]
         return self.ladder.fitter.emptied(
             self.latent_of([np.zeros((1, *shape), np.float32) for shape in shapes])

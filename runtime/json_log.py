@@ -1,4 +1,4 @@
-"""One JSON object a line, written beside the work: a full disk or a sleeping reader stops nothing."""
+"""A log of one JSON object a line, written by its own thread: a full disk or a slow reader stops nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 WAITING = 1024
-"""About so many lines wait for the disk at most; those that come on top are counted and lost."""
+"""Most lines, more or less, that wait for the disk; further ones are lost, and counted."""
 
 PAUSE = 0.02
-"""Seconds that the writer rests once all is written; lines that come meanwhile are written together then."""
+"""Seconds that the writer rests once all is written; it then writes together what has come meanwhile."""
 
 
 class JsonLog:
@@ -40,10 +40,15 @@ class JsonLog:
     def __call__(self, event: str, **fields: Any) -> None:
         """Queue one line; what JSON does not know is written as its ``str``."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, default=str)
-        if self._lines.qsize() < WAITING:
+        if self.waiting < WAITING:
             self._lines.put(line)
         else:
             self.lost += 1
+
+    @property
+    def waiting(self) -> int:
+        """Lines that the writer has not begun with."""
+        return self._lines.qsize()
 
     def close(self, seconds: float = 2.0) -> None:
         """Write what waits, for at most so many seconds."""

@@ -15,8 +15,8 @@ from runtime.prior.base import Stream
 class Latent:
     """Streams in the order in which the decoder reads them; the last one is y.
 
-    energy: float32 (C, P, P), how the squared magnitude of each coefficient's basis function spreads over
-        its patch of P x P feature positions; each (P, P) sums to 1.
+    energy: float32 (C, P, P), the squared magnitude of each coefficient's basis function over its patch of
+        P x P feature positions; each (P, P) sums to 1.
     shape: (C, H, W) of y.
     """
 
@@ -26,7 +26,7 @@ class Latent:
 
     @property
     def coarseness(self) -> int:
-        """Of the steps that y counts (``runtime.codec.coarseness``)."""
+        """Coarseness of the steps of y (``runtime.codec.coarseness``)."""
         return self.streams[-1].coarseness
 
     @cached_property
@@ -36,17 +36,17 @@ class Latent:
 
     @property
     def expected_bits(self) -> float:
-        """Information content of the frame under the shipped tables: the payload, but for rounding."""
+        """Information content of the frame under the shipped tables: the payload before rounding."""
         return float(sum(bits.sum(dtype=np.float64) for bits in self.bits))
 
     @cached_property
     def likelihood_map(self) -> NDArray[np.float32]:
         """Mean likelihood of y at each feature position, float32 (H P, W P) in (0, 1].
 
-        Large in the background, small on what costs bits: the paper's soft mask before it is resized.
-        A coefficient's likelihood counts where its basis function has its energy.
+        The map is large in the background and small on what costs bits: it is the paper's soft mask before
+        resizing. A coefficient's likelihood is weighted by the energy of its basis function.
         """
-        from runtime.codec import pricing  # Numba, half a second to import: only for who asks for the map
+        from runtime.codec import pricing  # Numba takes half a second to import
 
         channels, height, width = self.shape
         patch = self.energy.shape[1]

@@ -17,13 +17,13 @@ from runtime.prior import open_prior
 from runtime.prior.base import Stream
 
 ESCAPED_SYMBOL_BYTES = 9
-"""Most bytes that one symbol takes: 24 bits for an escape, 42 for its sign and Elias-gamma code."""
+"""Most bytes of one symbol: 24 bits for an escape, then at most 44 for its sign and Elias-gamma code."""
 
 STREAM_BYTES = 16
 """Seal, state and rounding of a stream, generously."""
 
 READ_ROLES = ("prior", "h_s", "scales")
-"""Files of a bundle that decoding needs: no network but the exact h_s, where the prior has one."""
+"""Files of a bundle that decoding needs; the exact h_s of a hyperprior is the only network among them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TailReport:
     """What the tail did with one packet.
 
     streams: the decoded symbols, in decoding order.
-    flags: what the device had done to the frame.
+    flags: what the head did to the frame.
     seconds: wall time by stage, in order: decode, tail (restore included).
     """
 
@@ -46,8 +46,8 @@ class Received:
 
     streams: the decoded symbols, in decoding order.
     y_hat: float32 (1, C, H, W), what ``restore`` takes.
-    flags: what the device had done to the frame.
-    coarseness: of the steps in which it sent y (``runtime.codec.coarseness``).
+    flags: what the head did to the frame.
+    coarseness: of the steps of y (``runtime.codec.coarseness``).
     """
 
     streams: tuple[Stream, ...]
@@ -56,8 +56,8 @@ class Received:
     coarseness: int
 
 
-class Reader:
-    """All of the tail but its networks: packet -> y_hat. Not thread-safe.
+class PacketReader:
+    """The tail without its networks: packet -> y_hat. Not thread-safe.
 
     Args:
         bundle: the very one that encoded; only its files ``READ_ROLES`` are opened.
@@ -80,9 +80,9 @@ class Reader:
                 f"({self.bundle.manifest.name}): load the bundle that encoded it"
             )
         decoder = self._coder.decoder(packet.payload)
-        streams, y_hat = self._prior.read(decoder, packet.coarseness)
-        decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
-        return Received(streams, y_hat, packet.flags, packet.coarseness)
+        decoded = self._prior.read(decoder, packet.coarseness)
+        decoder.finish(symbol_checksum(*(stream.symbols for stream in decoded.streams)))
+        return Received(decoded.streams, decoded.y_hat, packet.flags, packet.coarseness)
 
 
 class Tail:
@@ -100,7 +100,7 @@ class Tail:
         options = options or EngineOptions()
         self.bundle = bundle
         self.report: TailReport | None = None
-        self._reader = Reader(bundle, options, coder)
+        self._reader = PacketReader(bundle, options, coder)
         self._restore = open_engine(bundle.path("restore"), options)
         self._tail = open_engine(bundle.path("tail"), options)
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
 
 from bench.accuracy.plots import accuracy_against_bytes
-from bench.accuracy.rate_points import Point, of_bundle, of_network, told
+from bench.accuracy.rate_points import RatePoint, of_bundle, of_network, told
 from bench.accuracy.savings import savings
 from bench.common import bundle_options, report
 from bench.common import options as options_of
@@ -44,7 +45,7 @@ def measure(
     samples: list[Sample],
     engine: EngineOptions,
     pictures: list[tuple[ImageCodec, int]],
-) -> list[Point]:
+) -> list[RatePoint]:
     """One point a bundle, then the ceiling, then the picture formats at each quality."""
     finest = min(bundles, key=lambda bundle: (bundle.manifest.prior != "fp", bundle.manifest.rate))
     with tqdm(total=(len(bundles) + 1) * len(samples), unit="image", mininterval=0.5) as bar:
@@ -65,7 +66,7 @@ def choose_pictures(wanted: bool) -> list[tuple[ImageCodec, int]]:
     return [(codec, quality) for codec, quality in PICTURES if codec.missing() is None]
 
 
-def summarise(bundles: list[Bundle], points: list[Point]) -> dict[str, Any]:
+def summarise(bundles: list[Bundle], points: list[RatePoint]) -> dict[str, Any]:
     """Accuracy and bytes of each bundle, what MSHP saves, and how far the packets exceed their content.
 
     Savings and ``fp_r1_top1``, ``fp_r1_bytes``, ... are of the first bundle's backbone.
@@ -84,19 +85,19 @@ def summarise(bundles: list[Bundle], points: list[Point]) -> dict[str, Any]:
     return summary
 
 
-def overhead(point: Point) -> float:
+def overhead(point: RatePoint) -> float:
     """Mean payload over mean information content, less one."""
     assert point.payload is not None and point.information is not None
     return float(point.payload.mean() / point.information.mean() - 1)
 
 
-def header_bytes(point: Point) -> int:
+def header_bytes(point: RatePoint) -> int:
     """Most bytes of any packet that are not code: header, CRC and the seal's two."""
     assert point.bytes is not None and point.payload is not None
     return int((point.bytes - point.payload).max())
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+def show(rows: Sequence[Mapping[str, Any]], summary: dict[str, Any], console: Console) -> None:
     """The savings in words, then the table."""
     images = summary["images"]
     console.print(
@@ -176,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         for file in accuracy_against_bytes(rows, options.plot):
             print(file, file=sys.stderr)
     settings = {"images": len(samples), "engine": options.engine, "threads": options.threads}
-    report.write(options.json, "accuracy", settings, rows, summary)
+    report.write(options.json, "accuracy", settings, [dict(row) for row in rows], summary)
     return 0
 
 

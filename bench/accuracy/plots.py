@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ INCHES, DPI = (8.0, 4.8), 200
 """At 100 pixels an inch the figure is 800 wide, as a README shows it; PNG has twice that."""
 
 
-def accuracy_against_bytes(rows: list[dict[str, Any]], path: Path) -> list[Path]:
+def accuracy_against_bytes(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
     """Top-1 over mean bytes, one curve a prior or format, with 95 % intervals; returns the files written."""
     import matplotlib
 
@@ -53,7 +54,7 @@ def accuracy_against_bytes(rows: list[dict[str, Any]], path: Path) -> list[Path]
     return files
 
 
-def _curve(axes: Any, prior: str, curve: list[dict[str, Any]]) -> None:
+def _curve(axes: Any, prior: str, curve: Sequence[Mapping[str, Any]]) -> None:
     label, colour, marker = (OURS | PICTURES).get(prior, (prior, "#009e73", "d"))
     top1 = [100 * row["top1"] for row in curve]
     low, high = zip(*(row["top1_ci"] for row in curve), strict=True)

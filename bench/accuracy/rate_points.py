@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,24 @@ from runtime.tail import Tail
 Samples = Iterable[Sample]
 
 
+class PointRow(TypedDict):
+    """A row of the report; all sizes in bytes, None as in ``RatePoint``. top1_ci: 95 % interval."""
+
+    bundle: str
+    prior: str
+    rate: int | None
+    top1: float
+    top1_ci: list[float]
+    bytes_mean: float | None
+    bytes_p50: float | None
+    bytes_p95: float | None
+    bytes_max: int | None
+    information_bytes: float | None
+    divergence_nats: float | None
+
+
 @dataclass(frozen=True)
-class Point:
+class RatePoint:
     """One value an image in each array.
 
     prior: ``fp``, ``mshp``, a picture format, or ``none`` where nothing is coded.
@@ -53,26 +69,32 @@ class Point:
         """Share of the images classified right."""
         return float(self.correct.mean())
 
-    def as_row(self) -> dict[str, Any]:
-        """Fields of a row of the report; all sizes in bytes."""
-        row: dict[str, Any] = {"bundle": self.bundle, "prior": self.prior, "rate": self.rate}
-        row |= {"top1": self.top1, "top1_ci": list(interval(self.correct))}
-        sizes: list[float | None] = [None] * 4
-        if self.bytes is not None:
-            p50, p95 = np.percentile(self.bytes, (50, 95))
-            sizes = [float(self.bytes.mean()), float(p50), float(p95), int(self.bytes.max())]
-        row |= dict(zip(("bytes_mean", "bytes_p50", "bytes_p95", "bytes_max"), sizes, strict=True))
-        content = None if self.information is None else float(self.information.mean())
-        nats = None if self.divergence is None else float(self.divergence.mean())
-        return row | {"information_bytes": content, "divergence_nats": nats}
+    def as_row(self) -> PointRow:
+        """The point as a row of the report."""
+        sizes, content, nats = self.bytes, self.information, self.divergence
+        return PointRow(
+            bundle=self.bundle,
+            prior=self.prior,
+            rate=self.rate,
+            top1=self.top1,
+            top1_ci=list(interval(self.correct)),
+            bytes_mean=None if sizes is None else float(sizes.mean()),
+            bytes_p50=None if sizes is None else float(np.percentile(sizes, 50)),
+            bytes_p95=None if sizes is None else float(np.percentile(sizes, 95)),
+            bytes_max=None if sizes is None else int(sizes.max()),
+            information_bytes=None if content is None else float(content.mean()),
+            divergence_nats=None if nats is None else float(nats.mean()),
+        )
 
-    def against(self, reference: Point) -> Point:
+    def against(self, reference: RatePoint) -> RatePoint:
         """With the Kullback-Leibler divergence of each answer from ``reference``'s."""
         expected, found = _log_softmax(reference.logits), _log_softmax(self.logits)
         return replace(self, divergence=(np.exp(expected) * (expected - found)).sum(axis=1))
 
 
-def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Guard | None = None) -> Point:
+def of_bundle(
+    bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Guard | None = None
+) -> RatePoint:
     """Every image encoded, guarded or not, sent as bytes, decoded and classified.
 
     Raises RuntimeError when the decoder returns other symbols than were encoded.
@@ -93,7 +115,7 @@ def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Gu
         payloads.append(len(packet.payload) - SEAL_BITS // 8)
         information.append(head.report.latent.expected_bits / 8)
     manifest = bundle.manifest
-    return Point(
+    return RatePoint(
         bundle=manifest.name,
         prior=manifest.prior,
         rate=manifest.rate,
@@ -107,7 +129,7 @@ def of_bundle(bundle: Bundle, engine: EngineOptions, samples: Samples, guard: Gu
 
 def of_network(
     network: Unquantised, prepare: Preprocess, pictures: Sequence[tuple[ImageCodec, int]], samples: Samples
-) -> list[Point]:
+) -> list[RatePoint]:
     """Without coding, which is the ceiling; then with each of ``pictures``, (format, quality), in between."""
     labels: list[int | None] = []
     answers: list[list[NDArray[np.float32]]] = [[] for _ in range(len(pictures) + 1)]
@@ -121,10 +143,10 @@ def of_network(
             found.append(network.logits(codec.decode(data)))
             size.append(len(data))
 
-    def point(name: str, prior: str, rate: int | None, number: int) -> Point:
+    def point(name: str, prior: str, rate: int | None, number: int) -> RatePoint:
         logits = np.array(answers[number])
         size = np.array(sizes[number - 1]) if number else None
-        return Point(name, prior, rate, logits.argmax(axis=1) == labels, logits, bytes=size)
+        return RatePoint(name, prior, rate, logits.argmax(axis=1) == labels, logits, bytes=size)
 
     return [point("unquantised (no coding)", "none", None, 0)] + [
         point(f"{codec.name}-q{quality}", codec.name, quality, number)

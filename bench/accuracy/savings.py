@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def bytes_at(curve: Curve, top1: float) -> float | None:
     return float(np.exp(np.interp(top1, accuracies, np.log([size for _, size in points]))))
 
 
-def savings(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+def savings(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Percent of bytes that each MSHP rate saves; negative when it costs bytes.
 
     ``mshp_saving_r1`` at equal accuracy (None: the FP curve does not go there), ``mshp_saving_same_rate_r1``

@@ -1,4 +1,7 @@
-"""Make the attack pack: ``python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]``. Needs torch."""
+"""Make the pack of attacked photographs that benchmarks without torch use.
+
+python -m bench.attacks [--bundle NAME] [--eps N] [-o DIR]
+"""
 
 from __future__ import annotations
 

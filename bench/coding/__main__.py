@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -62,7 +63,54 @@ def bundle_sets(names: list[str]) -> Iterator[tuple[str, list[Frame]]]:
         yield name, [[Part(s.symbols, s.index, s.tables) for s in streams] for streams in frames]
 
 
-def measure_set(name: str, frames: list[Frame], coders: list[CoderPeer], runs: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class CodingRow:
+    """One set by one coder.
+
+    symbols, payload_bytes, information_bytes: of all frames. gap: share of bits over the information content.
+    stages: times by ``STAGES``, of the first frame, which has ``timed_symbols``.
+    """
+
+    set: str
+    coder: str
+    frames: int
+    symbols: int
+    payload_bytes: int
+    information_bytes: float
+    gap: float
+    timed_symbols: int
+    stages: dict[str, Timing]
+
+    @property
+    def total_ms(self) -> float:
+        """Median of all stages together."""
+        return sum(timing.p50 for timing in self.stages.values())
+
+    @property
+    def symbols_per_s(self) -> float:
+        """Symbols a second through all stages."""
+        return self.timed_symbols / self.total_ms * 1e3
+
+    def as_row(self) -> dict[str, Any]:
+        """Fields of a row of the report."""
+        names = (
+            "set",
+            "coder",
+            "frames",
+            "symbols",
+            "payload_bytes",
+            "information_bytes",
+            "gap",
+            "timed_symbols",
+        )
+        row: dict[str, Any] = {name: getattr(self, name) for name in names}
+        row |= {"total_p50_ms": self.total_ms, "symbols_per_s": self.symbols_per_s}
+        for stage, timing in self.stages.items():
+            row |= timing.as_row(f"{stage}_")
+        return row
+
+
+def measure_set(name: str, frames: list[Frame], coders: list[CoderPeer], runs: int) -> list[CodingRow]:
     """Rows of one set, one a coder. Outputs are compared before anything is timed."""
     information = sum(
         float(p.tables.information_bits(p.symbols, p.index).sum(dtype=np.float64))
@@ -74,25 +122,20 @@ def measure_set(name: str, frames: list[Frame], coders: list[CoderPeer], runs: i
     timings = _time(coders, frames[0], runs)
     rows = []
     for coder in coders:
-        stages = {stage: timings[f"{coder.name} {stage}"] for stage in STAGES}
         seal = SEAL_BITS * len(frames) if isinstance(coder, Ours) else 0
-        total = sum(timing.p50 for timing in stages.values())
-        timed = sum(part.symbols.size for part in frames[0])
-        row: dict[str, Any] = {
-            "set": name,
-            "coder": coder.name,
-            "frames": len(frames),
-            "symbols": sum(part.symbols.size for frame in frames for part in frame),
-            "payload_bytes": sizes[coder.name],
-            "information_bytes": information / 8,
-            "gap": (8 * sizes[coder.name] - seal - information) / information,
-            "timed_symbols": timed,
-            "total_p50_ms": total,
-            "symbols_per_s": timed / total * 1e3,
-        }
-        for stage, timing in stages.items():
-            row |= timing.as_row(f"{stage}_")
-        rows.append(row)
+        rows.append(
+            CodingRow(
+                set=name,
+                coder=coder.name,
+                frames=len(frames),
+                symbols=sum(part.symbols.size for frame in frames for part in frame),
+                payload_bytes=sizes[coder.name],
+                information_bytes=information / 8,
+                gap=(8 * sizes[coder.name] - seal - information) / information,
+                timed_symbols=sum(part.symbols.size for part in frames[0]),
+                stages={stage: timings[f"{coder.name} {stage}"] for stage in STAGES},
+            )
+        )
     return rows
 
 
@@ -129,21 +172,21 @@ def header_bytes(payload_bytes: int) -> int:
     return len(packet) - payload_bytes + SEAL_BITS // 8
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Bars of the synthetic set, and the worst overhead of all sets."""
-    ours = [row for row in rows if row["coder"] in BACKENDS]
-    totals = {row["coder"]: row["total_p50_ms"] for row in rows if row["set"] == "synthetic"}
+def summarise(rows: list[CodingRow]) -> dict[str, Any]:
+    """Speed on the synthetic set, and the worst overhead of all sets."""
+    ours = [row for row in rows if row.coder in BACKENDS]
+    totals = {row.coder: row.total_ms for row in rows if row.set == "synthetic"}
     best = next(name for name in BACKENDS if name in totals)  # what ``auto`` takes
     theirs = totals.get("compressai")
     return {
         "backend": best,
         "speedup_vs_compressai": theirs / totals[best] if theirs else None,
-        "overhead_ratio": max(row["gap"] for row in ours),
-        "header_bytes": max(header_bytes(row["payload_bytes"] // row["frames"]) for row in ours),
+        "overhead_ratio": max(row.gap for row in ours),
+        "header_bytes": max(header_bytes(row.payload_bytes // row.frames) for row in ours),
     }
 
 
-def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+def show(rows: list[CodingRow], summary: dict[str, Any], console: Console) -> None:
     """The verdict, then the table."""
     console.print("\nEntropy coding: our rANS beside CompressAI's\n", style="bold")
     speedup = summary["speedup_vs_compressai"]
@@ -165,12 +208,12 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     columns += [Column("Msymbols/s")]
     cells, before = [], None
     for row in rows:
-        stages = [f"{row[f'{stage}_p50_ms']:.2f}" for stage in STAGES]
-        sizes = [f"{row['symbols']:,}", f"{row['payload_bytes']:,}", f"{100 * row['gap']:.3f}"]
-        name = "" if row["set"] == before else row["set"]
-        cells.append([name, row["coder"], *sizes, *stages, f"{row['symbols_per_s'] / 1e6:.1f}"])
-        before = row["set"]
-    ends = [n for n in range(len(rows) - 1) if rows[n + 1]["set"] != rows[n]["set"]]
+        stages = [f"{row.stages[stage].p50:.2f}" for stage in STAGES]
+        sizes = [f"{row.symbols:,}", f"{row.payload_bytes:,}", f"{100 * row.gap:.3f}"]
+        name = "" if row.set == before else row.set
+        cells.append([name, row.coder, *sizes, *stages, f"{row.symbols_per_s / 1e6:.1f}"])
+        before = row.set
+    ends = [n for n in range(len(rows) - 1) if rows[n + 1].set != rows[n].set]
     print_table(
         console, columns, cells, "Each set by each coder: median ms",
         "gap: bits over the information content of our tables; index, encode, decode: of one frame.",
@@ -208,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
         "symbols": SYMBOLS,
         "scales": [LOWEST, HIGHEST],
     }
-    report.write(options.json, "coding", settings, rows, summary)
+    report.write(options.json, "coding", settings, [row.as_row() for row in rows], summary)
     return 0
 
 

@@ -15,7 +15,7 @@ from bench.common.terminal import Column, print_table
 
 
 @dataclass(frozen=True)
-class Bar:
+class AcceptanceBar:
     """A limit of one figure of a report's summary: at most ``limit``, or at least where ``least`` is set."""
 
     key: str
@@ -29,30 +29,30 @@ class Bar:
 
 BARS = {
     "latency": (
-        Bar("guard_clean_percent_of_device", 2.0),
-        Bar("encode_ratio_vs_sc2bench", 0.40),
-        Bar("defended_ratio_vs_sc2bench", 0.75),
-        Bar("decode_ratio_vs_sc2bench", 0.60),
-        Bar("bytes_ratio_vs_sc2bench", 1.005),
+        AcceptanceBar("guard_clean_percent_of_device", 2.0),
+        AcceptanceBar("encode_ratio_vs_sc2bench", 0.40),
+        AcceptanceBar("defended_ratio_vs_sc2bench", 0.75),
+        AcceptanceBar("decode_ratio_vs_sc2bench", 0.60),
+        AcceptanceBar("bytes_ratio_vs_sc2bench", 1.005),
     ),
     "denoise": (
-        Bar("speedup_vs_torch_descent", 25.0, least=True),
-        Bar("speedup_vs_released", 14.0, least=True),
-        Bar("speedup_vs_skimage", 12.0, least=True),
-        Bar("default_p50_ms", 2.0),
-        Bar("largest_error", 1e-5),
+        AcceptanceBar("speedup_vs_torch_descent", 25.0, least=True),
+        AcceptanceBar("speedup_vs_released", 14.0, least=True),
+        AcceptanceBar("speedup_vs_skimage", 12.0, least=True),
+        AcceptanceBar("default_p50_ms", 2.0),
+        AcceptanceBar("largest_error", 1e-5),
     ),
     "serve": (
-        Bar("efficiency", 0.8, least=True),
-        Bar("p99_at_70_over_p50", 3.0),
-        Bar("p99_with_idlers_over_without", 1.5),
-        Bar("memory_growth", 0.05),
-        Bar("recovery_s", 2.0),
-        Bar("lost", 0.0),
-        Bar("answered_twice", 0.0),
+        AcceptanceBar("efficiency", 0.8, least=True),
+        AcceptanceBar("p99_at_70_over_p50", 3.0),
+        AcceptanceBar("p99_with_idlers_over_without", 1.5),
+        AcceptanceBar("memory_growth", 0.05),
+        AcceptanceBar("recovery_s", 2.0),
+        AcceptanceBar("lost", 0.0),
+        AcceptanceBar("answered_twice", 0.0),
     ),
-    "engines": (Bar("mismatches", 0.0),),
-    "gpu": (Bar("mismatches", 0.0),),
+    "engines": (AcceptanceBar("mismatches", 0.0),),
+    "gpu": (AcceptanceBar("mismatches", 0.0),),
 }
 BARS["peer_sc2bench"] = BARS["latency"][1:]
 

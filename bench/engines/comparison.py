@@ -35,7 +35,7 @@ class EngineReader:
         """Read a payload and compare symbols and indices with those that were written."""
         decoder = self.coder.decoder(payload)
         try:
-            streams, _ = self.prior.read(decoder)
+            streams = self.prior.read(decoder).streams
             decoder.finish(symbol_checksum(*(stream.symbols for stream in streams)))
         except PacketError:
             self.mismatches += 1

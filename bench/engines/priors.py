@@ -12,7 +12,6 @@ from torch.nn import functional
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
 from runtime.engines import DEFAULT, ENGINES, EngineOptions, Optimisation, missing, open_engine
-from runtime.engines.integers import CompiledNetwork, can_run
 from runtime.prior import open_prior
 from runtime.prior.base import Prior
 from runtime.prior.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
@@ -31,9 +30,6 @@ def priors(bundle: Bundle) -> tuple[dict[str, Prior], dict[str, str]]:
     found: dict[str, Synthesis] = {"NumPy, the definition": lambda z: network(z).ravel().astype(np.float32)}
     found["torch"] = lambda z: _by_torch(network, z)
     assert bundle.manifest.hyper is not None
-    if can_run(network):
-        for threads in (1, 2):
-            found[f"compiled, {_threads(threads)}"] = CompiledNetwork(network, bundle.manifest.hyper, threads)
     skipped = {}
     for engine in ENGINES:
         reason = missing(engine)

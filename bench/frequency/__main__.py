@@ -1,18 +1,18 @@
-"""Which frequencies drive the rate? Bands of a frame's DCT taken away, disturbed and attacked, one at a time.
+"""Which frequencies drive the rate? Bands of a frame's DCT removed, disturbed and attacked, one at a time.
 
     python -m bench.frequency --data DIR [--bundle NAME ...] [--limit N] [--json PATH] [--plot PATH]
 
-For each of eight octave bands (``bench.frequency.dct_bands``), what real packets then take and whether they
-are still classified right, against the clean frame:
+For each of eight octave bands (``bench.frequency.dct_bands``): bytes of real packets and answers, against the
+clean frame, of
 
     remove      the frame without the band
     noise e     Gaussian noise in the band alone, of root mean square e of 255
     sign e      its sign, times e of 255: the same l_2 and l_inf in each band, but not all in the band
-    only e      un-masked PGD-E within e of 255, of which only the band is added
-    without e   the same without the band
+    only e      un-masked PGD-E within e of 255: its part in the band alone
+    without e   un-masked PGD-E within e of 255: all but its part in the band
 
-and the share of the energy that lies in each band: of the frame, of each disturbance as it is after rounding
-and clipping, of the attack. White noise has it in proportion to the number of coefficients.
+and the share of the energy in each band, of the frame, of each disturbance after rounding and clipping, and
+of the attack. The energy of white noise is in proportion to the number of coefficients.
 """
 
 from __future__ import annotations

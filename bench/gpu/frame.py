@@ -1,7 +1,7 @@
 """A defended frame on the GPU: how long it takes end to end, and whether denoising and the head overlap.
 
 A frame is a prepared square of pixels on the host; it ends with y and z on the host, without entropy coding.
-``frame`` is ``runtime.gpu.Pipeline.defended``, which waits once, at the end; ``encode`` is the whole of
+``frame`` is ``runtime.gpu.GpuPipeline.defended``, which waits once, at the end; ``encode`` is the whole of
 ``Head.encode`` with guard ``always``, its entropy coding and the host's look at the first pass included.
 """
 
@@ -20,13 +20,13 @@ from bench.common.timing import Timing, measure
 from bench.gpu.cases import GpuCase
 from bench.gpu.engines import ON_GPU
 from runtime.bundle import Bundle
-from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
+from runtime.engines import EngineOptions, GpuEngine, missing, open_engine
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head
 
 if TYPE_CHECKING:
-    from runtime.gpu import Pipeline
+    from runtime.gpu import GpuPipeline
 
 QUEUED = 50  # frames that are queued at once to see what overlaps
 
@@ -41,15 +41,15 @@ def cases(bundles: list[Bundle], runs: int, without_gpu: str | None) -> Iterator
             yield GpuCase("overlap", name, functools.partial(overlap, bundle, engine, runs), reason)
 
 
-def open_pipeline(bundle: Bundle, engine: str) -> Pipeline:
+def open_pipeline(bundle: Bundle, engine: str) -> GpuPipeline:
     """A pipeline with engines of its own, defending as ``Defence`` does by default."""
-    from runtime.gpu import Pipeline
+    from runtime.gpu import GpuPipeline
 
     options = EngineOptions(engine)
     head = open_engine(bundle.path("head"), options)
     shield = open_engine(bundle.path("shield"), options) if "shield" in bundle.manifest.files else head
-    assert isinstance(head, DeviceEngine) and isinstance(shield, DeviceEngine)
-    return Pipeline(bundle, head, shield, Defence(), options)
+    assert isinstance(head, GpuEngine) and isinstance(shield, GpuEngine)
+    return GpuPipeline(bundle, head, shield, Defence(), options)
 
 
 def square(bundle: Bundle) -> NDArray[np.uint8]:

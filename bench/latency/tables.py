@@ -47,7 +47,8 @@ def _heading(console: Console, timings: BundleTimings, options: argparse.Namespa
     console.print(f"\n{timings.bundle.manifest.name}", style="bold", markup=False)
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, {timings.engine}, threads: {threads}; "
-        f"photographs: {len(timings.uncoded_top1)}, runs of each: {options.runs}, link: {options.link:g} kbit/s\n",
+        f"photographs: {len(timings.uncoded_top1)}, runs of each: {options.runs}, "
+        f"link: {options.link:g} kbit/s\n",
         style="dim", markup=False,
     )  # fmt: skip
 

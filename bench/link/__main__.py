@@ -21,10 +21,10 @@ from rich.console import Console
 from bench.common import bundle_options, report
 from bench.common import options as options_of
 from bench.common.attack_pack import attacked as in_pack
-from bench.common.emulated_link import Conditions
 from bench.common.photos import photos, samples
 from bench.common.terminal import Column, print_table
 from bench.link.runs import Camera, Image, LinkRow, measure, setups
+from bench.serve.emulated_link import Conditions
 from bench.serve.process import serving
 from runtime.bundle import Bundle, load
 from runtime.cli.program import program

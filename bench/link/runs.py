@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.common.emulated_link import Conditions, over, wire_bytes
 from bench.common.image_codecs import JPEG, WEBP, ImageCodec
+from bench.serve.emulated_link import Conditions, over, wire_bytes
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
 from runtime.streaming.buffer import Buffer
-from runtime.streaming.connection import Address, Answer, Connection
-from runtime.streaming.link_budget import LinkBudget, bounds
+from runtime.streaming.connection import Address, Connection, ServerAnswer
+from runtime.streaming.link_budget import BudgetRange, LinkBudget
 from runtime.streaming.sender import Link, Sender
-from runtime.streaming.window import Trip, Window, send_all
+from runtime.streaming.window import InFlightWindow, RoundTrip, send_all
 
 Image = NDArray[np.uint8]
 BUFFER = 2
@@ -73,9 +73,9 @@ class FrameEncoder:
 class Nowhere:
     """A server that answers at once, without decoding or classifying: it flatters JPEG and WebP."""
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """An answer without classes, at once."""
-        return Answer((), ())
+        return ServerAnswer((), ())
 
     def close(self) -> None:
         """Nothing is open."""
@@ -100,7 +100,7 @@ def open_encoder(setup: LinkSetup, bundle: Bundle, threads: int) -> FrameEncoder
     head.warm_up()
     if not setup.shrink:
         return FrameEncoder(lambda image: head.encode(image).to_bytes())
-    room = LinkBudget(*bounds(head))
+    room = LinkBudget(BudgetRange.of(head))
 
     def encode(image: Image) -> bytes:
         room.captured(time.perf_counter())
@@ -123,7 +123,9 @@ def run(
     links: connections over one link; so many frames may be on their way at a time.
     """
     buffer: Buffer[tuple[int, float, bytes]] = Buffer(BUFFER, "drop-oldest")
-    senders, window = [Sender(link) for link in over(links, conditions, LOST_SECONDS)], Window(len(links))
+    senders = [Sender(link) for link in over(links, conditions, LOST_SECONDS)]
+    window = InFlightWindow(len(links))
+    InFlightWindow(len(links))
     failures: list[Exception] = []
 
     def capture() -> None:
@@ -141,18 +143,18 @@ def run(
     arrivals: list[Arrival] = []
     session = f"{id(buffer):x}-{time.time_ns():x}"  # a name that no other run of this server has
 
-    def send(sender: Sender, item: tuple[int, float, bytes]) -> Trip | None:
+    def send(sender: Sender, item: tuple[int, float, bytes]) -> RoundTrip | None:
         number, captured, data = item
         identity = f"{session}-{number}"
         begin = time.perf_counter()
-        answer, attempts = sender.send(identity, data)
+        delivery = sender.send(identity, data)
         now = time.perf_counter()
         with lock:
-            if encoder.room is not None and attempts == 1:
+            if encoder.room is not None and delivery.attempts == 1:
                 encoder.room.sent(len(data), (now - begin) / window.size)
-            top1 = answer.classes[0] if answer.classes else None
+            top1 = delivery.answer.classes[0] if delivery.answer.classes else None
             arrivals.append(Arrival(number, wire_bytes(identity, data), now - captured, top1))
-        return Trip(len(data), now - begin) if attempts == 1 else None
+        return RoundTrip(len(data), now - begin) if delivery.attempts == 1 else None
 
     camera, lock = threading.Thread(target=capture), threading.Lock()
     camera.start()

@@ -25,9 +25,10 @@ from bench.common import options as options_of
 from bench.common.errors import CampaignError, MissingPackage
 from bench.common.options import positive
 from bench.common.photos import labelled
-from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience import plans
 from bench.resilience.bars import summarise
 from bench.resilience.campaign import Campaign
+from bench.resilience.catalogue import corruptions, trivial_defences
 from bench.resilience.cell import Cell, Subject
 from bench.resilience.outcomes import Outcomes, Row
 from bench.resilience.page import page
@@ -99,10 +100,10 @@ def _require_torch() -> None:
 
 
 def _resolve(cells: list[Cell]) -> None:
-    """Find a caller's own code now: a campaign must not fail after hours. Raises ExtensionError."""
-    for cell in cells:
-        if cell.input.code and cell.input.kind == "attack":
-            attacks.threat_named(cell.input.name)
+    """Find a caller's own threats now: a campaign must not fail after hours. Raises ExtensionError."""
+    for name in dict.fromkeys(cell.input.name for cell in cells if cell.input.kind == "attack"):
+        if name not in attacks.THREATS:
+            attacks.threat_named(name)
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
@@ -214,13 +215,12 @@ def main(arguments: list[str] | None = None) -> int:
     show(outcomes, rows, console)
     if options.bars:
         show_bars(summary, console)
-    as_json = [asdict(row) for row in rows]
     if options.csv:
         write_csv(options.csv, rows)
     if options.html:
         options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(page(outcomes, settings, as_json, summary), encoding="utf-8")
-    report.write(options.json, "resilience", settings, as_json, summary)
+        options.html.write_text(page(outcomes, settings, rows, summary), encoding="utf-8")
+    report.write(options.json, "resilience", settings, [asdict(row) for row in rows], summary)
     return 0
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.common.bootstrap import interval
+from bench.resilience.catalogue.trivial_defences import TRIVIAL
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes
-from bench.resilience.trivial_defences import TRIVIAL
 
 GUARDED = "auto"
 """The sender that the bars are about: the guard with its default defence."""
@@ -30,7 +30,7 @@ Keys = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Bar:
+class ResilienceBar:
     """A limit of one key of the summary."""
 
     key: str
@@ -39,15 +39,15 @@ class Bar:
 
 
 BARS = (
-    Bar("pgde_increase_4", ">= +65 %", lambda value: value >= 65),
-    Bar("guard_clean_bytes_ratio", "1 +- 0.003", lambda value: abs(value - 1) <= 0.003),
-    Bar("guard_clean_top1_drop", "+- 0.3 points", lambda value: abs(value) <= 0.3),
-    Bar("defended_bytes_ratio_4", "<= 0.91", lambda value: value <= 0.91),
-    Bar("defended_top1_drop_4", "<= 10 points", lambda value: value <= 10),
-    Bar("defended_top1_drop_2", "<= 5 points", lambda value: value <= 5),
-    *(Bar(f"beats_baselines_{eps}", "true", bool) for eps in (2, 4, 8)),
-    Bar("corruption_bytes_worst", "<= 1.05", lambda value: value <= 1.05),
-    Bar("corruption_top1_worst_drop", "<= 1 point", lambda value: value <= MOST_LOST),
+    ResilienceBar("pgde_increase_4", ">= +65 %", lambda value: value >= 65),
+    ResilienceBar("guard_clean_bytes_ratio", "1 +- 0.003", lambda value: abs(value - 1) <= 0.003),
+    ResilienceBar("guard_clean_top1_drop", "+- 0.3 points", lambda value: abs(value) <= 0.3),
+    ResilienceBar("defended_bytes_ratio_4", "<= 0.91", lambda value: value <= 0.91),
+    ResilienceBar("defended_top1_drop_4", "<= 10 points", lambda value: value <= 10),
+    ResilienceBar("defended_top1_drop_2", "<= 5 points", lambda value: value <= 5),
+    *(ResilienceBar(f"beats_baselines_{eps}", "true", bool) for eps in (2, 4, 8)),
+    ResilienceBar("corruption_bytes_worst", "<= 1.05", lambda value: value <= 1.05),
+    ResilienceBar("corruption_top1_worst_drop", "<= 1 point", lambda value: value <= MOST_LOST),
 )
 
 

@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from bench.common.errors import CampaignError
 from bench.common.photos import Sample
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
-from bench.resilience.corruptions import corruption_named
+from bench.resilience.catalogue.corruptions import corruption_named
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, filter_named
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 from bench.resilience.store import Store
-from bench.resilience.trivial_defences import filter_named
 from bench.resilience.workers import Run
+from export.robust.corruptions import CORRUPTIONS
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.guard.defence import Defence
@@ -79,7 +80,7 @@ class Campaign:
         self._labels = np.array([sample.label for sample in samples], dtype=np.int64)
         self._squares: dict[Any, NDArray[np.uint8]] = {}
 
-    def measure(self, cells: list[Cell]) -> dict[Cell, Measured]:
+    def measure(self, cells: list[Cell]) -> dict[Cell, MeasuredCell]:
         """Every cell, from the store where it is there."""
         found = {cell: self._store.cell(cell) for cell in cells}
         missing = [cell for cell, measured in found.items() if measured is None]
@@ -98,12 +99,11 @@ class Campaign:
     def _try(self, cells: Iterable[Cell]) -> None:
         """Run a caller's own filters and corruptions once: they fail now, not after hours of attacks."""
         for cell in cells:
-            if cell.input.code or cell.sender.code:
-                frame = self._prepared(cell.subject)[0]
-                if cell.input.kind == "corruption":
-                    frame = corruption_named(cell.input.name)(frame, cell.input.level, 0)
-                if cell.sender.before:
-                    filter_named(cell.sender.before)(frame)
+            given, before = cell.input, cell.sender.before
+            if given.kind == "corruption" and given.name not in CORRUPTIONS:
+                corruption_named(given.name)(self._prepared(cell.subject)[0], given.level, 0)
+            if before is not None and before not in TRIVIAL:
+                filter_named(before)(self._prepared(cell.subject)[0])
 
     def _attack(self, cells: list[Cell]) -> None:
         """Make the attacked frames of these cells that the store does not have."""
@@ -167,7 +167,7 @@ def attacked_frames(task: AttackTask) -> NDArray[np.uint8]:
     return to_uint8(attacked, task.squares, attack.level / 255, norm_of(attack.name))
 
 
-def measure_cell(task: CellTask) -> Measured:
+def measure_cell(task: CellTask) -> MeasuredCell:
     """Every image of a cell through the real bitstream: encoded, sent as bytes, decoded, classified."""
     cell = task.cell
     head = _head(cell.subject.where, cell.sender, task.engine)
@@ -183,7 +183,7 @@ def measure_cell(task: CellTask) -> Measured:
         assert head.report is not None
         rungs.append(head.report.decision.rung)
         changes.append(int(np.abs(frame.astype(np.int16) - square).max()))
-    return Measured(np.array(sizes), np.array(answers) == task.labels, np.array(rungs), np.array(changes))
+    return MeasuredCell(np.array(sizes), np.array(answers) == task.labels, np.array(rungs), np.array(changes))
 
 
 def _frames(task: CellTask) -> NDArray[np.uint8]:

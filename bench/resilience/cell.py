@@ -62,7 +62,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Subject:
-    """A bundle as a campaign names it; ``where`` is what ``runtime.bundle.load`` takes."""
+    """A bundle of a campaign; ``where`` is its folder."""
 
     name: str
     prior: str
@@ -85,7 +85,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCell:
     """One value an image, in the images' order.
 
     bytes: int64, of the packet, header included.

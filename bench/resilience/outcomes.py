@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common.bootstrap import interval, ratio_interval
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 
 LEFT_AS_SEEN = ("plain", "adapted")
 """Rungs of the guard without denoising."""
@@ -120,8 +120,8 @@ class Outcome:
 class Outcomes:
     """All outcomes of a campaign, for look-ups by name."""
 
-    def __init__(self, measured: dict[Cell, Measured]):
-        grouped: dict[Cell, list[Measured]] = {}
+    def __init__(self, measured: dict[Cell, MeasuredCell]):
+        grouped: dict[Cell, list[MeasuredCell]] = {}
         for cell, found in measured.items():
             grouped.setdefault(_without_seed(cell), []).append(found)
         clean = {cell.subject: _means(found) for cell, found in grouped.items() if _is_reference(cell)}
@@ -152,14 +152,14 @@ def _is_reference(cell: Cell) -> bool:
     return cell.input == Input() and cell.sender == Treatment()
 
 
-def _means(found: list[Measured]) -> Means:
+def _means(found: list[MeasuredCell]) -> Means:
     return Means(
         np.mean([one.bytes for one in found], axis=0, dtype=np.float64),
         np.mean([one.correct for one in found], axis=0, dtype=np.float64),
     )
 
 
-def _outcome(cell: Cell, found: list[Measured], clean: Means) -> Outcome:
+def _outcome(cell: Cell, found: list[MeasuredCell], clean: Means) -> Outcome:
     means = _means(found)
     defended = np.mean([~np.isin(one.rung, LEFT_AS_SEEN) for one in found], axis=0, dtype=np.float64)
     linf = max(int(one.linf.max()) for one in found)

@@ -1,4 +1,7 @@
-"""One page about a campaign: bars, the paper's tables beside ours, plots, every row. Nothing is linked to."""
+"""One HTML page about a campaign: the result in words, plots, the paper's tables beside ours, every row.
+
+The page is complete in itself: it loads and links nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,57 @@ from bench.common.report import environment
 from bench.resilience import paper_figures as paper
 from bench.resilience.bars import BARS, GUARDED, RATE
 from bench.resilience.cell import UNDEFENDED, Subject
-from bench.resilience.outcomes import Outcome, Outcomes
+from bench.resilience.outcomes import Outcome, Outcomes, Row
 from bench.resilience.plots import accuracy_against_bytes, rate_against_eps
+from bench.resilience.result import headline, sentences
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .2rem .6rem; text-align: right }
-th:first-child, td:first-child, td.text { text-align: left } tr { border-bottom: 1px solid #ddd }
-.yes { color: #060 } .no { color: #a00 } svg { max-width: 100%; height: auto } .small { color: #555 }
+:root {
+  color-scheme: light dark; --ground: #fff; --panel: #f3f5f8; --line: #d5dae1;
+  --text: #1b2430; --dim: #5d6978; --yes: #1f7a4a; --no: #b3312a;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #11151b; --panel: #1a2028; --line: #343d49;
+    --text: #e4e9ef; --dim: #98a4b3; --yes: #4cc186; --no: #f07a73;
+  }
+}
+* { box-sizing: border-box }
+body {
+  font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums;
+  max-width: 75rem; margin: 1.5rem auto; padding: 0 1rem; background: var(--ground); color: var(--text);
+}
+h1 { font-size: 1.6rem; margin: 0 0 .8rem } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
+h3 { font-size: 1rem; margin: 0 0 .3rem; overflow-wrap: anywhere }
+.result { background: var(--panel); border: 1px solid var(--line); border-radius: 8px }
+.result { padding: .7rem 1rem } .result p { margin: .3rem 0 }
+.headline { font-size: 1.15rem; max-width: 75ch }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)) }
+.figures { gap: 1rem 1.5rem }
+figure { margin: 0; min-width: 0 } svg { display: block; width: 100%; height: auto; max-width: 40rem }
+.scroll { overflow: auto; max-width: 100% } .tall { max-height: 40rem }
+.tall th { position: sticky; top: 0; background: var(--ground) }
+table { border-collapse: collapse; font-size: 14px }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap }
+th { color: var(--dim); font-weight: 500; border-bottom: 2px solid var(--line) }
+td { border-bottom: 1px solid var(--line) } tr > :first-child { text-align: left; padding-left: 0 }
+.yes { color: var(--yes) } .no { color: var(--no) } .small { color: var(--dim); font-size: 13px }
 """
 
 
-def page(
-    outcomes: Outcomes, settings: dict[str, Any], rows: list[dict[str, Any]], summary: dict[str, Any]
-) -> str:
-    """The page's HTML, complete in itself."""
-    said = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
+def page(outcomes: Outcomes, settings: dict[str, Any], rows: Sequence[Row], summary: dict[str, Any]) -> str:
+    """The page's HTML."""
+    said = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items() if value is not None)
     machine = environment()
     parts = [
-        f"<p>{escape(said)}. Bytes are of real packets, headers included, relative to the same images clean "
-        "and undefended; intervals are 95 %, over images.</p>",
-        _bars(summary),
+        f'<p class="headline">{escape(headline(outcomes))}</p>',
+        '<div class="figures">',
+        *(_result(outcomes, subject) for subject in outcomes.subjects),
+        "</div>",
+        f'<p class="small">Settings: {escape(said)}. Bytes are those of real packets, headers included, '
+        "relative to the same images clean and undefended. Intervals are 95 %, over images.</p>",
         *_plots(outcomes),
+        _bars(summary),
         *(_beside_paper(outcomes, subject) for subject in outcomes.subjects),
         _corruptions(outcomes),
         _rows(rows),
@@ -39,11 +71,22 @@ def page(
         f"{escape(', '.join(f'{name} {version}' for name, version in machine['packages'].items()))}</p>",
     ]
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>ratehold: resilience</title>'
-        f"<style>{STYLE}</style></head>\n<body>\n<h1>Resilience</h1>\n"
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>ratehold: resilience</title><style>{STYLE}</style></head>\n<body>\n<h1>Resilience</h1>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
+
+
+def _result(outcomes: Outcomes, subject: Subject) -> str:
+    """The result of one bundle in a few sentences."""
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(outcomes, subject))
+    return f'<div class="result"><h3>{escape(subject.name)}</h3>{said}</div>'
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _bars(summary: dict[str, Any]) -> str:
@@ -59,15 +102,21 @@ def _bars(summary: dict[str, Any]) -> str:
 
 def _plots(outcomes: Outcomes) -> Iterable[str]:
     levels = sorted({o.cell.input.level for o in outcomes.all if o.cell.input.kind == "attack"})
-    drawn = [("Rate against eps", rate_against_eps(outcomes))]
-    drawn += [
-        (f"Accuracy against bytes at eps {eps}/255", accuracy_against_bytes(outcomes, eps)) for eps in levels
-    ]
-    return [f"<h2>{escape(title)}</h2>\n{svg}" for title, svg in drawn if svg]
+    yield from _figures("Bytes against eps", [(s, rate_against_eps(outcomes, s)) for s in outcomes.subjects])
+    for eps in levels:
+        drawn = [(subject, accuracy_against_bytes(outcomes, subject, eps)) for subject in outcomes.subjects]
+        yield from _figures(f"Accuracy against bytes under un-masked PGD-E at eps {eps}/255", drawn)
+
+
+def _figures(title: str, drawn: Sequence[tuple[Subject, str | None]]) -> Iterable[str]:
+    """One figure a bundle, side by side where there is room."""
+    figures = [f"<figure><h3>{escape(subject.name)}</h3>\n{svg}</figure>" for subject, svg in drawn if svg]
+    if figures:
+        yield f'<h2>{escape(title)}</h2>\n<div class="figures">{"".join(figures)}</div>'
 
 
 def _beside_paper(outcomes: Outcomes, subject: Subject) -> str:
-    """The paper's table of one network under PGD-E, its figures beside ours."""
+    """The paper's table of its network under PGD-E, with our figures beside it."""
     clean = outcomes.find(subject, UNDEFENDED, "clean")
     levels = sorted({o.cell.input.level for o in outcomes.of(subject, "attack") if o.cell.input.name == RATE})
     if clean is None or not levels:
@@ -99,7 +148,7 @@ def _beside_paper(outcomes: Outcomes, subject: Subject) -> str:
 
 
 def _corruptions(outcomes: Outcomes) -> str:
-    """Mean change of bytes over the severities, and of top-1, a corruption and bundle."""
+    """A line a corruption: mean change of bytes and mean top-1 over the severities, of every bundle."""
     names = list(dict.fromkeys(o.cell.input.name for o in outcomes.all if o.cell.input.kind == "corruption"))
     if not names:
         return ""
@@ -128,27 +177,30 @@ def _means(found: Sequence[Outcome]) -> list[str]:
     return [f"{100 * change:+.1f} %", f"{100 * top1:.1f} %"]
 
 
-def _rows(rows: list[dict[str, Any]]) -> str:
+def _rows(rows: Sequence[Row]) -> str:
     heads = ["bundle", "input", "sender", "bytes", "ratio", "95 %", "top-1 %", "drop", "95 %", "defended %"]
     lines = [
         [
-            row["bundle"], row["input"], row["sender"],
-            f"{row['bytes_mean']:,.0f}", f"{row['bytes_ratio']:.3f}",
-            "{:.3f} to {:.3f}".format(*row["bytes_ratio_ci"]), f"{100 * row['top1']:.1f}",
-            f"{row['top1_drop']:+.1f}", "{:+.1f} to {:+.1f}".format(*row["top1_drop_ci"]),
-            f"{100 * row['defended_share']:.0f}",
+            row.bundle, row.input, row.sender,
+            f"{row.bytes_mean:,.0f}", f"{row.bytes_ratio:.3f}",
+            "{:.3f} to {:.3f}".format(*row.bytes_ratio_ci), f"{100 * row.top1:.1f}",
+            f"{row.top1_drop:+.1f}", "{:+.1f} to {:+.1f}".format(*row.top1_drop_ci),
+            f"{100 * row.defended_share:.0f}",
         ]
         for row in rows
     ]  # fmt: skip
-    return _table("Every row", heads, lines, "drop: points of top-1 below clean and undefended")
+    return _table("Every row", heads, lines, "drop: points of top-1 below clean and undefended", "tall")
 
 
-def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> str:
-    """Cells are text, but for those that are already an element."""
+def _table(
+    title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "", shape: str = ""
+) -> str:
+    """A table that scrolls where it is wide. A cell is text, or already an element."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "\n".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in line)}</tr>" for line in lines)
     under = f'<p class="small">{escape(note)}</p>' if note else ""
-    return f"<h2>{escape(title)}</h2>\n<table>\n<tr>{head}</tr>\n{body}\n</table>{under}"
+    table = f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
+    return f'<h2>{escape(title)}</h2>\n<div class="scroll {shape}">{table}</div>{under}'
 
 
 def _text(cell: str) -> str:

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from bench.attacks import THREATS, knows_defence
 from bench.attacks import located as located_threat
 from bench.common.errors import CampaignError
-from bench.resilience import corruptions as corruption_names
-from bench.resilience import trivial_defences as filters
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
+from bench.resilience.catalogue import corruptions as corruption_names
+from bench.resilience.catalogue import trivial_defences as filters
+from bench.resilience.catalogue.trivial_defences import TRIVIAL
 from bench.resilience.cell import Cell, Input, Subject, Treatment
-from bench.resilience.trivial_defences import TRIVIAL
 from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard

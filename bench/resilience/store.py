@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.common.errors import CampaignError
 from bench.common.photos import Sample
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 
 VERSION = 1
 """Of what a cell's file holds; raised when the same settings give other results."""
@@ -56,21 +56,21 @@ class Store:
         for path in (self._cells, self._frames):
             path.mkdir(parents=True, exist_ok=True)
 
-    def cell(self, cell: Cell) -> Measured | None:
+    def cell(self, cell: Cell) -> MeasuredCell | None:
         """A finished cell, or None. Raises CampaignError when its file is damaged."""
         path = self._cell_path(cell)
         if not path.exists():
             return None
         try:
             values = json.loads(path.read_text(encoding="utf-8"))["images"]
-            return Measured(
+            return MeasuredCell(
                 np.array(values["bytes"], np.int64), np.array(values["correct"], bool),
                 np.array(values["rung"], str), np.array(values["linf"], np.int64),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise CampaignError(f"{path}: not a finished cell ({error}); delete it") from error
 
-    def keep(self, cell: Cell, measured: Measured) -> None:
+    def keep(self, cell: Cell, measured: MeasuredCell) -> None:
         """Write a finished cell."""
         values = {name: array.tolist() for name, array in vars(measured).items()}
         text = json.dumps({"cell": asdict(cell), "images": values}) + "\n"

@@ -22,7 +22,7 @@ from bench.serve.load import latencies, poisson
 from bench.serve.process import ServerProcess, served_per_second
 from runtime.bundle import Bundle
 from runtime.serving.networks import Networks
-from runtime.tail import Reader
+from runtime.tail import PacketReader
 
 BATCHES = (1, 2, 4, 8)
 THREADS = (1, 2)
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 def bare(bundle: Bundle, packets: list[bytes], seconds: float, rounds: int) -> list[Row]:
     """Rounds of restore and tail alone, a row for each size of batch and number of threads."""
-    networks, reader = Networks([bundle], max(BATCHES)), Reader(bundle)
+    networks, reader = Networks([bundle], max(BATCHES)), PacketReader(bundle)
     latents = [reader.read(packet).y_hat for packet in packets]
     rows = []
     for number in range(rounds):

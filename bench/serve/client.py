@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common.emulated_link import Conditions, over
+from bench.serve.emulated_link import Conditions, over
 from runtime.bundle import load
 from runtime.cli.program import prog, program
 from runtime.engines import EngineOptions
@@ -27,7 +27,7 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.connection import Address, Connection
-from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.pipeline import StreamPipeline
 from runtime.streaming.sender import Link, Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.spool import Encoded, Spool
@@ -71,7 +71,7 @@ def main() -> int:
     spool, log = Spool(options.folder), JsonLog(options.folder / "log")
     buffer: Buffer[Encoded] = Buffer(BUFFER, options.policy)
     frames = paced(camera(options.folder, options.run), options.fps)
-    Pipeline(frames, head, [Sender(link) for link in links], buffer, log, spool).run()
+    StreamPipeline(frames, head, [Sender(link) for link in links], buffer, log, spool).run()
     spool.close()
     log.close()
     return 0

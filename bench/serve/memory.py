@@ -20,7 +20,7 @@ from runtime.streaming.connection import MODEL, Address, request
 
 
 @dataclass(frozen=True)
-class Kind:
+class RequestKind:
     """A kind of request. status: that it must get, None: no answer. share: of twenty requests."""
 
     name: str
@@ -28,12 +28,19 @@ class Kind:
     share: int = 1
 
 
-NEW_FRAME = Kind("new frame", 200)
+NEW_FRAME = RequestKind("new frame", 200)
 MIX = (
-    NEW_FRAME, Kind("repeated", 200, 4), Kind("truncated", 400, 3), Kind("flipped bit", 400, 3),
-    Kind("random bytes", 400, 3), Kind("sealed nonsense", 400, 2), Kind("oversized", 413),
-    Kind("not JSON", 400), Kind("unknown model", 404), Kind("hung up", None),
-)  # fmt: skip
+    NEW_FRAME,
+    RequestKind("repeated", 200, 4),
+    RequestKind("truncated", 400, 3),
+    RequestKind("flipped bit", 400, 3),
+    RequestKind("random bytes", 400, 3),
+    RequestKind("sealed nonsense", 400, 2),
+    RequestKind("oversized", 413),
+    RequestKind("not JSON", 400),
+    RequestKind("unknown model", 404),
+    RequestKind("hung up", None),
+)
 
 LENGTH_FIELD = range(12, 16)
 """Where a packet says how long it is (docs/format.md): a bit flipped there may be 413 instead of 400."""
@@ -52,7 +59,7 @@ class Visitor:
         self._last = ("", packets[0])
         self.unexpected: Counter[str] = Counter()
 
-    def visit(self, kind: Kind) -> None:
+    def visit(self, kind: RequestKind) -> None:
         """Send one request of a kind; an answer other than its ``status`` is counted."""
         status = self._ask(kind.name)
         if status != kind.status:

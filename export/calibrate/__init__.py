@@ -1,1 +1,1 @@
-"""Calibration: where a backbone is split, and the transform that its Fisher matrix asks for."""
+"""Calibration: a backbone is split, and its Fisher information gives the transform between the halves."""

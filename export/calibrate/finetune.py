@@ -102,7 +102,7 @@ def _step(
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    return float(divergence), float(bits) / len(batch)
+    return float(divergence.detach()), float(bits.detach()) / len(batch)
 
 
 def _fit_prior(student: FinetuneStudent, features: torch.Tensor, plan: FinetunePlan) -> None:

@@ -1,9 +1,9 @@
 """Fisher-weighted transform coding: a bottleneck by calibration instead of by long training.
 
-Around a feature vector f the classifier's loss grows, to second order, as 1/2 (f' - f)^T H (f' - f), with H
-the Fisher information of its output. Coding y = U^T A (f - mean), A = H^(1/2), U the eigenvectors of A C A
-(C the covariance of f), makes one unit of error cost the same loss in every coefficient and the coefficients
-uncorrelated, so that one quantisation step for all of them is near-optimal.
+Around a feature vector f the classifier's loss grows, to second order, as 1/2 (f' - f)^T H (f' - f). H is the
+Fisher information of its output. The code is y = U^T A (f - mean), with A = H^(1/2), C the covariance of
+f and U the eigenvectors of A C A. A unit of error then costs the same loss in every coefficient, and the
+coefficients are uncorrelated; so one quantisation step for all of them is near-optimal.
 """
 
 from __future__ import annotations

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.errors import ImageError
 from runtime.preprocess import Preprocess, read_image
+
+if TYPE_CHECKING:
+    import torch
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -73,6 +76,8 @@ def random_view(
 
 def to_tensor(frames: NDArray[np.uint8]) -> torch.Tensor:
     """Frames uint8 (N, S, S, 3) -> float32 (N, 3, S, S) in [0, 1]."""
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
 
 

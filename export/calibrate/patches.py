@@ -1,4 +1,4 @@
-"""Feature maps as patches: one vector for each P x P square of positions, and back."""
+"""Feature maps as patches: one vector for each P x P square of positions."""
 
 from __future__ import annotations
 

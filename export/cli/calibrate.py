@@ -104,7 +104,7 @@ def _build(options: argparse.Namespace) -> None:
     from export.calibrate.finetune import load_transform
 
     builder = builder_for(options, HyperpriorPlan(float_steps=options.steps))
-    for rate in options.rate:  # a rate that cannot be had is refused before the minutes that others take
+    for rate in options.rate:  # refuse an impossible rate before the others take minutes
         step_for_loss(builder.calibrated, LOSS_OF_RATE[rate])
     for rate in options.rate:
         for prior in options.prior:
@@ -118,8 +118,11 @@ def _backbone(options: argparse.Namespace) -> Backbone:
     from export.calibrate.backbones import BACKBONES, from_factory
 
     if options.backbone in BACKBONES:
-        load = BACKBONES[options.backbone]
-        return load() if options.cut is None else load(int(options.cut))
+        if options.cut is None:
+            return BACKBONES[options.backbone]()
+        if not options.cut.isdecimal():
+            raise CutError(f"--cut of {options.backbone} is the number of a block, not {options.cut!r}")
+        return BACKBONES[options.backbone](int(options.cut))
     if ":" not in options.backbone or options.cut is None:
         raise CutError("your own backbone needs --backbone package.module:function and --cut MODULE")
     return from_factory(options.backbone, options.cut, options.size)

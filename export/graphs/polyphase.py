@@ -1,8 +1,8 @@
 """The polyphase decomposition of a transposed convolution: a plain convolution that computes all its phases.
 
 With a stride s, output (i, j) belongs to the phase (i mod s, j mod s). Each phase is a plain convolution of
-the input with every s-th tap of the kernel, so one convolution with s * s times the channels computes them
-all. Interleaved and cropped, they are the outputs of the transposed convolution.
+the input with every s-th tap of the kernel. So one convolution with s * s times the channels computes them
+all; interleaved and cropped, they are the outputs of the transposed convolution.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from export.calibrate.backbones import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
-    from export.paper.bottleneck import Bottleneck
+    from export.paper.bottleneck import Bottleneck, Widths
     from export.paper.networks import SplitNetwork
 
 BETAS = (0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
@@ -23,8 +23,6 @@ HYPER = 16  # channels of z
 
 PriorName = Literal["fp", "mshp"]
 Rgb = tuple[float, float, float]
-Widths = tuple[int, int, int, int]
-"""Channels into the first of three convolutions, and out of each."""
 
 
 @dataclass(frozen=True)

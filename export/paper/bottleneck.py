@@ -18,7 +18,8 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.layers import GDN1
 from torch import nn
 
-from export.paper.architectures import Widths
+Widths = tuple[int, int, int, int]
+"""Channels into the first of three convolutions, and out of each."""
 
 
 class FactorizedBottleneck(nn.Module):

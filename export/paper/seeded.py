@@ -1,9 +1,9 @@
 """A network without a checkpoint: random weights from a seed, the prior fitted to photographs.
 
 With random weights alone y would lie far below one step, or cost a multiple of a trained network's bytes. So
-the channels of y are scaled to spread like a trained encoder's, and the entropy model, h_a and h_s included,
-trains on the latents for a few seconds. Bytes, timings and parity with another implementation then mean
-something; features and logits mean nothing.
+the channels of y are scaled to spread like a trained encoder's. The entropy model, h_a and h_s included, then
+trains on the latents for a few seconds. Bytes, timings and parity with another implementation mean something
+after that; features and logits mean nothing.
 """
 
 from __future__ import annotations

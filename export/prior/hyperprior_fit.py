@@ -93,5 +93,5 @@ def train(
         nn.utils.clip_grad_norm_(model.parameters(), 1e4)
         optimiser.step()
         schedule.step()
-        progress(float(bits))
+        progress(float(bits.detach()))
     model.eval()

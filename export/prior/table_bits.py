@@ -10,8 +10,8 @@ from runtime.codec.tables import Tables
 class TableBits:
     """Bits of symbols under coding tables: forwards exactly the runtime's, backwards with a gradient.
 
-    In a symbol the gradient is the slope between the two integers around the unrounded value, so an attack
-    on the rate pushes even a coefficient near zero away from it. In a table index it is the central
+    In a symbol the gradient is the slope between the two integers around the unrounded value. So an attack
+    on the rate moves even a coefficient near zero. In a table index it is the central
     difference between the neighbouring tables, which needs ordered tables, such as those of the scales. An
     index that asks for no gradient may number tables in any order.
     """

@@ -2,8 +2,8 @@
 
     loss = mean over images of KL(answer(y_hat(x)) || answer(y_hat of corrupted x)) + price * bits(y)
 
-The bundle's own restore and tail turn a latent into the answer and stay as they are, so any server that
-decodes the plain head decodes the adapted one. Symbols are rounded straight through (Bengio et al. 2013);
+The bundle's own restore and tail give the answer and stay as they are. So any server that decodes the plain
+head decodes the adapted one. Symbols are rounded straight through (Bengio et al. 2013);
 labels are not needed. Lee et al. (surgical fine-tuning, ICLR 2023) found that for corrupted input the first
 layers are the ones to tune. Matching the clean latent instead does not help (docs/decisions.md).
 """
@@ -11,13 +11,7 @@ layers are the ones to tune. Matching the clean latent instead does not help (do
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,39 +19,22 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from export.calibrate.images import random_view, to_tensor
+from export.calibrate.images import to_tensor
 from export.graphs.torch_graph import TorchGraph
 from export.plans import AdaptPlan
 from export.prior.table_bits import ChannelRate
 from export.progress import bar
-from export.robust.corruptions import SEVERITIES, corrupt
+from export.robust.corrupted_pairs import corrupted_pairs
 from export.robust.head_weights import backbone_weights
 from export.training_state import keep, resume
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
 from runtime.errors import BundleError
-from runtime.preprocess import Preprocess
-
-SHARES = {
-    "snow": 5, "spatter": 3, "saturate": 3, "jpeg_compression": 2,
-    "gaussian_noise": 1, "shot_noise": 1, "impulse_noise": 1, "speckle_noise": 1,
-}  # fmt: skip
-"""Frames of each corruption: most of those that cost most bytes."""
-
-Frames = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A frame uint8 (S, S, 3) before and after a corruption."""
-
-    clean: Frames
-    corrupted: Frames
 
 
 def train_adapted(
     bundle: Bundle,
-    photographs: Sequence[Frames],
+    photographs: Sequence[NDArray[np.uint8]],
     plan: AdaptPlan,
     checkpoint: Path,
     processes: int | None = None,
@@ -129,44 +106,6 @@ class AdaptStudent:
 
     def _answer(self, y_hat: torch.Tensor) -> torch.Tensor:
         return functional.log_softmax(self._tail(self._restore(y_hat)[0])[0], dim=1)
-
-
-def corrupted_pairs(
-    photographs: Sequence[Frames], prepare: Preprocess, views: int, processes: int | None = None
-) -> tuple[Frames, Frames]:
-    """``views`` squares of each photograph, and the same squares after one corruption of ``SHARES`` each.
-
-    Both uint8 (N, S, S, 3); severities are drawn at random. The same photographs make the same pairs.
-
-    processes: that share the work; by default as many as there are cores, with 1 only this one.
-    """
-    count = processes or len(os.sched_getaffinity(0))
-    one = partial(_pairs_of, prepare=prepare, views=views)
-    with ExitStack() as stack:
-        progress = stack.enter_context(bar(len(photographs), "corrupted frames", "photograph"))
-        numbered = enumerate(photographs)
-        if count == 1:
-            made: Iterator[list[Pair]] = map(one, numbered)
-        else:
-            pool = stack.enter_context(ProcessPoolExecutor(count, get_context("spawn")))
-            made = pool.map(one, numbered, chunksize=8)
-        pairs = []
-        for some in made:
-            pairs += some
-            progress.update(1)
-    return np.stack([pair.clean for pair in pairs]), np.stack([pair.corrupted for pair in pairs])
-
-
-def _pairs_of(numbered: tuple[int, Frames], prepare: Preprocess, views: int) -> list[Pair]:
-    number, photograph = numbered
-    rng = np.random.default_rng((number, views))
-    names = [name for name, share in SHARES.items() for _ in range(share)]
-    pairs = []
-    for _ in range(views):
-        square = np.ascontiguousarray(random_view(photograph, prepare, rng))
-        name, severity = names[rng.integers(len(names))], int(rng.choice(SEVERITIES))
-        pairs.append(Pair(square, corrupt(square, name, severity, int(rng.integers(2**32)))))
-    return pairs
 
 
 def _warm_cosine(step: int, steps: int) -> float:

@@ -94,7 +94,7 @@ def alarm_frames(bundle: Bundle, squares: Sequence[Frames], seed: int = 0) -> Al
 def corrupted_frames(
     squares: Sequence[Frames], kinds: Iterable[Kind], count: int, rng: np.random.Generator
 ) -> list[CorruptedFrames]:
-    """Corrupt ``count`` squares, drawn anew, by each corruption of some kinds at each of its severities."""
+    """Corrupt ``count`` squares, drawn anew, for each corruption and severity of some kinds."""
     wanted = [(name, severity) for kind in kinds for name in kind.corruptions for severity in kind.severities]
     groups = []
     with bar(len(wanted), "corruptions for the alarm", "severity") as progress:

@@ -91,7 +91,7 @@ def _with_manifest(bundle: Bundle, folder: Path, files: Mapping[str, str], notes
 
 
 def family(bundle: Bundle, robust: bool = False) -> list[Bundle]:
-    """The plain or the robust bundles beside this one that share its backbone, itself included."""
+    """The plain, or the robust, bundles in the folder of ``bundle`` that share its backbone."""
     beside = [load(path.parent) for path in sorted(bundle.folder.parent.glob(f"*/{MANIFEST}"))]
     return [
         one for one in beside

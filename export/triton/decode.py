@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 from runtime.bundle import load
 from runtime.engines import EngineOptions
 from runtime.errors import PacketError, RateholdError
-from runtime.tail import READ_ROLES, Reader
+from runtime.tail import READ_ROLES, PacketReader
 
 
 class TritonPythonModel:
@@ -27,7 +27,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the bundle. An error here stops Triton from loading the model, and stands in its log."""
         folder = Path(args["model_repository"]) / args["model_version"] / "bundle"
-        self.reader = Reader(load(folder, READ_ROLES), EngineOptions(threads=1))
+        self.reader = PacketReader(load(folder, READ_ROLES), EngineOptions(threads=1))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; a refused packet does not affect the other requests."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -27,8 +28,17 @@ VERSION = "1"
 TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
 """Open Inference Protocol -> model_config.proto."""
 
-Tensors = Mapping[str, tuple[str, list[int]]]
-"""Datatype and shape by name."""
+
+@dataclass(frozen=True)
+class TensorType:
+    """Datatype of the Open Inference Protocol, and shape."""
+
+    datatype: str
+    shape: list[int]
+
+
+Tensors = Mapping[str, TensorType]
+"""By name."""
 
 DECODE = Template("""\
 # Written by `python -m export triton`: packets of the bundle $bundle (id $id) -> y_hat.
@@ -129,16 +139,16 @@ def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
     classes, name = bundle.manifest.classes, json.dumps(bundle.manifest.name)  # no line break in a comment
     k = min(TOP_K, classes)
     sizes = {"logits": classes, "top_classes": k, "top_probabilities": k}
-    packet: Tensors = {INPUT: ("BYTES", [1])}
-    y_hat: Tensors = {Y_HAT: ("FP32", [1, *bundle.manifest.latent])}
-    answer: Tensors = {output: (kind, [sizes[output]]) for output, kind in OUTPUTS.items()}
+    packet: Tensors = {INPUT: TensorType("BYTES", [1])}
+    y_hat: Tensors = {Y_HAT: TensorType("FP32", [1, *bundle.manifest.latent])}
+    answer: Tensors = {output: TensorType(datatype, [sizes[output]]) for output, datatype in OUTPUTS.items()}
     return {
         "decode": DECODE.substitute(
             bundle=name, id=bundle.id.hex(), input=_tensors("input", packet), output=_tensors("output", y_hat)
         ),
         "tail": TAIL.substitute(
-            bundle=name, platform=platform, instances=INSTANCES[platform], y_hat=Y_HAT, dims=y_hat[Y_HAT][1],
-            input=_tensors("input", y_hat), output=_tensors("output", answer),
+            bundle=name, platform=platform, instances=INSTANCES[platform], y_hat=Y_HAT,
+            dims=y_hat[Y_HAT].shape, input=_tensors("input", y_hat), output=_tensors("output", answer),
         ),
         "split": SPLIT.substitute(
             bundle=name, k=k, input=_tensors("input", packet), output=_tensors("output", answer),
@@ -159,8 +169,8 @@ def _write_decode(bundle: Bundle, folder: Path) -> None:
 
 def _tensors(field: str, tensors: Tensors) -> str:
     entries = (
-        f'  {{ name: "{name}" data_type: {TYPES[kind]} dims: {shape} }}'
-        for name, (kind, shape) in tensors.items()
+        f'  {{ name: "{name}" data_type: {TYPES[tensor.datatype]} dims: {tensor.shape} }}'
+        for name, tensor in tensors.items()
     )
     return f"{field} [\n" + ",\n".join(entries) + "\n]"
 

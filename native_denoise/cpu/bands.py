@@ -28,7 +28,7 @@ LINE = 16
 
 
 @dataclass(frozen=True)
-class Plan:
+class BandPlan:
     """Which thread computes what, and where."""
 
     bands: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Plan:
 
 def plan(
     frames: int, stacks: int, depth: int, height: int, width: int, planes: int, threads: int, halo: int
-) -> Plan:
+) -> BandPlan:
     """Cut ``frames`` x ``stacks`` stacks of ``depth`` planes of H x W for ``threads`` threads."""
     stride = -(-width // LANES) * LANES + LANES
     rows = frames * stacks * height
@@ -73,7 +73,7 @@ def plan(
         if planes < PLANES[ROF]:
             fluxes = MOST_LEVELS * 2 * depth * stride if planes == PLANES[DESCENT] else 0
             offset = _aligned(offset + max(fluxes, room(stride)))
-    return Plan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
+    return BandPlan(np.array(bands, dtype=np.int64), tuple(chunks), offset, stride)
 
 
 def turns(stacks: int, steps: int, threads: int, lead: int = 0) -> list[list[Part]]:

@@ -72,6 +72,6 @@ def descent_pair(work, x, f, stride, below, ahead, flux, weights, w, blocks, flo
 
 @row
 def _take_from_the_first(work, x, weights, w, p_x):
-    """To the left of vector 0 is the last vector, of which ``p_x`` is only known at the end of the row."""
+    """To the left of vector 0 is the last vector, whose ``p_x`` is only known at the end of the row."""
     left = left_neighbours(splat(np.float32(0.0)), p_x)
     store(work, x, load(work, x) - load(weights, w) * left)

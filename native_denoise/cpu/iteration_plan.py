@@ -1,4 +1,4 @@
-"""What a call is going to do: known from its settings and the shape of its images, made once for all such."""
+"""The plan of a call: it follows from settings and image shape, so equal calls share one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..modes import Settings, schedule
 from . import sweeps
-from .bands import Part, Plan, plan, turns
+from .bands import BandPlan, Part, plan, turns
 
 _MODES = {"released": sweeps.RELEASED, "descent": sweeps.DESCENT, "rof": sweeps.ROF}
 
@@ -41,7 +41,7 @@ class IterationPlan:
     """As ``sweeps`` numbers them."""
     depth: int
     """Planes of a stack: C if vectorial, else 1."""
-    layout: Plan
+    layout: BandPlan
     block: int
     """Steps between two meetings of the threads, if they meet."""
     parts: list[list[Part]] | None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from types import ModuleType
 from typing import Any
 
-from ..errors import BackendUnavailable, GraphError
+from ..errors import BackendUnavailable, CudaGraphError
 
 
 class Graph:
@@ -30,10 +30,10 @@ class Graph:
     def launch(self, stream: int) -> None:
         """Queue all recorded work on ``stream``, a raw handle (0: the default stream), without waiting.
 
-        Raises GraphError if the driver refuses, or after ``close``.
+        Raises CudaGraphError if the driver refuses, or after ``close``.
         """
         if not self._release.alive:
-            raise GraphError("this CUDA graph is closed: capture it again")
+            raise CudaGraphError("this CUDA graph is closed: capture it again")
         _checked(self._driver, self._driver.cuGraphLaunch(self._executable, stream))
 
     def close(self) -> None:
@@ -46,12 +46,13 @@ def capture(stream: int, record: Callable[[], None]) -> Graph:
 
     Every kernel must have run once before: loading a module may wait for the GPU, which no graph can hold.
     For the same reason ``record`` neither synchronises nor copies from pageable memory.  What it raises is
-    raised here, and the stream is usable again.  Raises GraphError if the driver refuses, BackendUnavailable
-    without cuda-bindings.
+    raised here, and the stream is usable again.
+
+    Raises CudaGraphError if the driver refuses, BackendUnavailable without cuda-bindings.
     """
     driver = _driver()
     if stream == 0:
-        raise GraphError("the default stream cannot be captured: pass the handle of a stream of its own")
+        raise CudaGraphError("the default stream cannot be captured: pass the handle of a stream of its own")
     # Relaxed: the stricter modes forbid calls that do no harm here, such as the freeing of another array by
     # a garbage collection in the middle of ``record``.
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
@@ -130,8 +131,8 @@ def _driver() -> ModuleType:
 
 
 def _checked(driver: ModuleType, outcome: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a call of the driver returned after its status; raises GraphError for any status but success."""
+    """What a call of the driver returned after its status. Raises CudaGraphError unless it succeeded."""
     status, *values = outcome
     if status != driver.CUresult.CUDA_SUCCESS:
-        raise GraphError(f"the CUDA driver refused a graph: {getattr(status, 'name', status)}")
+        raise CudaGraphError(f"the CUDA driver refused a graph: {getattr(status, 'name', status)}")
     return tuple(values)

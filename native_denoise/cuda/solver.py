@@ -118,7 +118,7 @@ def advance_rof(workspace: Workspace, source: Any, weights: Any, begin: int, end
 
 
 CHECK = 20
-"""Steps of `rof` between two evaluations of the gap, each of which waits for the GPU."""
+"""Steps of `rof` between two evaluations of the gap; each evaluation waits for the GPU."""
 
 
 def solve(

@@ -26,7 +26,7 @@ class Workspace:
 
     ``fast`` takes the path that crosses global memory least and waits least often for the whole GPU: several
     steps a launch (``strips``, for `rof` ``fronts``); False takes the reference path (``planes``).
-    ``strict`` keeps IEEE square roots and divisions, but for the reciprocal roots of ``strips``.  Making a
+    ``strict`` keeps IEEE square roots and divisions, except the reciprocal roots of ``strips``.  Making a
     workspace allocates and copies (the step sizes, a mask of ones); using it does neither.  Not for two
     streams at a time.
     """

@@ -21,7 +21,7 @@ row: Any = numba.njit(forceinline=True, **_options)
 
 @intrinsic
 def opaque(typing_context: Any, value: Any) -> Any:
-    """``value``, an integer, of which LLVM is to know nothing.
+    """``value``, an integer that LLVM shall know nothing about.
 
     In a loop over rows of many planes it would otherwise keep a running address for each plane, and update
     forty of them in memory for each row, where one multiplication a row and an addition a plane do.

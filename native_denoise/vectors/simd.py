@@ -1,4 +1,4 @@
-"""A vector of float32 or int32 lanes as a Numba type, so that a kernel says which instructions it needs.
+"""A vector of float32 lanes as a Numba type, so that a kernel says which instructions it needs.
 
 LLVM's loop vectoriser gives up on the sweeps of this package: it would have to prove at run time, row by
 row, that seven arrays do not overlap, and it cannot carry a flux from one vector to the next cheaply.  With
@@ -38,16 +38,14 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 
 
 class VectorType(types.Type):
-    """Numba's type of ``LANES`` values of a type; ``llvm`` is LLVM's."""
+    """Numba's type of ``LANES`` float32 values; ``llvm`` is LLVM's."""
 
-    def __init__(self, dtype: Any, element: Any) -> None:
-        super().__init__(name=f"{dtype}x{LANES}")
-        self.llvm = ir.VectorType(element, LANES)
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+        self.llvm = _VECTOR
 
 
-vector, words = VectorType(types.float32, _FLOAT), VectorType(types.int32, ir.IntType(32))
-
-_VECTORS = {types.float32: vector, types.int32: words}
+vector = VectorType()
 
 
 @register_model(VectorType)
@@ -74,31 +72,30 @@ def everywhere(builder: Any, scalar: Any) -> Any:
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     data = context.make_array(array_type)(context, builder, value=array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTORS[array_type.dtype].llvm.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
 
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """``array[index : index + LANES]`` of a contiguous 1-D float32 or int32 array; no bounds check."""
-    kind = _VECTORS[array.dtype]
+    """``array[index : index + LANES]`` of a contiguous 1-D float32 array; no bounds check."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address = _address(context, builder, signature.args[0], args[0], args[1])
-        return builder.load(address, align=4, typ=kind.llvm)
+        return builder.load(address, align=4, typ=_VECTOR)
 
-    return kind(array, types.intp), generate
+    return vector(array, types.intp), generate
 
 
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """``array[index : index + LANES] = value``, of the array's type; no bounds check."""
+    """``array[index : index + LANES] = value``, of a float32 array; no bounds check."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address = _address(context, builder, signature.args[0], args[0], args[1])
         builder.store(args[2], address, align=4)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, _VECTORS[array.dtype]), generate
+    return types.none(array, types.intp, vector), generate
 
 
 @intrinsic

@@ -77,7 +77,7 @@ def _stream(given: argparse.Namespace) -> None:
     from runtime.dashboard.listener import Listener
     from runtime.streaming.connection import Address, Connection
     from runtime.streaming.dashboard import DeviceView
-    from runtime.streaming.pipeline import Pipeline
+    from runtime.streaming.pipeline import StreamPipeline
     from runtime.streaming.sender import Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
@@ -101,7 +101,7 @@ def _stream(given: argparse.Namespace) -> None:
     if page is not None:
         print(f"ratehold: {page.url}", file=sys.stderr, flush=True)
     log = JsonLog(given.log or 1)
-    pipeline = Pipeline(frames, head, senders, buffer, log, spool, status.trouble, view)
+    pipeline = StreamPipeline(frames, head, senders, buffer, log, spool, status.trouble, view)
     try:
         pipeline.run(status.progress)
     finally:

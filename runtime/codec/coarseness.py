@@ -7,10 +7,9 @@ the bundle's, that is the ratio of two neighbouring scale tables to the power c 
     factorized    each table is rebinned (``rebinned``): the same density, seen through wider bins
     both          symbol = round((y - mean) / factor)        y_hat = symbol factor + mean
 
-One step of c takes about 3 % of the bytes of rate 1. What a network loses by coarser steps is what it would
-lose with a bundle that was made for them. Up to a tenth of the bytes giving coefficients up costs no more
-(``runtime.codec.rate_control``); beyond, ever more: three times as much at 15 % (``bench.rates``,
-docs/results.md).
+One step of c saves about 3 % of the bytes of rate 1. Coarser steps cost the network as much accuracy as a
+bundle that was made for them. Giving up coefficients (``runtime.codec.rate_control``) costs no more for the
+first tenth of the bytes, but three times as much at 15 % (``bench.rates``, docs/results.md).
 
 Everything a decoder needs is integer arithmetic. The idea is that of gain units: Cui et al., "Asymmetric
 Gained Deep Image Compression With Continuous Rate Adaptation" (CVPR 2021).
@@ -25,7 +24,7 @@ from runtime.codec.limits import TOTAL
 from runtime.codec.tables import SCALES, Tables
 
 COARSEST = 63
-"""Six bits of a packet's header."""
+"""Largest coarseness: six bits of a packet's header."""
 
 QUARTERS = 4
 """Steps of the coarseness from one scale table to the next."""

@@ -3,7 +3,7 @@
 ``total`` is on the way of every guarded frame. NumPy would walk its 20,000 symbols once for each of six
 operations, and most of the time would go into the memory of what lies between them.
 
-Arrays are 1-D but for those of ``spread``. ``symbols`` and ``index`` are not trusted; ``offset``, ``start``,
+Arrays are 1-D, except those of ``spread``. ``symbols`` and ``index`` are not trusted; ``offset``, ``start``,
 ``last`` (where the escape is) and ``bits`` are as ``Tables`` keeps them.
 """
 

@@ -1,13 +1,12 @@
 """Latent rate control: give up what costs many bits and carries little.
 
-A latent is in units in which one step of error costs the network the same wherever it is made (the Fisher
-metric, docs/decisions.md), so the symbols that cost least in loss and bits together are found one by one:
+In the units of a latent one step of error costs the network the same everywhere (the Fisher metric,
+docs/decisions.md). So each symbol is chosen alone, for the least sum of loss and bits:
 
     s = argmin  (v - s)^2 + lambda bits(s)    over  s in {round(v), round(v) one step towards 0, 0}
 
-It needs no second pass of the head, and what it takes away first is what an attack on the rate puts in:
-small values where the prior expects none. A value that rounds to zero has no choice, so only the others are
-looked at.
+It needs no second pass of the head. It first takes away what an attack on the rate puts in: small values
+where the prior expects none. A value that rounds to zero has no alternative and is skipped.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Tables:
         self.size = _frozen(size64, np.int32)
         self.offset = _frozen(offset64, np.int32)
         self.start = _frozen(start64, np.int32)
-        # Exclusive sums run on across tables, each of which adds exactly TOTAL: the remainder is per table.
+        # Exclusive sums run on across tables. Each table adds exactly TOTAL, so the remainder is per table.
         self.cdf = _frozen((np.cumsum(counts64) - counts64) % TOTAL, np.uint32)
         self.bits = _frozen(PRECISION - np.log2(counts64), np.float32)
         self._last = _frozen(size64 - 1, np.int32)

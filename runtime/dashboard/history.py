@@ -1,4 +1,4 @@
-"""The last frames and the totals, as the page asks for them."""
+"""The last frames and the totals of a process, as JSON for its page."""
 
 from __future__ import annotations
 
@@ -16,67 +16,81 @@ from typing import Any
 from runtime.bundle import Bundle
 
 KEPT = 240
-"""Frames that are remembered."""
+"""Most frames in memory."""
 
 TOP = 5
-"""Classes of a frame."""
+"""Most classes of one frame."""
 
 MAX_TEXT = 128
 """Most characters of any text that comes from outside."""
+
+FITTED = ("fitted", "without_z", "empty")
+"""Rungs of the guard's ladder on which the byte budget makes a frame smaller."""
 
 
 @dataclass(frozen=True)
 class Shown:
     """One frame as the page shows it.
 
-    decision: what was done to it, in the words of its packet's flags or of ``runtime.guard.decision.Rung``.
-    bytes: of the packet, header included. before: what it would have cost undefended, where that is known.
-    milliseconds: by stage, in order.
+    bytes: size of the packet, header included.
+    rung: as in ``runtime.guard.decision.Rung``; from a server's packets only plain, defended or fitted.
+    defended: whether the frame was denoised; a frame that is denoised first and fitted then is both.
+    decision: what the guard did, in words.
+    milliseconds: wall time by stage, in order.
     top: the likeliest classes, likeliest first: name and probability.
+    before: bytes of the same frame without a guard; None where unknown.
+    budget: most bytes of the packet; None where unknown or unlimited.
+    score: the alarm's score of an attack, above 0 for a suspicious frame; None where unknown.
     outcome: ``answered``, ``refused`` or ``dropped``.
+    time: seconds since the epoch.
     """
 
     identity: str
     bundle: str
     bytes: int
+    rung: str
     defended: bool
     decision: str
     milliseconds: dict[str, float]
     top: tuple[tuple[str, float], ...]
     before: float | None = None
+    budget: int | None = None
+    score: float | None = None
     outcome: str = "answered"
     time: float = field(default_factory=time.time)
 
 
 class History:
-    """Takes frames from one thread and is read from others.
+    """The last ``KEPT`` frames and the totals. One thread adds, any thread reads.
 
     Args:
-        role: whose page it is.
-        bundles: whose clean frames the bytes are compared with.
+        role: name of the process on its page.
+        bundles: the page compares a frame's bytes with the clean frames of its bundle.
     """
 
     def __init__(self, role: str, bundles: list[Bundle]):
         self._role, self._session = role, secrets.token_hex(8)
         self._clean = {bundle.manifest.name: _clean_bytes(bundle) for bundle in bundles}
         self._frames: deque[tuple[int, Shown]] = deque(maxlen=KEPT)
-        self._totals = {"frames": 0, "bytes": 0, "defended": 0, "answered": 0, "refused": 0, "dropped": 0}
+        names = ("frames", "bytes", "defended", "fitted", "answered", "refused", "dropped")
+        self._totals = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
 
     def add(self, frame: Shown) -> None:
-        """Remember a frame, and forget the one ``KEPT`` before it."""
+        """Remember a frame, and forget the frame ``KEPT`` places before it."""
         texts = {name: getattr(frame, name)[:MAX_TEXT] for name in ("identity", "bundle", "decision")}
         with self._lock:
             self._totals["frames"] += 1
             self._totals["bytes"] += frame.bytes
             self._totals["defended"] += frame.defended
+            self._totals["fitted"] += frame.rung in FITTED
             self._totals[frame.outcome] += 1
             self._frames.append((self._totals["frames"], dataclasses.replace(frame, **texts)))
 
     def state(self, cursor: str = "") -> dict[str, Any]:
-        """Totals, and the frames since an earlier state's ``cursor``, for JSON.
+        """Totals and the frames since an earlier state's ``cursor``, as JSON takes them.
 
-        All that are remembered where it is another process's cursor, or none.
+        Without a cursor, or with another process's cursor: all frames in memory.
         """
         with self._lock:
             after = self._after(cursor)
@@ -97,7 +111,7 @@ class History:
 def named(
     labels: tuple[str, ...] | None, classes: Iterable[int], probabilities: Iterable[float]
 ) -> tuple[tuple[str, float], ...]:
-    """The likeliest classes as the page shows them, ``TOP`` at most, whoever says so."""
+    """Names and probabilities of at most ``TOP`` classes; any answer of any server is taken."""
     pairs = islice(zip(classes, probabilities, strict=False), TOP)
     return tuple((_name(labels, c), float(p) if math.isfinite(p) else 0.0) for c, p in pairs)
 
@@ -107,6 +121,6 @@ def _name(labels: tuple[str, ...] | None, index: int) -> str:
 
 
 def _clean_bytes(bundle: Bundle) -> dict[str, float]:
-    """Median and 99th percentile of clean frames, in bytes, without header."""
+    """Median and 99th percentile of the bytes of clean frames, without header."""
     bits = dict(bundle.manifest.clean_bits)
     return {name: bits[q] / 8 for name, q in (("median", 0.5), ("p99", 0.99)) if q in bits}

@@ -1,4 +1,4 @@
-"""The page over HTTP for a process that has no server: loopback only, standard library only."""
+"""The page over HTTP for a process without a server: loopback only, standard library only."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from runtime.errors import StreamError
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""What a browser may call this machine: a name from elsewhere that was made to point here is refused."""
+"""Names of this machine in a request. Any other name is refused: a foreign page could point its own here."""
 
-SECONDS = 5.0
-"""Without a byte, after which a connection is closed."""
+IDLE_SECONDS = 5.0
+"""A connection without traffic is closed after so long."""
 
 State = Callable[[str], dict[str, Any]]
 
 
 class Listener:
-    """Serves the page from a thread of its own until it is closed.
+    """Serves the page from its own thread until ``close``.
 
     Args:
-        port: 0 takes any free one.
-        state: what the page is told of the frames since a cursor; called in threads of this.
+        port: 0 takes any free port.
+        state: returns the JSON for a cursor; the listener's threads call it.
 
     Attributes:
-        url: of the page.
+        url: the page's address.
 
     Raises StreamError when the port is taken.
     """
@@ -46,7 +46,7 @@ class Listener:
         threading.Thread(target=self._server.serve_forever, name="dashboard", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -54,14 +54,16 @@ class Listener:
 class _Handler(BaseHTTPRequestHandler):
     state: State
     files: dict[str, tuple[str, bytes]]
-    timeout = SECONDS
+    timeout = IDLE_SECONDS
     server_version, sys_version = "ratehold", ""
 
     def do_GET(self) -> None:
-        """A file of the page, or the state."""
+        """Send a file of the page or the state; lead ``/`` to the page."""
         asked = urlsplit(self.path)
         if self.headers.get("Host", "").rsplit(":", 1)[0] not in NAMES:
             self._send(403, "text/plain", b"this page is for this machine\n")
+        elif asked.path == "/":
+            self._send(302, "text/plain", b"", Location=ROOT)
         elif asked.path in self.files:
             self._send(200, *self.files[asked.path])
         elif asked.path == STATE:
@@ -70,12 +72,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, "text/plain", b"not found\n")
 
-    def _send(self, status: int, kind: str, content: bytes) -> None:
+    def _send(self, status: int, kind: str, content: bytes, **more: str) -> None:
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+        about = {"Content-Type": kind, "Content-Length": str(len(content))}
+        for name, value in {**HEADERS, **about, **more}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Standard error belongs to the status line."""
+        """Log nothing: standard error belongs to the status line."""

@@ -1,4 +1,4 @@
-"""The files of the page, and the headers that go with them."""
+"""The files of the page and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""Nothing from elsewhere, nothing inline, nobody's frame: were a text taken for HTML, it could do nothing."""
+"""No foreign resource, no inline script, no frame: a text that became HTML by mistake could do nothing."""
 
 JSON = "application/json"
 _KINDS = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 
 
 def files() -> dict[str, tuple[str, bytes]]:
-    """Content type and content by path; the page itself at ``ROOT``."""
+    """Content type and content by path; the page itself is at ``ROOT``, and ``/`` redirects there."""
     folder = Path(__file__).parent
     found = {f"{ROOT}/{name}": (kind, (folder / name).read_bytes()) for name, kind in _KINDS.items()}
     return found | {ROOT: found[f"{ROOT}/page.html"]}

@@ -1,4 +1,4 @@
-"""Arrays -> PNG in data URIs, as the page shows them."""
+"""Arrays -> PNG in data URIs, the pictures of the page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from PIL import Image
 from runtime.latent import Latent
 
 HEAT = np.array([[13, 17, 40], [58, 40, 120], [178, 55, 108], [245, 130, 60], [252, 235, 160]], np.float32)
-"""From few bits to many: dark to light, so that it reads in grey as well."""
+"""Colours from few bits to many, dark to light, so that a grey copy reads as well; RGB, float32 (5, 3)."""
 
 Picture = dict[str, str]
 Frame = TypeVar("Frame")
 
 
 class Once(Generic[Frame]):
-    """Makes the pictures of a frame once, however many look at it; from any thread."""
+    """Makes the pictures of a frame once for all viewers. Thread-safe."""
 
     def __init__(self, make: Callable[[Frame], list[Picture]]):
         self._make, self._lock = make, threading.Lock()
@@ -30,7 +30,7 @@ class Once(Generic[Frame]):
         self._pictures: list[Picture] = []
 
     def __call__(self, frame: Frame) -> list[Picture]:
-        """Those of this very object."""
+        """The pictures of this very object."""
         with self._lock:
             if frame is not self._frame:
                 self._pictures, self._frame = self._make(frame), frame
@@ -38,7 +38,7 @@ class Once(Generic[Frame]):
 
 
 def picture(title: str, note: str, pixels: NDArray[np.uint8]) -> Picture:
-    """uint8 (H, W) or (H, W, 3) -> what the page takes."""
+    """A titled PNG of pixels, uint8 (H, W) or (H, W, 3)."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     text = base64.b64encode(file.getvalue()).decode()
@@ -46,12 +46,12 @@ def picture(title: str, note: str, pixels: NDArray[np.uint8]) -> Picture:
 
 
 def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """[0, 1] -> uint8, any shape."""
+    """Values in [0, 1] of any shape -> uint8 of the same shape."""
     return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
 def heat(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """(H, W), 0 and more, against its own largest -> uint8 (H, W, 3)."""
+    """Values >= 0, (H, W) -> colours, uint8 (H, W, 3); the largest value is the lightest colour."""
     places = np.linspace(0, 1, len(HEAT))
     share = values / max(float(values.max()), 1e-9)
     channels = [np.interp(share, places, HEAT[:, channel]) for channel in range(3)]
@@ -59,13 +59,13 @@ def heat(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def bits_by_position(latent: Latent) -> NDArray[np.float32]:
-    """Where in the frame its bits are: those of y by position, float32 (H, W)."""
+    """Bits of y at each position of the latent, float32 (H, W)."""
     _, height, width = latent.shape
     return latent.bits[-1].reshape(-1, height, width).sum(axis=0)
 
 
 def bits_picture(latent: Latent) -> Picture:
-    """The bits of what was sent, by position."""
+    """A picture of the sent latent's bits by position."""
     bits = bits_by_position(latent)
     note = f"{latent.expected_bits / 8:,.0f} bytes, most {bits.max() / 8:,.0f} at one position"
     return picture("bits", note, heat(bits))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import Engine, EngineOptions
+from runtime.engines.base import Engine, EngineOptions
 from runtime.engines.stem import open_stemmed
 from runtime.errors import EngineError, EngineUnavailable
 

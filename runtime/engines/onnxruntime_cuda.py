@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engines import Engine, EngineOptions
+from runtime.engines.base import Engine, EngineOptions
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 
@@ -59,7 +59,7 @@ def open_graph(graph: Path, options: EngineOptions) -> Engine:
 
 
 class OnnxRuntimeCuda(OnnxRuntimeSession):
-    """An ONNX Runtime session on the GPU, float32 in and out; a ``DeviceEngine``.
+    """An ONNX Runtime session on the GPU, float32 in and out; a ``GpuEngine``.
 
     A stream belongs to a session, so ``bind`` opens another one, with a CUDA graph; ``run`` keeps the first.
     """
@@ -73,7 +73,7 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
         self._bound: tuple[Any, Any, Any] | None = None
 
     def bind(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
-        """See ``DeviceEngine.bind``."""
+        """See ``GpuEngine.bind``."""
         import onnxruntime
 
         session = self._open({"user_compute_stream": str(stream), "enable_cuda_graph": "1"})
@@ -87,7 +87,7 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
         self._bound = (session, binding, run_options)
 
     def enqueue(self) -> None:
-        """See ``DeviceEngine.enqueue``. The first run allocates, the second is captured, others replay it."""
+        """See ``GpuEngine.enqueue``. The first run allocates, the second is captured, others replay it."""
         if self._bound is None:
             raise EngineError(f"{self._graph.name}: enqueue() needs the addresses of bind() first")
         session, binding, run_options = self._bound
@@ -97,7 +97,7 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
             raise EngineError(f"ONNX Runtime failed: {error}") from error
 
     def _open(self, stream: dict[str, str]) -> Any:
-        """A session of which every node is on the GPU. Raises EngineError where it is not."""
+        """A session whose nodes are all on the GPU. Raises EngineError where one is not."""
         import onnxruntime
 
         options = session_options(onnxruntime, self._options)

@@ -1,9 +1,9 @@
-"""Half precision is a graph of its own, beside the one that it was made from (``python -m export fp16``).
+"""Half precision: a second graph beside the one that it was made from (``python -m export fp16``).
 
     head.onnx  ->  head-fp16-5f0c88a1.onnx
 
-The digits begin the SHA-256 of head.onnx, so a half graph whose original has changed is never found. The
-manifest does not name it: the bundle keeps its id, and decodes and is decoded by devices without it.
+The digits are the first of head.onnx's SHA-256, so an fp16 graph whose original has changed is never found.
+The manifest does not name fp16 graphs: a bundle keeps its id, and works with installations without them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from runtime.errors import EngineError
 Precision = Literal["float32", "float16"]
 
 HALVED = ("head", "shield", "adapted")
-"""Graphs that have one. Never h_s: a prior that rounds otherwise on two machines loses the stream."""
+"""Roles that have an fp16 graph. Never h_s: a prior that rounds differently on two machines loses sync."""
 
 
 def half_graph(graph: Path) -> Path:
-    """Where the half graph of an ONNX file belongs."""
+    """Where the fp16 graph of an ONNX file belongs."""
     try:
         digest = hashlib.sha256(graph.read_bytes()).hexdigest()
     except OSError as error:
@@ -32,7 +32,7 @@ def half_graph(graph: Path) -> Path:
 def at_precision(graph: Path, precision: Precision) -> tuple[Path, Precision]:
     """The file to open instead of ``graph``, and the precision of its arithmetic.
 
-    Graphs that have no half twin by design stay in float32. Raises EngineError where one is missing.
+    Roles outside ``HALVED`` stay in float32. Raises EngineError where an fp16 graph is missing.
     """
     if precision == "float32" or graph.stem not in HALVED:
         return graph, "float32"

@@ -4,7 +4,7 @@
     uint8 HWC --resize_along_rows--> --resize_to_input--> float32 NCHW         as runtime.preprocess
     y, parameters --symbol_likelihood--> --likelihood_map--> --resize_map--> mask     as runtime.latent
 
-Everything is in single precision or in integers, but for ``round``, which Numba takes through double.
+Everything is in single precision or in integers, except ``round``, for which Numba goes through double.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from native_denoise.cuda.device import address_of, compiled, cuda
 from runtime.bundle import Bundle
 from runtime.codec.limits import TOTAL
 from runtime.codec.tables import Tables
-from runtime.engines import DeviceEngine
+from runtime.engines import GpuEngine
 from runtime.gpu import kernels
 from runtime.gpu.launch import over_pixels, over_values
 from runtime.gpu.memory import handle
@@ -27,7 +27,7 @@ class LatentMask:
         stream: of everything.
     """
 
-    def __init__(self, bundle: Bundle, h_s: DeviceEngine | None, latents: list[Any], stream: Any):
+    def __init__(self, bundle: Bundle, h_s: GpuEngine | None, latents: list[Any], stream: Any):
         size, (channels, height, width) = bundle.manifest.preprocess.size, bundle.manifest.latent
         arrays = bundle.arrays("prior")
         tables = Tables.from_arrays(arrays if h_s is None else bundle.arrays("scales"))
@@ -37,7 +37,7 @@ class LatentMask:
         self._small = cuda.device_array((height * patch, width * patch), dtype=np.float32)
         self._likelihood = cuda.device_array((channels, height, width), dtype=np.float32)
         self._share = cuda.to_device(energy / energy.sum(axis=0))
-        self._tables = _on_device(tables)
+        self._tables = _on_gpu(tables)
         self._parameters = cuda.to_device(_static_parameters((channels, height, width)))
         self._latents, self._stream, self._h_s = latents, stream, h_s
         if h_s is not None:
@@ -69,7 +69,7 @@ def _static_parameters(latent: tuple[int, int, int]) -> NDArray[np.float32]:
     return parameters
 
 
-def _on_device(tables: Tables) -> tuple[Any, ...]:
+def _on_gpu(tables: Tables) -> tuple[Any, ...]:
     """mass, start, last and offset, as ``kernels.symbol_likelihood`` takes them."""
     mass = (tables.counts / TOTAL).astype(np.float32)  # exact: counts have 24 bits at most
     last = tables.size - np.int32(1)

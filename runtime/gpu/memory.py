@@ -5,8 +5,8 @@
 | `device`        | twice: pinned on the host, and on the GPU; copied  | the GPU has memory of its own      |
 | `pinned_mapped` | once: pinned on the host, the GPU reads and writes | CPU and GPU share one DRAM: Jetson |
 
-Only an image, y and z cross, each of which is read or written once a frame: mapped memory is slow to read
-again and again, so everything else is memory of the GPU under both policies.
+Only an image, y and z cross, once a frame each. Everything else is memory of the GPU under both policies,
+because mapped memory is slow to read again and again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The steps of one frame on the GPU, queued in one stream, with the verbs that ``Head`` knows.
+"""The steps of one frame on the GPU, queued in one stream, behind the interfaces that ``Head`` uses.
 
-What is handed from step to step are arrays on the GPU, the same ones for every frame: the head's input, which
-the denoised frame overwrites, and the mask.
+Every frame uses the same arrays on the GPU: the head's input, which the denoised frame overwrites, and the
+mask.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from native_denoise.cuda import Workspace, denoise_device
 from native_denoise.cuda.device import address_of, cuda, require_gpu
-from native_denoise.errors import BackendUnavailable, DenoiseError, GraphError
+from native_denoise.errors import BackendUnavailable, CudaGraphError, DenoiseError
 from runtime.bundle import Bundle
-from runtime.engines import DeviceEngine, EngineOptions, open_engine
+from runtime.engines import EngineOptions, GpuEngine, open_engine
 from runtime.errors import EngineError, EngineUnavailable
 from runtime.gpu.latent_mask import LatentMask
 from runtime.gpu.memory import Crossing, handle, policy
@@ -26,8 +26,8 @@ from runtime.guard.defence import Defence, Defender
 from runtime.latent import Latent
 
 
-class Pipeline:
-    """Prepares, looks, masks, denoises and looks again. One frame at a time: ``outputs`` waits for it.
+class GpuPipeline:
+    """Prepares a frame, runs the head, masks, denoises, runs the shield. One frame at a time.
 
     Args:
         bundle: what the engines were opened from.
@@ -43,8 +43,8 @@ class Pipeline:
     def __init__(
         self,
         bundle: Bundle,
-        head: DeviceEngine,
-        shield: DeviceEngine | None,
+        head: GpuEngine,
+        shield: GpuEngine | None,
         defence: Defence,
         options: EngineOptions,
     ):
@@ -60,8 +60,8 @@ class Pipeline:
             if shield is not None:
                 self._open_defence(bundle, defence, options)
 
-    def bind(self, engine: DeviceEngine) -> None:
-        """Another engine that looks at the same input, and leaves its latents in the same place."""
+    def bind(self, engine: GpuEngine) -> None:
+        """Let another engine read the same input and write its latents to the same arrays."""
         outputs = [address_of(latent.device) for latent in self._latents]
         engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
@@ -106,7 +106,7 @@ class Pipeline:
         return [latent.host.copy() for latent in self._latents]
 
     def defended(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The latents of a defended frame; the host waits once, at the end, and sees none but these."""
+        """The latents of a defended frame. The host waits once, at the end, and copies only these."""
         self.prepare(image)
         self.look()
         self.mask()
@@ -116,19 +116,19 @@ class Pipeline:
 
     def _open_defence(self, bundle: Bundle, defence: Defence, options: EngineOptions) -> None:
         size = bundle.manifest.preprocess.size
-        h_s: DeviceEngine | None = None
+        h_s: GpuEngine | None = None
         if "h_s" in bundle.manifest.files:
             opened = open_engine(bundle.path("h_s"), options)
-            assert isinstance(opened, DeviceEngine)
+            assert isinstance(opened, GpuEngine)
             h_s = opened
         self._mask = LatentMask(bundle, h_s, [latent.device for latent in self._latents], self.stream)
         self._workspace = Workspace(defence.solver(), 1, 3, size, size)
 
 
-class OnDevice:
+class OnGpu:
     """An engine of a pipeline as ``Head`` runs it: from a frame on the GPU to latents on the host."""
 
-    def __init__(self, engine: DeviceEngine, pipeline: Pipeline):
+    def __init__(self, engine: GpuEngine, pipeline: GpuPipeline):
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.device, self.precision = engine.device, engine.precision
         self._engine, self._pipeline = engine, pipeline
@@ -144,14 +144,14 @@ class OnDevice:
         self.run(self._pipeline.prepare(np.zeros((size, size, 3), dtype=np.uint8)))
 
 
-class DeviceDefender(Defender):
-    """As ``Defender``, for frames on the GPU, where masks and denoised frames stay.
+class GpuDefender(Defender):
+    """A ``Defender`` of frames on the GPU; masks and denoised frames stay there.
 
-    Settings of `rof` with a tolerance take all their iterations: to stop earlier the host would have to look.
-    The mask variants and the memory of ``reuse_mask`` are the host's own; their masks cross.
+    `rof` with a tolerance takes all its iterations, because the host does not look whether it could stop.
+    Variants of the mask and ``reuse_mask`` are computed on the host, and their masks copied to the GPU.
     """
 
-    def __init__(self, defence: Defence, size: int, pipeline: Pipeline):
+    def __init__(self, defence: Defence, size: int, pipeline: GpuPipeline):
         super().__init__(defence, size, threads=None)
         self._pipeline = pipeline
         self._plain = defence.mask_variant() == Defence().mask_variant()
@@ -176,5 +176,5 @@ def _errors_of_cuda() -> Iterator[None]:
         yield
     except BackendUnavailable as error:
         raise EngineUnavailable(str(error)) from error
-    except (DenoiseError, GraphError, cuda.cudadrv.driver.CudaAPIError) as error:
+    except (DenoiseError, CudaGraphError, cuda.cudadrv.driver.CudaAPIError) as error:
         raise EngineError(f"the GPU failed: {error}") from error

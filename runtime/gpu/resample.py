@@ -1,7 +1,7 @@
 """Pillow's bicubic resizing as tables of integers, so that a GPU makes the very pixels that the host makes.
 
-Pillow resizes 8-bit images in two passes, along rows and then along columns, each of which ends in 8 bits
-again. A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere.
+Pillow resizes 8-bit images in two passes, along rows and then along columns, and rounds to 8 bits after each.
+A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere.
 From Pillow 13 on images that are taller than wide may go along columns first; this is not for them.
 """
 

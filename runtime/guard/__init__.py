@@ -10,5 +10,6 @@
 """
 
 from runtime.guard.decision import Guard
+from runtime.guard.defence import Defence
 
-__all__ = ["Guard"]
+__all__ = ["Defence", "Guard"]

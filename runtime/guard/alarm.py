@@ -1,6 +1,6 @@
 """The alarm: whether the first pass of a frame looks attacked, or corrupted by weather, a sensor or a codec.
 
-It sees nothing but the bits of each channel of y, which the likelihood map is made of as well.
+It sees only the bits of each channel of y.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ class Suspicion:
 Score = Callable[[Latent], Suspicion]
 
 CEILING = 1.15
-"""Times the bits of ``QUANTILE``: above it a frame is suspicious whatever the discriminant says. An attacker
-who knows its weights can hold it down while the bytes grow (by 65 % at 4/255 without this ceiling)."""
+"""Factor of the bits at ``QUANTILE``: a frame above it is suspicious whatever the discriminant says. An
+attacker who knows the weights can hold the score down while the bytes grow: by 65 % at 4/255 without this."""
 
 QUANTILE = 0.99
-"""Of the bits of clean frames: the threshold without a discriminant, and the most of an ordinary frame."""
+"""Quantile of the bits of clean frames: the threshold without a discriminant, and the bits above which no
+frame is ordinary."""
 
 CHEAP = 0.25
-"""Quantile of the bits of clean frames below which none looks corrupted: there is nothing to be saved, and
-blurred frames, which the adapted head was not taught, would lose answers."""
+"""Quantile of the bits of clean frames: no frame below it looks corrupted. It has no bytes to save, and the
+adapted head was not taught blur, so blurred frames would lose answers."""
 
 
 class Watch:
@@ -49,7 +50,7 @@ class Watch:
         self._hold, self._left = hold, 0
 
     def holds(self, suspicious: bool) -> bool:
-        """Take the next frame: whether it is calm but still to be defended."""
+        """Take the next frame; returns whether it is not suspicious itself but still to be defended."""
         held = not suspicious and self._left > 0
         self._left = self._hold if suspicious else max(0, self._left - 1)
         return held
@@ -75,7 +76,7 @@ class Excess:
         return Suspicion(self.of(latent, features(latent)))
 
     def of(self, latent: Latent, y: NDArray[np.float32]) -> float:
-        """The same where the bits of each channel of y are known: 20,000 prices need one look, not two."""
+        """The excess, given the bits of each channel of y, float32 (C,), so that y is priced only once."""
         rest = sum(float(stream.total_bits()[0]) for stream in latent.streams[:-1])
         return (float(y.sum()) + rest) / self.bits - 1.0
 
@@ -84,10 +85,10 @@ class Excess:
 class Discriminant:
     """Fisher's linear discriminants between clean frames and each of K kinds of corruption, fitted at export.
 
-    weights: float32 (1 + K, C), bias: float32 (1 + K,); a score is the product with ``features``, plus the
-        bias. The first one tells attacks, the others a kind of corruption each, of which the highest counts.
+    weights: float32 (1 + K, C), bias: float32 (1 + K,); scores are the product with ``features``, plus the
+        bias. The first score is of attacks, each other of a kind of corruption; the highest of them counts.
     ceiling: a frame also looks attacked by its excess over this many bits.
-    cheap: bits; a frame that has no more does not look corrupted.
+    cheap: bits; a frame with at most so many does not look corrupted.
     """
 
     weights: NDArray[np.float32]

@@ -1,8 +1,8 @@
 """How the latent of one frame is made to fit a number of bytes.
 
-``Attempt`` is one way to send a frame. The last ones of a ladder (``runtime.guard``) take coarser steps until
-the expected bits fit, and give up symbols where the coarsest do not; since the coder's bytes are not exactly
-those, each aims a little lower.
+``Attempt`` is one way to send a frame. The last rungs of the ladder (``runtime.guard.ladder``) take coarser
+steps until the expected bits fit, and give up symbols where the coarsest do not. The coder's bytes differ a
+little from the expected bits, so each attempt aims lower than the one before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from heapq import merge
-from operator import itemgetter
+from operator import attrgetter
 
 import numpy as np
 
@@ -39,6 +39,14 @@ class Attempt:
         return self.latent.coarseness > 0 or Flags.RATE_CONTROLLED in self.flags
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """An attempt, and the squared error of its y in steps of the bundle."""
+
+    error: float
+    attempt: Attempt
+
+
 class Fitter:
     """Takes from the latents of one prior what they can do without; each is as ``Prior.code`` returned it."""
 
@@ -52,26 +60,22 @@ class Fitter:
         return _sent(attempt, self._prior.coarser(attempt.latent.streams[-1], coarseness), weight)
 
     def fitting(self, attempts: list[Attempt], coarseness: int, budget: int) -> Iterator[Attempt]:
-        """The attempts so that ``budget`` bytes are expected, or fewer, and so on until none can be expected
-        to have so few; all of them in order of their distance to y.
+        """The attempts at ``budget`` expected bytes, then at ever fewer, in order of their distance to y.
 
-        Each takes the finest steps that do, not finer than ``coarseness``, at its own lambda; and where the
-        coarsest do not, with these the least lambda that does.
+        Each takes the finest steps that fit, not finer than ``coarseness``, at its own lambda. Where even the
+        coarsest steps do not fit, it takes these and the least lambda that does.
         """
-        for _, attempt in merge(
-            *(self._fits(one, coarseness, budget) for one in attempts), key=itemgetter(0)
-        ):
-            yield attempt
+        fits = (self._fits(attempt, coarseness, budget) for attempt in attempts)
+        for fit in merge(*fits, key=attrgetter("error")):
+            yield fit.attempt
 
     def emptied(self, latent: Latent) -> Latent:
         """The latent with all symbols of y zero, in the coarsest steps."""
         y = self._prior.coarser(latent.streams[-1], COARSEST)
         return _with(latent, replace(y, symbols=np.zeros_like(y.symbols)))
 
-    def _fits(self, attempt: Attempt, finest: int, budget: int) -> Iterator[tuple[float, Attempt]]:
-        """The attempt at steps and weights that fit a budget, or ever less, each with its squared error in
-        steps of the bundle.
-        """
+    def _fits(self, attempt: Attempt, finest: int, budget: int) -> Iterator[_Fit]:
+        """The attempt at steps and weights that fit a budget, then ever smaller ones."""
         *side, y = attempt.latent.streams
         rest = sum(float(stream.total_bits()[0]) for stream in side)
         room = 8 * (budget - MIN_PACKET) - SEAL_BITS - rest
@@ -81,18 +85,18 @@ class Fitter:
             return float(_controlled(stream, attempt.rate_weight).total_bits()[0])
 
         while finest <= COARSEST:
-            # Fewer bits with each step, but for rounding, so the first that fits is found by bisection.
+            # Each step takes fewer bits, apart from rounding, so the first that fits is found by bisection.
             finest += bisect_left(range(finest, COARSEST + 1), -room, key=lambda c: -bits(c))
             if finest <= COARSEST:
                 found = _sent(attempt, self._prior.coarser(y, finest), attempt.rate_weight)
-                yield _error(y, found), found
+                yield _Fit(_error(y, found), found)
                 finest += 1
         coarsest = self._prior.coarser(y, COARSEST)
         assert coarsest.values is not None
         control = RateControl(coarsest.values, coarsest.index, coarsest.tables)
         while (weight := control.least_weight(room)) is not None:
             found = _sent(attempt, coarsest, max(weight, attempt.rate_weight))
-            yield _error(y, found), found
+            yield _Fit(_error(y, found), found)
             room -= 8
 
 

@@ -13,10 +13,16 @@ Mode = Literal["never", "always", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Rung = Literal["plain", "adapted", "defended", "fitted", "without_z", "empty"]
-"""Where the ladder ended: sent as it was; as the adapted head sees it, because it looks corrupted;
-defended; in steps so coarse that it fits the budget, and rate-controlled where the coarsest do not do, after
-the defence unless it is an ordinary frame; the same with z all zero, where z alone is too dear or y comes out
-nearer; all symbols zero."""
+"""Where the ladder ended.
+
+    plain       as the head sees it
+    adapted     as the adapted head sees it, because the frame looks corrupted
+    defended    denoised, as the shield sees it
+    fitted      in coarser steps that fit the budget, rate-controlled where the coarsest do not; after the
+                defence, unless the frame is ordinary
+    without_z   fitted with z all zero, because z alone is too dear or y comes out nearer
+    empty       all symbols zero
+"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,11 @@ class Guard:
 
     mode: ``auto`` defends suspicious frames, ``always`` every one, ``never`` none, whatever the budget.
     defence: how frames are defended.
-    adapt: frames that only look corrupted are looked at again by the bundle's adapted head, where it has one,
-        else they are sent as they are. What corruptions add is content to the network: shield and denoiser
-        would lose more of its accuracy than they save (docs/results.md). ``auto`` only.
-    budget: most bytes of a packet, header included, kept for every frame whatever is in it; None: no limit.
-    hold: for video: so many calm frames are defended after a suspicious one (``auto`` only).
+    adapt: the bundle's adapted head, if any, looks again at frames that only look corrupted; else they are
+        sent as they are. Shield and denoiser would cost them more accuracy than they save
+        (docs/results.md). ``auto`` only.
+    budget: most bytes of a packet, header included, for every frame whatever it shows; None: no limit.
+    hold: for video: so many frames after a suspicious one are defended as well (``auto`` only).
     """
 
     mode: Mode = "auto"
@@ -58,9 +64,10 @@ class Decision:
     mode: as in ``Guard``.
     rung: where the ladder ended; without a budget ``plain``, ``adapted`` or ``defended``.
     score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
-    suspicious, held: it looks attacked; it does not, but follows one that does by at most ``hold``.
-    defended: denoised, and looked at by the shield where there is one; by the mode or for the budget.
-    coarseness: of the steps that y counts (``runtime.codec.coarseness``); 0 where they are the bundle's.
+    suspicious: the frame looks attacked.
+    held: it does not, but follows one that does by at most ``hold`` frames.
+    defended: denoised and seen by the shield, or by the head in a bundle without one.
+    coarseness: of the steps of y (``runtime.codec.coarseness``); 0 where they are the bundle's.
     rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
     bytes: of the packet, header included.
     budget: as in ``Guard``.
@@ -100,10 +107,10 @@ class Counters:
     frames: encoded.
     suspicious, held, defended: as in ``Decision``.
     rate_controlled: in coarser steps, or with symbols given up.
-    over_budget: that would have been over the budget as the mode alone sends them.
+    over_budget: over the budget as the mode alone would have sent them.
 
-    A frame is never refused for its size: the emptiest packet is the same for all of them, so a budget that
-    cannot be kept is refused when the Head opens.
+    No frame is refused for its size: the emptiest packet is the same for all, so a Head refuses a budget that
+    it cannot keep when it opens.
     """
 
     frames: int = 0

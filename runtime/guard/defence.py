@@ -102,7 +102,7 @@ class Defender:
         self._defence, self._solver, self._threads = defence, defence.solver(), threads
         self._shape = (size, size)
         self._mask = np.empty(self._shape, dtype=np.float32)
-        self._calm = np.empty((1, 3, size, size), dtype=np.float32)
+        self._denoised = np.empty((1, 3, size, size), dtype=np.float32)
         self._memory = MaskMemory()
         self._sent: Latent | None = None
 
@@ -123,8 +123,8 @@ class Defender:
     def denoise(self, prepared: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
         """Denoised copy of a prepared frame, float32 (1, 3, S, S) in [0, 1]."""
         with _errors_of_defence():
-            denoise_planar(prepared, mask[None], self._solver, self._calm, threads=self._threads)
-        return self._calm
+            denoise_planar(prepared, mask[None], self._solver, self._denoised, threads=self._threads)
+        return self._denoised
 
     def remember(self, sent: Latent) -> None:
         """Keep the latent of the frame that is being sent; its map is made when the next frame needs it."""

@@ -36,7 +36,7 @@ class Look:
 
 
 @dataclass
-class Frame:
+class PreparedFrame:
     """A prepared frame on its way: the first look at it, or else the mask of earlier frames that saves it.
 
     prepared, mask: float32 arrays of NumPy, or on the GPU with an engine that runs there.
@@ -68,10 +68,10 @@ class Ladder:
         shield: Engine | None = None,
     ):
         self.fitter, self.defender = Fitter(prior), defender
-        self._latent, self._ordinary_bits, self._shield = latent, ordinary_bits, shield
+        self._latent, self._ordinary_bits, self.shield = latent, ordinary_bits, shield
 
     def attempts(
-        self, frame: Frame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
+        self, frame: PreparedFrame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
     ) -> Iterator[Attempt]:
         """The rungs for one frame, in order; each is computed when it is asked for.
 
@@ -110,15 +110,15 @@ class Ladder:
         clock.lap(f"prior{suffix}")
         return Look(outputs, latent)
 
-    def defended(self, frame: Frame, last: Look | None) -> Look:
+    def defended(self, frame: PreparedFrame, last: Look | None) -> Look:
         """Another look, at the frame denoised under the mask of the ``last`` one, else of earlier frames."""
-        assert self.defender is not None and self._shield is not None
+        assert self.defender is not None and self.shield is not None
         if last is not None:
             frame.mask = self.defender.mask(last.latent)
         assert frame.mask is not None
         frame.clock.lap("mask")
         denoised = self.defender.denoise(frame.prepared, frame.mask)
         frame.clock.lap("denoise")
-        look = self.look(self._shield, denoised, frame.clock, "_defended")
+        look = self.look(self.shield, denoised, frame.clock, "_defended")
         self.defender.remember(look.latent)
         return look

@@ -48,8 +48,20 @@ class Stream:
         return self.tables.total_bits(self.symbols, self.index, runs)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What a prior reads from a packet.
+
+    streams: the symbols, in decoding order.
+    y_hat: float32 (1, C, H, W), y as the server sees it, in the bundle's own steps.
+    """
+
+    streams: tuple[Stream, ...]
+    y_hat: NDArray[np.float32]
+
+
 def push_streams(streams: tuple[Stream, ...], encoder: Encoder) -> dict[str, int]:
-    """Give an encoder the streams that ``Prior.read`` will take; the bits that each of them took.
+    """Give an encoder the streams that ``Prior.read`` will take; returns the bits of each by name.
 
     In reverse: the coder is a stack, and the decoder needs z before y.
     """
@@ -73,9 +85,8 @@ class Prior(Protocol):
     def coarser(self, y: Stream, coarseness: int) -> Stream:
         """The y that ``code`` returned, rounded in steps of this coarseness; as it is at 0."""
 
-    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
-        """Take all streams from a decoder, y in steps of this coarseness: the streams, and y_hat in those of
-        the bundle, float32 (1, C, H, W).
+    def read(self, decoder: Decoder, coarseness: int = 0) -> Decoded:
+        """Take all streams from a decoder; its y is in steps of this coarseness.
 
         Raises PacketSyncError for symbols that no encoder writes.
         """

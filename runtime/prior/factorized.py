@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from runtime.codec.coarseness import factor, rebinned
 from runtime.codec.coder import Decoder
 from runtime.codec.tables import Tables
-from runtime.prior.base import Shape, Stream, channel_index, check_tables, checked, nearest, rounded_at
+from runtime.prior.base import (
+    Decoded,
+    Shape,
+    Stream,
+    channel_index,
+    check_tables,
+    checked,
+    nearest,
+    rounded_at,
+)  # fmt: skip
 
 
 class FactorizedPrior:
@@ -33,9 +42,9 @@ class FactorizedPrior:
         """See ``Prior.coarser``."""
         return rounded_at(coarseness, replace(y, tables=self._tables_at(coarseness)))
 
-    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+    def read(self, decoder: Decoder, coarseness: int = 0) -> Decoded:
         """See ``Prior.read``."""
         tables = self._tables_at(coarseness)
         symbols = decoder.pop(self._index, tables)
         y_hat = (symbols * factor(coarseness)).astype(np.float32).reshape(1, *self._shape)
-        return (Stream("y", symbols, self._index, tables, coarseness=coarseness),), y_hat
+        return Decoded((Stream("y", symbols, self._index, tables, coarseness=coarseness),), y_hat)

@@ -14,6 +14,7 @@ from runtime.codec.tables import Tables
 from runtime.errors import EngineError, PacketSyncError
 from runtime.prior.base import (
     NAN,
+    Decoded,
     Shape,
     Stream,
     channel_index,
@@ -53,7 +54,7 @@ class Hyperprior:
         """See ``Prior.coarser``."""
         return rounded_at(coarseness, replace(y, index=_below(y.index, coarseness)))
 
-    def read(self, decoder: Decoder, coarseness: int = 0) -> tuple[tuple[Stream, ...], NDArray[np.float32]]:
+    def read(self, decoder: Decoder, coarseness: int = 0) -> Decoded:
         """See ``Prior.read``."""
         from runtime.prior import rounding
 
@@ -66,7 +67,7 @@ class Hyperprior:
         y_hat = np.empty((1, *self._latent), dtype=np.float32)
         rounding.restored(symbols, factor(coarseness), parameters, y_hat.reshape(-1))
         y = Stream("y", symbols, index, self._scales, coarseness=coarseness)
-        return (self._z_stream(z_symbols), y), y_hat
+        return Decoded((self._z_stream(z_symbols), y), y_hat)
 
     def _tables_of(self, parameters: NDArray[np.float32]) -> NDArray[np.int32]:
         """Table of each symbol of y, int32[n]."""

@@ -1,19 +1,24 @@
 """The exact h_s of a hyperprior: symbols of z -> table and mean of each symbol of y.
 
-Whoever computes it gets the same whole numbers (``runtime.prior.exact``), so it is computed in the fastest
-way: by compiled code on a CPU that has products of bytes, elsewhere by an engine that runs its graph.
+Every engine gets the same whole numbers from its graph, because the network is exact
+(``runtime.prior.exact``).
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engines import DEFAULT, Engine, EngineOptions, open_engine
+from runtime.engines import Engine, EngineOptions, open_engine
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork
+
+WORTH_SHARING = 1 << 24
+"""Multiplications of an h_s below which a second thread costs more than it saves: it takes 0.1 ms to wake."""
 
 
 class Synthesis(Protocol):
@@ -25,12 +30,10 @@ class Synthesis(Protocol):
 
 def open_synthesis(bundle: Bundle, options: EngineOptions) -> Synthesis:
     """The exact h_s of a bundle. Raises BundleError for one that may leave exact arithmetic, EngineError."""
-    network = IntegerNetwork.from_arrays(bundle.arrays("prior"))
-    if options.engine == DEFAULT and options.optimisation == "all" and bundle.manifest.hyper is not None:
-        from runtime.engines.integers import CompiledNetwork, can_run  # Numba: half a second
-
-        if can_run(network):
-            return CompiledNetwork(network, bundle.manifest.hyper, options.threads)
+    network = IntegerNetwork.from_arrays(bundle.arrays("prior"))  # refuses a network that may round
+    positions = math.prod(bundle.manifest.latent[1:])
+    if sum(layer.weight.size for layer in network.layers) * positions < WORTH_SHARING:
+        options = replace(options, threads=1)
     return GraphSynthesis(open_engine(bundle.path("h_s"), options))
 
 

@@ -1,15 +1,16 @@
 """The tail as a server: Open Inference Protocol v2 over HTTP and gRPC.
 
-    over_http, over_grpc   bytes -> Request, Answer -> bytes: one file a transport
-    protocol               the tensors and the metadata that both speak of
-    service                one request: which bundle, seen before?, count, time-out
-    pool                   workers in threads, behind a bounded queue
-    waiting                which of the frames that wait are taken together
-    networks               restore and tail, for several frames and bundles at a time
-    any_batch              a graph of one frame as a graph of any number of them
-    server                 opens, listens, drains
-    verb                   ``python -m runtime serve``
+    server                 opens the service, listens for both transports, drains on SIGTERM
+    options                how to serve
+    http_front, grpc_front bytes -> Request, Answer -> bytes: one file a transport
+    protocol               requests, answers, tensors, metadata and errors that both transports share
+    models                 bundles by the names that a request may use
+    service                one request: its bundle, repetition, time-out, counts, log
+    pool                   worker threads behind a bounded queue; jobs with one batch key share a run
+    networks               restore and tail for frames of several bundles in one run
+    metrics, tracing       Prometheus and OpenTelemetry
+    dashboard              what the server's page shows
 
-Needs aiohttp, grpcio, protobuf and prometheus-client (``pip install 'ratehold[serve]'``), which are imported
-only by the modules that need them.
+``runtime.cli.serve`` has the arguments. Serving needs aiohttp, grpcio, protobuf and prometheus-client
+(``pip install 'ratehold[serve]'``); only the modules that use them import them.
 """

@@ -1,4 +1,4 @@
-"""The routes of the page that ``serve --dashboard`` adds; see ``runtime.dashboard``."""
+"""The server's page: what a server knows of a frame, and the routes of ``serve --dashboard``."""
 
 from __future__ import annotations
 
@@ -13,28 +13,38 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.codec.packet import Flags
 from runtime.dashboard.history import History, Shown, named
-from runtime.dashboard.page import HEADERS, JSON, STATE, files
+from runtime.dashboard.page import HEADERS, JSON, ROOT, STATE, files
 from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
 from runtime.serving.protocol import ANY_BUNDLE, Answer, Request, tensors
-from runtime.tail import Reader
+from runtime.tail import PacketReader
 
 LIKELIEST = Request(ANY_BUNDLE, "", b"", outputs=("top_classes", "top_probabilities"))
 
 
+def rung(answer: Answer) -> str:
+    """The rung of the guard's ladder, as far as a packet tells: plain, defended or fitted.
+
+    A packet says neither which head looked at the frame nor why its steps are coarser. Without the denoiser
+    the budget is the usual reason, hence fitted; after it they are taken as a part of the defence.
+    """
+    if Flags.DENOISED in answer.flags:
+        return "defended"
+    return "fitted" if answer.coarseness > 0 or Flags.RATE_CONTROLLED in answer.flags else "plain"
+
+
 def decision(answer: Answer) -> str:
-    """What the packet reports."""
+    """What the guard did to the frame, in words, as its packet reports it."""
     done = {
-        "defended": Flags.DENOISED in answer.flags,
         f"coarseness {answer.coarseness}": answer.coarseness > 0,
         "rate controlled": Flags.RATE_CONTROLLED in answer.flags,
     }
-    return ", ".join(name for name, whether in done.items() if whether) or "plain"
+    return ", ".join([rung(answer), *(name for name, whether in done.items() if whether)])
 
 
 class ServerView:
-    """Called with each frame that was decoded; see ``runtime.serving.service.Service.watchers``."""
+    """The frames of a server for its page; a watcher of ``runtime.serving.service.Service``."""
 
     def __init__(self, bundles: list[Bundle]):
         self._history = History("tail server", bundles)
@@ -44,19 +54,20 @@ class ServerView:
         self._last: tuple[Request, Answer] | None = None
 
     def __call__(self, request: Request, answer: Answer) -> None:
-        """Remember a frame. The rest waits until somebody looks."""
+        """Remember a decoded frame. Its pictures are made when a page asks."""
         classes, shares = tensors(answer, LIKELIEST).values()
         self._history.add(
             Shown(
-                request.identity, answer.bundle, len(request.packet), Flags.DENOISED in answer.flags,
-                decision(answer), {stage: 1e3 * s for stage, s in answer.seconds.items()},
+                request.identity, answer.bundle, len(request.packet), rung(answer),
+                Flags.DENOISED in answer.flags, decision(answer),
+                {stage: 1e3 * seconds for stage, seconds in answer.seconds.items()},
                 named(self._labels[answer.bundle], classes.tolist(), shares.tolist()),
             )
         )  # fmt: skip
         self._last = request, answer
 
     def state(self, cursor: str) -> dict[str, Any]:
-        """What the page is told, with pictures where a frame is new to it; from any thread."""
+        """JSON for the page, with pictures where there are new frames. Any thread may call it."""
         last, state = self._last, self._history.state(cursor)
         if last is None or not state["frames"]:
             return state | {"pictures": None}
@@ -68,26 +79,29 @@ class ServerView:
 
 
 class _Maps:
-    """Where the bits of a bundle's packets are. Opened at the first packet."""
+    """Pictures of a bundle's packets. The reader opens at the first packet."""
 
     def __init__(self, bundle: Bundle):
         self._bundle = bundle
-        self._reader: Reader | None = None
+        self._reader: PacketReader | None = None
 
     def __call__(self, packet: bytes) -> list[Picture]:
         if self._reader is None:
-            self._reader = Reader(self._bundle, EngineOptions(threads=1))
+            self._reader = PacketReader(self._bundle, EngineOptions(threads=1))
             self._energy: NDArray[np.float32] = self._bundle.arrays("prior")["energy"].astype(np.float32)
         streams = self._reader.read(packet).streams
         latent = Latent(streams, self._energy, self._bundle.manifest.latent)
         likelihood = latent.likelihood_map
-        note = f"mean {likelihood.mean():.2f}: light is what the prior expected"
+        note = f"mean {likelihood.mean():.2f}; light: what the prior expected"
         return [picture("likelihood", note, grey(likelihood)), bits_picture(latent)]
 
 
 def routes(view: ServerView) -> list[web.RouteDef]:
-    """Its files, and the state that it asks for."""
+    """The routes of the page's files and of its state; ``/`` redirects to the page."""
     found = files()
+
+    async def lead(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={**HEADERS, "Location": ROOT})
 
     async def file(request: web.Request) -> web.Response:
         kind, content = found[request.path]
@@ -97,4 +111,4 @@ def routes(view: ServerView) -> list[web.RouteDef]:
         told = await asyncio.to_thread(view.state, request.query.get("after", ""))
         return web.Response(body=json.dumps(told).encode(), headers={**HEADERS, "Content-Type": JSON})
 
-    return [web.get(STATE, state), *(web.get(path, file) for path in found)]
+    return [web.get("/", lead), web.get(STATE, state), *(web.get(path, file) for path in found)]

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over gRPC."""
+"""Open Inference Protocol v2 over gRPC: its messages, parsed requests, answers, and the methods."""
 
 from __future__ import annotations
 
@@ -84,26 +84,26 @@ message ModelInferResponse {
 METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
 
 MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
-
+"""Classes of the messages, by name."""
 
 MAX_MESSAGE = 1 << 16
-"""Most bytes of a message besides its packet."""
+"""Most bytes of a message without its packet."""
 
 UINT_BYTES_PER_OCTET = 2
-"""An octet of a UINT8 tensor in ``contents``, at most: a varint."""
+"""Most bytes of an octet of a UINT8 tensor in ``contents``: a varint."""
 
 Context = Any  # grpc.aio.ServicerContext
 
 
 class GrpcFront:
-    """The methods of one service, named as in the protocol."""
+    """The methods of one service, with the protocol's names."""
 
     def __init__(self, service: Service):
         self._service = service
         self.most = MAX_MESSAGE + UINT_BYTES_PER_OCTET * service.models.max_packet
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server is given."""
+        """The handler for a gRPC server."""
         methods = {
             name: grpc.unary_unary_rpc_method_handler(
                 getattr(self, name),
@@ -119,16 +119,16 @@ class GrpcFront:
         return MESSAGES["ServerLiveResponse"](live=True)
 
     async def ServerReady(self, request: Any, context: Context) -> Any:
-        """Whether it takes requests; not while it drains."""
+        """Whether the server takes requests; False while it drains."""
         return MESSAGES["ServerReadyResponse"](ready=self._service.ready)
 
     async def ModelReady(self, request: Any, context: Context) -> Any:
-        """The same of one model."""
+        """Whether the server takes requests for a model."""
         ready = self._service.ready and request.name in self._service.models.names()
         return MESSAGES["ModelReadyResponse"](ready=ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
-        """Name, version, extensions."""
+        """Name, version and extensions of the server."""
         about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
         return MESSAGES["ServerMetadataResponse"](**about)
 
@@ -143,7 +143,7 @@ class GrpcFront:
         return MESSAGES["ModelMetadataResponse"](**about, **tensors)
 
     async def ModelInfer(self, data: bytes, context: Context) -> Any:
-        """One packet, in a ModelInferRequest as it came: damaged ones are counted and told like any other."""
+        """Decode one packet. data: a serialized ModelInferRequest; a damaged one counts as an error."""
         self._service.metrics.request("grpc")
         identity = ""
         try:
@@ -156,7 +156,7 @@ class GrpcFront:
 
 
 def parse_message(data: bytes) -> Request:
-    """What a serialized ModelInferRequest asks for. Raises RequestError or UnknownModel."""
+    """Parse a serialized ModelInferRequest. Raises RequestError or UnknownModel."""
     try:
         message = MESSAGES["ModelInferRequest"].FromString(data)
     except DecodeError as error:
@@ -198,6 +198,6 @@ def _response(answer: Answer, request: Request) -> Any:
 
 
 async def _abort(context: Context, told: Fault) -> None:
-    """End the call with a status; it raises."""
+    """End the call with a status: this raises."""
     later = () if told.retry_after is None else (("retry-after", str(told.retry_after)),)
     await context.abort(grpc.StatusCode[told.grpc], told.text, later)

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over HTTP, and ``/metrics`` beside it."""
+"""Open Inference Protocol v2 over HTTP: routes, parsed requests, answers; ``/metrics`` and the page."""
 
 from __future__ import annotations
 
@@ -31,15 +31,103 @@ from runtime.serving.protocol import (
 from runtime.serving.service import Service
 
 MAX_JSON = 1 << 16
-"""Most bytes of the JSON that goes with binary tensors."""
+"""Most bytes of the JSON in front of binary tensors."""
+
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+JSON_BYTES_PER_OCTET = 5
+"""Most bytes of an octet of a UINT8 tensor in JSON: ``255, ``."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpFront:
+    """The routes of one service, and of its page where it has one. aiohttp runs ``app``."""
+
+    def __init__(self, service: Service, view: ServerView | None = None):
+        self._service = service
+        self.most = MAX_JSON + JSON_BYTES_PER_OCTET * service.models.max_packet
+        self.app = web.Application(client_max_size=self.most, middlewares=[_json_errors])
+        self.app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/v2", self._server),
+                web.get("/v2/health/live", self._live),
+                web.get("/v2/health/ready", self._ready),
+            ]
+        )
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            self.app.add_routes(
+                [
+                    web.get(model, self._model),
+                    web.get(f"{model}/ready", self._model_ready),
+                    web.post(f"{model}/infer", self._infer),
+                ]
+            )
+        if view is not None:
+            self.app.add_routes(routes(view))
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._service.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    async def _server(self, _: web.Request) -> web.Response:
+        about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
+        return web.json_response(about)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self._service.ready else 503)
+
+    async def _model(self, request: web.Request) -> web.Response:
+        name = _model_name(request)
+        tensors = metadata(self._service.models.classes(name))
+        return web.json_response({"name": name, "versions": [VERSION], "platform": PLATFORM, **tensors})
+
+    async def _model_ready(self, request: web.Request) -> web.Response:
+        self._service.models.classes(_model_name(request))
+        return await self._ready(request)
+
+    async def _infer(self, request: web.Request) -> web.Response:
+        self._service.metrics.request("http")
+        identity = ""
+        try:
+            model = _model_name(request)
+            parsed = HttpRequest(await self._body(request), _json_length(request), model)
+            identity = parsed.request.identity
+            answer = await self._service.infer(parsed.request, "http")
+            body, json_length = parsed.response(answer)
+        except Exception as error:  # the middleware makes the answer
+            self._service.failed(error, "http", identity)
+            raise
+        kind = "application/json" if json_length is None else "application/octet-stream"
+        headers = {"Content-Type": kind} | ({JSON_LENGTH: str(json_length)} if json_length else {})
+        return web.Response(body=body, headers=headers)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body, unless it is larger than any request can be."""
+        if request.content_length is not None and request.content_length > self.most:
+            raise web.HTTPRequestEntityTooLarge(self.most, request.content_length)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise RequestError("a compressed body is not accepted: packets do not get any smaller")
+        if request.content.is_eof():  # all of it has come
+            return await request.read()
+        seconds = self._service.options.timeout
+        try:
+            return await asyncio.wait_for(request.read(), seconds)
+        except asyncio.TimeoutError as error:
+            raise TooSlow(f"not received within {seconds:g} s") from error
 
 
 class HttpRequest:
-    """A parsed request. Raises RequestError for anything that is not one.
+    """A parsed request. Raises RequestError for anything else.
 
     Attributes:
-        request: what both transports understand.
-        binary: the outputs that are to come as raw bytes.
+        request: the form that both transports share.
+        binary: outputs that the client wants as raw bytes.
     """
 
     def __init__(self, body: bytes, json_length: int | None, model: str):
@@ -62,7 +150,7 @@ class HttpRequest:
                 self.binary.add(name)
 
     def response(self, answer: Answer) -> tuple[bytes, int | None]:
-        """The body of the answer, and the bytes of JSON in it, None where all of it is."""
+        """The body of the answer, and the bytes of JSON at its start; None where all of it is JSON."""
         outputs, raw = [], b""
         for name, tensor in tensors(answer, self.request).items():
             entry: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": list(tensor.shape)}
@@ -125,98 +213,9 @@ def _list(value: Any, name: str) -> list[Any]:
     return value
 
 
-JSON_LENGTH = "Inference-Header-Content-Length"
-JSON_BYTES_PER_OCTET = 5
-"""An octet of a UINT8 tensor in JSON, at most: ``255, ``."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class HttpFront:
-    """The routes of one service, and those of its page where it has one. ``app`` is what aiohttp runs."""
-
-    def __init__(self, service: Service, view: ServerView | None = None):
-        self._service = service
-        self.most = MAX_JSON + JSON_BYTES_PER_OCTET * service.models.max_packet
-        self.app = web.Application(client_max_size=self.most, middlewares=[_json_errors])
-        self.app.add_routes(
-            [
-                web.get("/metrics", self._metrics),
-                web.get("/v2", self._server),
-                web.get("/v2/health/live", self._live),
-                web.get("/v2/health/ready", self._ready),
-            ]
-        )
-        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            self.app.add_routes(
-                [
-                    web.get(model, self._model),
-                    web.get(f"{model}/ready", self._model_ready),
-                    web.post(f"{model}/infer", self._infer),
-                ]
-            )
-
-        if view is not None:
-            self.app.add_routes(routes(view))
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=self._service.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
-        )
-
-    async def _server(self, _: web.Request) -> web.Response:
-        about = {"name": ANY_BUNDLE, "version": packages.version("ratehold"), "extensions": EXTENSIONS}
-        return web.json_response(about)
-
-    async def _live(self, _: web.Request) -> web.Response:
-        return web.Response()
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        return web.Response(status=200 if self._service.ready else 503)
-
-    async def _model(self, request: web.Request) -> web.Response:
-        name = _model_name(request)
-        tensors = metadata(self._service.models.classes(name))
-        return web.json_response({"name": name, "versions": [VERSION], "platform": PLATFORM, **tensors})
-
-    async def _model_ready(self, request: web.Request) -> web.Response:
-        self._service.models.classes(_model_name(request))
-        return await self._ready(request)
-
-    async def _infer(self, request: web.Request) -> web.Response:
-        self._service.metrics.request("http")
-        identity = ""
-        try:
-            model = _model_name(request)
-            parsed = HttpRequest(await self._body(request), _json_length(request), model)
-            identity = parsed.request.identity
-            answer = await self._service.infer(parsed.request, "http")
-            body, json_length = parsed.response(answer)
-        except Exception as error:  # what it becomes is said by the middleware
-            self._service.failed(error, "http", identity)
-            raise
-        kind = "application/json" if json_length is None else "application/octet-stream"
-        headers = {"Content-Type": kind} | ({JSON_LENGTH: str(json_length)} if json_length else {})
-        return web.Response(body=body, headers=headers)
-
-    async def _body(self, request: web.Request) -> bytes:
-        """All of the body, once it is known not to be larger than any request can be."""
-        if request.content_length is not None and request.content_length > self.most:
-            raise web.HTTPRequestEntityTooLarge(self.most, request.content_length)
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise RequestError("a compressed body is not accepted: packets do not get any smaller")
-        if request.content.is_eof():  # it is all here
-            return await request.read()
-        seconds = self._service.options.timeout
-        try:
-            return await asyncio.wait_for(request.read(), seconds)
-        except asyncio.TimeoutError as error:
-            raise TooSlow(f"not received within {seconds:g} s") from error
-
-
 @web.middleware
 async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors as the protocol wants them: {"error": text}."""
+    """Turn exceptions into the protocol's answers: {"error": text}."""
     try:
         return await handler(request)
     except web.HTTPException as error:

@@ -1,4 +1,4 @@
-"""What Prometheus is told, at ``/metrics``. Frames are counted once, however often a device sends them."""
+"""Counters for Prometheus at ``/metrics``. A frame counts once, however often a device sends it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ BYTES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_0
 
 
 class Metrics:
-    """Counters of one server, in a registry of their own."""
+    """Counters of one server.
+
+    Args:
+        waiting: returns the frames that wait for a worker now.
+        lost_lines: returns the log lines that could not be written.
+
+    Attributes:
+        registry: the counters, apart from any other server's in this process.
+    """
 
     def __init__(self, waiting: Callable[[], int], lost_lines: Callable[[], int]):
-        registry = self._registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         requests = Counter(
             "ratehold_requests", "Requests for inference, repetitions and errors included", ["protocol"],
@@ -41,7 +49,7 @@ class Metrics:
             "ratehold_stage_seconds", "Wall time of answered frames by stage", ["stage"], buckets=SECONDS,
             registry=registry,
         )  # fmt: skip
-        # Looking a child up by its labels takes longer than counting.
+        # The look-up of a child by its labels takes longer than counting, hence the caches.
         self._requests, self._frames = cache(requests.labels), cache(frames.labels)
         self._bytes, self._seconds = cache(packet_bytes.labels), cache(seconds.labels)
         self._together = Histogram(
@@ -53,15 +61,15 @@ class Metrics:
         lost.set_function(lost_lines)
 
     def request(self, protocol: str) -> None:
-        """A request for inference has come."""
+        """Count a request for inference."""
         self._requests(protocol).inc()
 
     def repeated(self) -> None:
-        """It was for a frame that is known."""
+        """Count a request whose frame was known already."""
         self._repeated.inc()
 
     def frame(self, answer: Answer, packet_bytes: int) -> None:
-        """A frame was decoded."""
+        """Count a decoded frame."""
         flags = answer.flags
         done = (Flags.DENOISED in flags, answer.coarseness > 0, Flags.RATE_CONTROLLED in flags)
         self._frames(answer.bundle, *(str(whether).lower() for whether in done)).inc()
@@ -70,13 +78,13 @@ class Metrics:
             self._seconds(stage).observe(seconds)
 
     def run(self, frames: int) -> None:
-        """So many frames went through a tail together."""
+        """Count a run of a tail with so many frames."""
         self._together.observe(frames)
 
     def error(self, protocol: str, kind: str) -> None:
-        """A request was answered with an error."""
+        """Count a request that was answered with an error."""
         self._errors.labels(protocol, kind).inc()
 
     def text(self) -> bytes:
         """The text format of Prometheus, version 0.0.4."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""The models that a server has: each bundle by its name, and ``ratehold`` for all of them."""
+"""The model names of a server: each bundle by its own name, and ``ratehold`` for all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runtime.tail import max_payload
 
 
 class Models:
-    """Bundles by name and by id. Raises ServingError for two that would answer to one name.
+    """Bundles by model name and by id. Raises ServingError for two bundles with one name.
 
     Attributes:
-        bundles: each once, in the order in which they were named.
-        max_packet: most bytes that a packet of any of them can have.
+        bundles: each once, in the given order.
+        max_packet: most bytes of a packet of any bundle.
     """
 
     def __init__(self, bundles: list[Bundle]):
@@ -28,18 +28,18 @@ class Models:
         self.max_packet = self._max_payload[ANY_BUNDLE] + MAX_OVERHEAD
 
     def names(self) -> list[str]:
-        """Every name that a request may use."""
+        """Every model name that a request may use."""
         return list(self._served)
 
     def classes(self, name: str) -> int:
-        """Logits of a model, -1 where bundles differ. Raises UnknownModel."""
+        """Number of logits of a model; -1 where its bundles differ. Raises UnknownModel."""
         counts = {bundle.manifest.classes for bundle in self._of(name).values()}
         return counts.pop() if len(counts) == 1 else -1
 
     def route(self, name: str, packet: bytes) -> Bundle:
-        """The bundle that decodes a packet. Raises UnknownModel, or the PacketError that its header earns.
+        """The bundle that decodes a packet. Raises UnknownModel, or a PacketError for its header.
 
-        It costs a CRC-32 and no memory, so what is not a packet never takes a worker's time.
+        The check costs a CRC-32 and no memory, so bytes that are no packet never take a worker's time.
         """
         served = self._of(name)
         wanted = Packet.from_bytes(packet, self._max_payload[name]).bundle_id

@@ -1,4 +1,4 @@
-"""How a server is to be opened."""
+"""The options of a server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from runtime.errors import ServingError
 
 @dataclass(frozen=True)
 class Certificates:
-    """TLS: PEM files of the server's certificate chain and key.
+    """PEM files for TLS: the server's certificate chain and its key.
 
-    client_ca: clients must show a certificate of this authority; None takes any client.
+    client_ca: clients must show a certificate of this authority; None: any client may connect.
     """
 
     certificate: Path
@@ -24,20 +24,20 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve. Raises ServingError for what makes no sense, and for a way in that anybody could take.
+    """How to serve. Raises ServingError for values that make no sense, or that let any machine in.
 
     bundles: installed names or folders.
-    host: where to listen. Beyond loopback that needs ``certificates``, or ``insecure``.
-    http_port, grpc_port: 0 takes any free one.
+    host: address to listen on. An address beyond loopback needs ``certificates`` or ``insecure``.
+    http_port, grpc_port: 0 takes any free port.
     workers: packets that are decoded at a time, one thread each.
-    queue: packets that may wait for a worker; one more is answered "try later".
+    queue: packets that may wait for a worker; a request beyond them is answered "try later".
     batch: most frames in one run of the tail.
-    batch_wait: seconds that a frame waits for others at most, to share a run with them.
+    batch_wait: seconds that a frame waits at most for others to share its run.
     timeout: seconds for receiving a request, and again for answering it.
-    drain: most seconds that SIGTERM leaves to requests that have been accepted.
-    remember: answers that are kept, so that a frame that is sent again is counted once.
-    otel: whether frames are traced with OpenTelemetry.
-    dashboard: whether there is a page that shows the frames.
+    drain: most seconds after SIGTERM for requests that have been accepted.
+    remember: answers in memory, so that a repeated frame is counted once.
+    otel: trace frames with OpenTelemetry.
+    dashboard: serve a page that shows the frames.
     """
 
     bundles: tuple[str | Path, ...]
@@ -70,9 +70,7 @@ class Options:
         if not (self.timeout > 0 and self.drain >= 0):
             raise ServingError("timeout and drain are seconds, and timeout is above 0")
         if not 0 <= self.batch_wait < self.timeout:
-            raise ServingError(
-                f"frames wait for others from 0 to {self.timeout:g} s, the time-out of a request"
-            )
+            raise ServingError(f"batch_wait must be from 0 to {self.timeout:g} s, the time-out of a request")
         if not self.bundles:
             raise ServingError("no bundle to serve: name one with --bundle")
         if self.certificates is None and not self.insecure and not is_loopback(self.host):
@@ -83,7 +81,7 @@ class Options:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address can be reached from this machine only, in all that it resolves to."""
+    """Whether every address that a host name resolves to is reachable from this machine only."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError) as error:

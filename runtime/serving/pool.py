@@ -1,8 +1,8 @@
-"""Workers in threads behind a bounded queue: packets -> logits, several frames in one run of the tail.
+"""Worker threads behind a bounded queue of jobs: packets -> logits, several frames in one run of the tail.
 
-A frame never waits for companions unless it is told to (``wait``): a worker that is free takes what is there.
-So batches form only where frames wait anyway, and make the queue shorter. A queue that is full is said at
-once, and bounds what a request waits for the others: (queue / workers + 1) frames.
+A job waits for others with its batch key only where the server is told to (``batch_wait``): a free worker
+takes what is there. So batches form where jobs wait anyway, and shorten the queue. A full queue is reported
+at once, and bounds the wait of a job: (queue / workers + 1) frames.
 """
 
 from __future__ import annotations
@@ -27,35 +27,44 @@ from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 from runtime.serving.networks import OPTIONS, Networks
 from runtime.serving.protocol import Answer
-from runtime.tail import Reader, Received
+from runtime.tail import PacketReader, Received
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
     """A packet to decode.
 
-    company: jobs with the same may be taken together; None: this one goes alone.
-    submitted: ``time.perf_counter()`` when it was accepted.
+    batch_key: jobs with the same key may share a run of the tail; None: this one has a run of its own.
+    submitted: ``time.perf_counter()`` when the pool accepted it.
     """
 
     bundle: Bundle
     packet: bytes
-    company: str | None
+    batch_key: str | None
     submitted: float = field(default_factory=time.perf_counter)
     future: Future[Answer] = field(default_factory=Future)
 
 
-class Waiting:
-    """First in, first out, but that a frame takes its companions along. Thread-safe.
+@dataclass(frozen=True)
+class DecodedJob:
+    """A job whose packet has been decoded; seconds: what the decoding took."""
+
+    job: Job
+    received: Received
+    seconds: float
+
+
+class JobQueue:
+    """First in, first out, except that the oldest job takes along others with its batch key. Thread-safe.
 
     Args:
-        workers: that take: each leaves the others their share, so that none is idle while one has a batch.
-        batch: most frames that are taken together.
-        seconds: longest that a frame waits for companions, from when it was submitted. 0: it does not.
+        workers: threads that take. Each leaves the others their share, so that none stays idle.
+        batch: most jobs that are taken together.
+        wait: seconds that a job waits for others at most, from when it was submitted. 0: it does not wait.
     """
 
-    def __init__(self, workers: int, batch: int, seconds: float):
-        self._workers, self._batch, self._seconds = workers, batch, seconds
+    def __init__(self, workers: int, batch: int, wait: float):
+        self._workers, self._batch, self._wait = workers, batch, wait
         self._jobs: list[Job] = []
         self._changed = threading.Condition()
         self._turn = threading.Lock()
@@ -65,21 +74,21 @@ class Waiting:
         return len(self._jobs)
 
     def put(self, job: Job) -> None:
-        """Let a frame wait."""
+        """Add a job at the end."""
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
 
     def take(self) -> list[Job] | None:
-        """The oldest frame and its companions, once there is one; None when it was closed."""
+        """The oldest job and others with its batch key, waited for; None once the queue is closed."""
         with self._turn, self._changed:  # one worker waits; the next one's turn comes after it
             while not self._jobs and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return None
             first = self._jobs[0]
-            end = first.submitted + self._seconds
-            while self._share(first) < self._batch and first.company is not None:
+            end = first.submitted + self._wait
+            while self._share(first) < self._batch and first.batch_key is not None:
                 left = end - time.perf_counter()
                 if left <= 0:
                     break
@@ -91,7 +100,7 @@ class Waiting:
         return [job for job in taken if job.future.set_running_or_notify_cancel()]
 
     def close(self) -> None:
-        """Cancel what waits."""
+        """Cancel the jobs that wait, and let the workers go."""
         with self._changed:
             self._closed = True
             for job in self._jobs:
@@ -100,30 +109,53 @@ class Waiting:
             self._changed.notify()
 
     def _alike(self, first: Job) -> list[Job]:
-        if first.company is None:
+        if first.batch_key is None:
             return [first]
-        return [job for job in self._jobs if job.company == first.company]
+        return [job for job in self._jobs if job.batch_key == first.batch_key]
 
     def _share(self, first: Job) -> int:
         return min(self._batch, -(-len(self._alike(first)) // self._workers))
 
 
-class Pool:
-    """Opens and warms a reader of each bundle, and more of one, up to ``workers``, once its packets overlap.
+class Readers:
+    """Readers of several bundles: one of each at first, one more whenever all of a bundle are in use.
 
-    ``submit`` belongs to the event loop's thread.
+    Thread-safe.
+    """
+
+    def __init__(self, bundles: list[Bundle]):
+        self._idle: dict[bytes, SimpleQueue[PacketReader]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        for bundle in bundles:
+            self._idle[bundle.id].put(_warm_reader(bundle))
+
+    def read(self, bundle: Bundle, packet: bytes) -> Received:
+        """Decode one packet; raises what ``PacketReader.read`` raises."""
+        idle = self._idle[bundle.id]
+        try:
+            reader = idle.get_nowait()
+        except Empty:
+            reader = _warm_reader(bundle)
+        try:
+            return reader.read(packet)
+        finally:
+            idle.put(reader)
+
+
+class Pool:
+    """Decodes packets in worker threads. Only the event loop's thread may call ``submit``.
 
     Args:
-        bundles: that are decoded; those with the same tail share runs of it.
+        bundles: bundles that the pool decodes; those with the same tail share runs of it.
         workers: threads.
-        queue: frames that may wait for one.
-        batch: most frames in one run.
-        wait: seconds that a frame waits for companions at most.
-        on_run: told how many frames were in each run of a tail, in a worker's thread.
+        queue: jobs that may wait for a worker.
+        batch: most frames in one run of the tail.
+        batch_wait: seconds that a job waits at most for others with its batch key.
+        on_run: called with the number of frames after each run of a tail, in a worker's thread.
 
     Attributes:
-        networks: what the frames run through.
-        pending: packets accepted and not yet answered.
+        networks: restore and tail of all bundles.
+        readers: everything before them.
+        pending: jobs accepted and not yet answered.
     """
 
     def __init__(
@@ -132,117 +164,84 @@ class Pool:
         workers: int,
         queue: int,
         batch: int = 1,
-        wait: float = 0.0,
+        batch_wait: float = 0.0,
         on_run: Callable[[int], None] = lambda _: None,
     ):
         self.pending = 0
-        self.networks = Networks(bundles, batch)
+        self.networks, self.readers = Networks(bundles, batch), Readers(bundles)
         self._workers, self._most, self._on_run = workers, workers + queue, on_run
         self._threads: list[threading.Thread] = []
-        self._waiting = Waiting(workers, batch, wait)
-        self._idle: dict[bytes, SimpleQueue[Reader]] = {bundle.id: SimpleQueue() for bundle in bundles}
+        self._queue = JobQueue(workers, batch, batch_wait)
         for bundle in bundles:
-            reader = _open(bundle)
-            latent = reader.read(empty_packet(bundle)).y_hat
-            together = 1 if self.networks.company(bundle) is None else batch
-            self.networks.run([bundle] * together, [latent] * together)  # allocates what the largest needs
-            self._idle[bundle.id].put(reader)
+            latent = self.readers.read(bundle, empty_packet(bundle)).y_hat
+            frames = 1 if self.networks.batch_key(bundle) is None else batch
+            self.networks.run([bundle] * frames, [latent] * frames)  # allocates what the largest run needs
 
     @property
     def waiting(self) -> int:
-        """Packets that no worker has begun with, but for those that a free one is about to take."""
-        return min(len(self._waiting), max(0, self.pending - self._workers))
+        """Jobs that wait for a worker; a job that a free worker is about to take does not count."""
+        return min(len(self._queue), max(0, self.pending - self._workers))
 
     def submit(self, bundle: Bundle, packet: bytes) -> asyncio.Future[Answer]:
         """Decode a packet in one of the threads. Raises TryLater when the queue is full.
 
-        The future raises what ``Reader.read`` raises, or the EngineError of the run that the frame was in.
+        The future raises what ``PacketReader.read`` raises, or the EngineError of the frame's run.
         """
         if self.pending >= self._most:
             raise TryLater(f"{self.waiting} frames are waiting already: try later")
         self.pending += 1
-        job = Job(bundle, packet, self.networks.company(bundle))
+        job = Job(bundle, packet, self.networks.batch_key(bundle))
         future = asyncio.wrap_future(job.future)
         future.add_done_callback(self._done)
-        self._waiting.put(job)
-        if len(self._threads) < self._workers:  # not in __init__: what never serves leaves none behind
+        self._queue.put(job)
+        if len(self._threads) < self._workers:  # not in __init__: a pool that never serves leaves no thread
             self._threads.append(threading.Thread(target=self._work, name=f"tail_{len(self._threads)}"))
             self._threads[-1].start()
         return future
 
     def close(self) -> None:
-        """Let the threads end with what they are at; what still waits is cancelled."""
-        self._waiting.close()
+        """Let the threads end after their current jobs, and cancel the jobs that wait."""
+        self._queue.close()
 
     def _work(self) -> None:
-        while (jobs := self._waiting.take()) is not None:
+        while (jobs := self._queue.take()) is not None:
             self._answer(jobs)
 
     def _answer(self, jobs: list[Job]) -> None:
-        read = []
+        decoded = []
         for job in jobs:
             begin = time.perf_counter()
             try:
-                received = self._read(job)
-            except Exception as error:  # of this packet alone
+                received = self.readers.read(job.bundle, job.packet)
+            except Exception as error:  # it concerns this packet alone
                 _fail([job], error)
             else:
-                read.append((job, received, time.perf_counter() - begin))
-        if read:
-            self._run(read)
+                decoded.append(DecodedJob(job, received, time.perf_counter() - begin))
+        if decoded:
+            self._run(decoded)
 
-    def _read(self, job: Job) -> Received:
-        idle = self._idle[job.bundle.id]
-        try:
-            reader = idle.get_nowait()
-        except Empty:
-            reader = _open(job.bundle)
-        try:
-            return reader.read(job.packet)
-        finally:
-            idle.put(reader)
-
-    def _run(self, read: list[tuple[Job, Received, float]]) -> None:
-        """Run the networks and answer. seconds in ``read``: what decoding each packet took."""
-        jobs = [job for job, _, _ in read]
+    def _run(self, decoded: list[DecodedJob]) -> None:
+        """Run the networks once for all jobs, and answer each."""
         begin = time.perf_counter()
         try:
             logits = self.networks.run(
-                [job.bundle for job in jobs], [received.y_hat for _, received, _ in read]
+                [one.job.bundle for one in decoded], [one.received.y_hat for one in decoded]
             )
         except Exception as error:
-            _fail(jobs, error)
+            _fail([one.job for one in decoded], error)
             return
         tail = time.perf_counter() - begin
-        self._on_run(len(jobs))
-        for (job, received, decode), row in zip(read, logits, strict=True):
-            queue = begin - job.submitted - decode
-            seconds = {"queue": queue, "decode": decode, "tail": tail}
-            name = job.bundle.manifest.name
-            done = received.flags, received.coarseness
-            job.future.set_result(Answer(name, row.copy(), *done, seconds, len(jobs)))
+        self._on_run(len(decoded))
+        for one, row in zip(decoded, logits, strict=True):
+            queue = begin - one.job.submitted - one.seconds
+            answer = Answer(
+                one.job.bundle.manifest.name, row.copy(), one.received.flags, one.received.coarseness,
+                {"queue": queue, "decode": one.seconds, "tail": tail}, len(decoded),
+            )  # fmt: skip
+            one.job.future.set_result(answer)
 
     def _done(self, _: asyncio.Future[Answer]) -> None:
         self.pending -= 1
-
-
-def _fail(jobs: list[Job], error: Exception) -> None:
-    """Answer with an error, and let go of what the functions that failed were at: it lives on in cycles with
-    those who wait for it, and half-decoded frames would pile up until the garbage collector comes by.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        traceback.clear_frames(cause.__traceback__)
-        cause = cause.__context__
-    for job in jobs:
-        job.future.set_exception(error)
-
-
-def _open(bundle: Bundle) -> Reader:
-    """A reader that has decoded a packet: whatever is compiled or allocated late has been."""
-    reader = Reader(bundle, OPTIONS)
-    reader.read(empty_packet(bundle))
-    return reader
 
 
 def empty_packet(bundle: Bundle) -> bytes:
@@ -253,3 +252,24 @@ def empty_packet(bundle: Bundle) -> bytes:
     encoder = open_coder().encoder(symbol_checksum(*(stream.symbols for stream in streams)))
     push_streams(streams, encoder)
     return Packet(bundle.id, Flags.NONE, encoder.finish()).to_bytes()
+
+
+def _warm_reader(bundle: Bundle) -> PacketReader:
+    """A reader that has decoded a packet: nothing is left to be compiled or allocated."""
+    reader = PacketReader(bundle, OPTIONS)
+    reader.read(empty_packet(bundle))
+    return reader
+
+
+def _fail(jobs: list[Job], error: Exception) -> None:
+    """Answer with an error, and clear the frames of its traceback.
+
+    An error lives on in reference cycles with those who wait for it; half-decoded frames in its traceback
+    would pile up until the garbage collector runs.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__context__
+    for job in jobs:
+        job.future.set_exception(error)

@@ -1,4 +1,4 @@
-"""What HTTP and gRPC have in common: the tensors, the metadata, and what an error is called.
+"""Requests, answers, tensors, metadata and errors that HTTP and gRPC share.
 
 Open Inference Protocol v2, https://github.com/kserve/open-inference-protocol:
 
@@ -29,29 +29,8 @@ from runtime.errors import (
     UnknownModel,
 )
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one packet.
-
-    logits: float32 (classes,).
-    flags: what the device had done to the frame.
-    coarseness: of the steps in which it sent it (``runtime.codec.coarseness``).
-    seconds: wall time by stage: queue (for a worker, and for the companions that it decoded as well), decode,
-        tail (of all of them).
-    together: frames in that run of the tail.
-    """
-
-    bundle: str
-    logits: NDArray[np.float32]
-    flags: Flags
-    coarseness: int
-    seconds: dict[str, float]
-    together: int = 1
-
-
 ANY_BUNDLE = "ratehold"
-"""The model that takes packets of every bundle that is served: a packet names its own."""
+"""Model name that takes packets of every served bundle: a packet names its own."""
 
 VERSION = "1"
 PLATFORM = "ratehold_packet"
@@ -63,14 +42,17 @@ MAX_ID = 128
 """Most characters of a request id."""
 
 LENGTH_BYTES = 4
-"""A BYTES element is its length, uint32 little-endian, and then so many bytes."""
+"""A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One packet to decode. Raises RequestError or UnknownModel for what cannot be answered.
+    """One packet to decode. Raises RequestError for an id, a ``top_k`` or an output that makes no sense.
 
-    outputs: those that are wanted, in this order; empty: all of them.
+    model: model name, as in ``runtime.serving.models``.
+    identity: id of the request, empty without one.
+    top_k: number of likeliest classes.
+    outputs: names of the wanted outputs, in this order; empty: all of them.
     """
 
     model: str
@@ -90,10 +72,31 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """An error as it is answered.
+class Answer:
+    """The answer to one packet.
 
-    kind: name of its class, for metrics and log.
+    bundle: name of the bundle that decoded it.
+    logits: float32 (classes,).
+    flags: what the device did to the frame.
+    coarseness: of the steps in which the device sent y (``runtime.codec.coarseness``).
+    seconds: wall time by stage: queue (until a worker is free and has decoded the other frames of the run),
+        decode (this packet), tail (the whole run).
+    together: frames in the run of the tail.
+    """
+
+    bundle: str
+    logits: NDArray[np.float32]
+    flags: Flags
+    coarseness: int
+    seconds: dict[str, float]
+    together: int = 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The answer to a request that failed.
+
+    kind: name of the error's class, for metrics and log.
     http: status code. grpc: name of the status code.
     retry_after: seconds after which the same request may succeed; None where it never will.
     """
@@ -116,7 +119,7 @@ _FAULTS: tuple[tuple[type[Exception], int, str], ...] = (
 
 
 def fault(error: Exception) -> Fault:
-    """How an error is answered; what goes wrong inside the server is not explained to strangers."""
+    """The answer to an error. An error of the server itself is not explained to clients."""
     kind = type(error).__name__
     for known, http, grpc in _FAULTS:
         if isinstance(error, known):
@@ -125,13 +128,13 @@ def fault(error: Exception) -> Fault:
 
 
 def check_version(version: str) -> None:
-    """Raises UnknownModel for any version of a model but the one there is."""
+    """Raise UnknownModel for any version of a model except ``VERSION``."""
     if version not in ("", VERSION):
         raise UnknownModel(f"no version {version!r}: there is only {VERSION}")
 
 
 def element(datatype: str, shape: list[int], raw: bytes) -> bytes:
-    """The packet in the raw bytes of a tensor. Raises RequestError when they are not one element of it."""
+    """The packet in the raw bytes of a tensor. Raises RequestError when they are not exactly one element."""
     if len(shape) > 2 or any(not isinstance(n, int) or n < 0 for n in shape):
         raise RequestError(f"{INPUT}: {shape} is not a shape")
     count = math.prod(shape)
@@ -150,7 +153,7 @@ def element(datatype: str, shape: list[int], raw: bytes) -> bytes:
 
 
 def tensors(answer: Answer, request: Request) -> dict[str, NDArray[Any]]:
-    """The outputs that were asked for, little-endian."""
+    """The outputs that a request asks for, little-endian arrays by name."""
     logits, wanted = answer.logits, request.outputs or tuple(OUTPUTS)
     found = {"logits": logits.astype("<f4")}
     if wanted != ("logits",):
@@ -162,7 +165,7 @@ def tensors(answer: Answer, request: Request) -> dict[str, NDArray[Any]]:
 
 
 def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """So many classes, or all, likeliest first and equals in order: a stable sort, of few instead of all."""
+    """The likeliest ``count`` classes, or all, likeliest first; equal logits stay in order of their class."""
     behind = -logits
     chosen = np.arange(len(logits))
     if count < len(logits):
@@ -171,7 +174,7 @@ def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
 
 
 def metadata(classes: int) -> dict[str, list[dict[str, Any]]]:
-    """Inputs and outputs of a model; -1 is a size that differs from bundle to bundle, or is asked for."""
+    """Inputs and outputs of a model; -1: the size depends on the bundle or on the request."""
     sizes = {"logits": classes, "top_classes": -1, "top_probabilities": -1}
     outputs = [{"name": name, "datatype": kind, "shape": [sizes[name]]} for name, kind in OUTPUTS.items()]
     return {"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}], "outputs": outputs}

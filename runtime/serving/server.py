@@ -1,4 +1,4 @@
-"""Opens the service, listens for both transports, drains on SIGTERM."""
+"""The server: opens the service, listens for HTTP and gRPC with or without TLS, drains on SIGTERM."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 
 import grpc
 from aiohttp import web
 
 from runtime.bundle import load
+from runtime.dashboard.page import ROOT
 from runtime.errors import ServingError
 from runtime.json_log import Forward, JsonLog
 from runtime.serving.dashboard import ServerView
@@ -23,54 +25,32 @@ from runtime.serving.options import Certificates, Options
 from runtime.serving.service import Service
 from runtime.serving.tracing import Tracing
 
-
-def http_context(certificates: Certificates) -> ssl.SSLContext:
-    """For asyncio: TLS 1.2 or newer. Raises ServingError when a file is missing or not what it should be."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        # An encrypted key gets an empty password, and is refused: there is nobody to ask.
-        context.load_cert_chain(certificates.certificate, certificates.key, password="")
-        if certificates.client_ca is not None:
-            context.load_verify_locations(certificates.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        files = ", ".join(str(path) for path in vars(certificates).values() if path is not None)
-        raise ServingError(
-            f"TLS: {error}; PEM files of certificate, key and CA were expected: {files}"
-        ) from error
-    return context
-
-
-def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """The same for gRPC. Call ``http_context`` first: gRPC does not say what is wrong with a file."""
-    pair = (certificates.key.read_bytes(), certificates.certificate.read_bytes())
-    authority = certificates.client_ca.read_bytes() if certificates.client_ca else None
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
-
-
 LIBRARIES = ("aiohttp", "asyncio", "grpc")
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Address of this machine for a browser, where the server listens on every address."""
+
 BACKLOG = 512
 IDLE_SECONDS = 75.0
-"""A connection without requests is closed after so long."""
+"""A connection without requests is closed after so many seconds."""
 
 LINGER_SECONDS = 1.0
-"""So long a sender whose body was refused has to read the answer before the connection is closed."""
+"""Seconds for a sender whose body was refused to read the answer, before the connection is closed."""
 
 SEND_BUFFER = 1 << 16
-"""Bytes of answers that the system keeps for a peer that does not read; left alone it keeps megabytes."""
+"""Bytes of answers that the system keeps for a peer that does not read; its own default is megabytes."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A peer that is gone without a word is known to be gone after a minute (where the system has these)."""
+"""Socket options, where the system has them: a silent peer counts as gone after a minute."""
 
 
 class Server:
-    """Both listeners of one service. Opening it loads and warms the bundles.
+    """Both listeners of one service. The constructor loads and warms the bundles.
 
     Attributes:
-        http_port, grpc_port: where it listens, once started.
+        service: what both listeners ask.
+        http_port, grpc_port: ports of the listeners, once started.
 
-    Raises ServingError, BundleError or EngineError when it cannot be opened as asked.
+    Raises ServingError, BundleError or EngineError when it cannot open with these options.
     """
 
     def __init__(self, options: Options, log: JsonLog):
@@ -83,6 +63,15 @@ class Server:
         if self._view is not None:
             self.service.watchers.append(self._view)
         self.http_port = self.grpc_port = 0
+
+    @property
+    def page_url(self) -> str | None:
+        """Address of the dashboard from this machine; None without one."""
+        if self._view is None:
+            return None
+        host = LOOPBACK.get(self.options.host, self.options.host)
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://{_bracketed(host)}:{self.http_port}{ROOT}"
 
     async def start(self) -> None:
         """Listen. Raises ServingError when a port is taken."""
@@ -105,7 +94,7 @@ class Server:
             self._log("one by one", bundle=name, reason=reason)
 
     async def stop(self) -> None:
-        """Refuse new requests, answer those accepted, close."""
+        """Refuse new requests, answer the accepted ones, close."""
         self._log("draining", pending=self.service.pending)
         await self.service.drain()
         await self._grpc.stop(grace=1.0)
@@ -124,8 +113,7 @@ class Server:
             ]
         )
         self._grpc.add_generic_rpc_handlers((front.handler(),))
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        address = f"{host}:{self.options.grpc_port}"
+        address = f"{_bracketed(self.options.host)}:{self.options.grpc_port}"
         try:
             if self.options.certificates is None:
                 self.grpc_port = self._grpc.add_insecure_port(address)
@@ -144,7 +132,7 @@ def run(options: Options, log: JsonLog) -> None:
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(libraries)
     gc.collect()
-    gc.freeze()  # what is open stays: full collections need not look at it, are short, and come often
+    gc.freeze()  # networks stay: full collections skip them, so they are short
     asyncio.run(_until_signalled(server))
 
 
@@ -153,12 +141,44 @@ async def _until_signalled(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
+    if server.page_url is not None:
+        print(f"ratehold: {server.page_url}", file=sys.stderr, flush=True)
     await stop.wait()
     await server.stop()
 
 
+def http_context(certificates: Certificates) -> ssl.SSLContext:
+    """A context for asyncio, TLS 1.2 or newer. Raises ServingError when a file is missing or damaged."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # An encrypted key gets an empty password and is refused: nobody is there to type one.
+        context.load_cert_chain(certificates.certificate, certificates.key, password="")
+        if certificates.client_ca is not None:
+            context.load_verify_locations(certificates.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        files = ", ".join(str(path) for path in vars(certificates).values() if path is not None)
+        raise ServingError(
+            f"TLS: {error}; PEM files of certificate, key and CA were expected: {files}"
+        ) from error
+    return context
+
+
+def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """The same for gRPC. Call ``http_context`` first: gRPC does not say which file is wrong."""
+    pair = (certificates.key.read_bytes(), certificates.certificate.read_bytes())
+    authority = certificates.client_ca.read_bytes() if certificates.client_ca else None
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
+
+def _bracketed(host: str) -> str:
+    """A host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; what it is told about dead and slow peers, its connections inherit."""
+    """A listening socket; its connections inherit the options for dead and slow peers."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)

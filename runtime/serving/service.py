@@ -1,4 +1,4 @@
-"""One request, whichever way it came: which bundle, known already?, count, time-out, log."""
+"""One request of either transport: its bundle, repetition, time-out, counts and log; and the drain."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Key = tuple[str, bytes]
 
 
 class Recent:
-    """The last ``capacity`` requests that had an id, and their answers, given or on the way.
+    """The last ``capacity`` requests with an id, and their answers, given or pending.
 
-    A key is the id *and* the packet's SHA-256, so two clients that count their frames alike never get each
-    other's answers. A request that failed is forgotten: the next one with its id is tried.
+    A key is the id *and* the packet's SHA-256, so two clients with the same ids never get each other's
+    answers. A failed request is forgotten: the next request with its id is tried anew.
     """
 
     def __init__(self, capacity: int):
@@ -33,7 +33,7 @@ class Recent:
     def find(
         self, identity: str, packet: bytes, ask: Callable[[], asyncio.Future[Answer]]
     ) -> tuple[asyncio.Future[Answer], bool]:
-        """The answer to a request, and whether it is a repetition; ``ask`` is called where it is not."""
+        """The answer to a request, and whether it is a repetition; a new request calls ``ask``."""
         if not identity:
             return ask(), False
         key = identity, hashlib.sha256(packet).digest()
@@ -53,13 +53,14 @@ class Recent:
 
 
 class Service:
-    """Answers requests; all of it runs in the event loop's thread but the decoding.
+    """Answers requests. Workers decode; everything else runs in the event loop's thread.
 
     Attributes:
-        models: what can be asked for.
-        metrics: what was counted.
-        ready: whether new requests are taken; False while the server drains.
-        watchers: called with each frame that was decoded, once, in the event loop's thread.
+        models: bundles by model name.
+        options: of the server.
+        metrics: counters.
+        ready: whether the service takes new requests; False while the server drains.
+        watchers: called once with each decoded frame, in the event loop's thread.
     """
 
     def __init__(self, models: Models, options: Options, log: JsonLog):
@@ -79,7 +80,7 @@ class Service:
 
     @property
     def one_by_one(self) -> dict[str, str]:
-        """Bundles whose frames never share a run of the tail, and why."""
+        """Bundles whose frames never share a run of the tail, by name, and why."""
         return self._pool.networks.one_by_one
 
     @property
@@ -88,10 +89,10 @@ class Service:
         return self._pool.pending
 
     async def infer(self, request: Request, protocol: str) -> Answer:
-        """Decode a packet, or recall what it was decoded to.
+        """Decode a packet, or recall its answer.
 
-        Raises UnknownModel, a PacketError, TryLater, TooSlow, or EngineError. A frame that is too slow for
-        its request is decoded all the same, and found by the next request with its id.
+        Raises UnknownModel, a PacketError, TryLater, TooSlow, or EngineError. A frame that takes longer than
+        the time-out is decoded all the same; the next request with its id finds the answer.
         """
         if not self.ready:
             raise TryLater("this server is about to stop: try another, or try later")
@@ -104,7 +105,7 @@ class Service:
             self.metrics.repeated()
         else:
             future.add_done_callback(lambda done: self._count(done, request))
-        await asyncio.wait([future], timeout=self.options.timeout)  # leaves it alone when time is up
+        await asyncio.wait([future], timeout=self.options.timeout)  # a time-out does not cancel it
         if not future.done():
             raise TooSlow(f"not decoded within {self.options.timeout:g} s")
         answer = future.result()
@@ -118,14 +119,14 @@ class Service:
         return answer
 
     def failed(self, error: Exception, protocol: str, identity: str = "") -> Fault:
-        """Count and log an error; how it is to be answered."""
+        """Count and log an error; returns the answer to it."""
         told = fault(error)
         self.metrics.error(protocol, told.kind)
         self._log("refused", protocol=protocol, id=identity, kind=told.kind, error=str(error))
         return told
 
     async def drain(self) -> None:
-        """Take no new requests, and wait for those that were accepted, ``options.drain`` seconds at most."""
+        """Take no new requests, and wait at most ``options.drain`` seconds for the accepted ones."""
         self.ready = False
         deadline = time.monotonic() + self.options.drain
         while self.pending and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""OpenTelemetry: a span for each frame, and one below it for each of its stages.
+"""OpenTelemetry: a span for each frame, and a child span for each of its stages.
 
-Only the API is used. Where spans go is said outside, by whatever sets up the SDK; without one they cost
+Only the API is used. The process that sets up the SDK decides where spans go; without an SDK they cost
 nothing and go nowhere.
 """
 
@@ -15,10 +15,10 @@ from runtime.serving.protocol import Answer, Request
 
 
 class Tracing:
-    """Called with each frame that was decoded; see ``runtime.serving.service.Service.watchers``.
+    """Makes the spans of decoded frames; a watcher of ``runtime.serving.service.Service``.
 
     Args:
-        provider: takes the spans; None: the one that the process has set up.
+        provider: takes the spans; None: the provider that the process has set up.
 
     Raises ServingError where OpenTelemetry is not installed.
     """
@@ -35,7 +35,7 @@ class Tracing:
         self._tracer = trace.get_tracer("ratehold", packages.version("ratehold"), provider)
 
     def __call__(self, request: Request, answer: Answer) -> None:
-        """The stages follow one another and end now."""
+        """Make the spans of a frame; its stages follow one another and end now."""
         end = time.time_ns()
         stages = {stage: round(1e9 * seconds) for stage, seconds in answer.seconds.items()}
         begin = end - sum(stages.values())

@@ -1,16 +1,16 @@
 """The head as a client: frames from a folder, a video or a camera -> packets -> a tail server.
 
-    source       what is captured
-    pipeline     captures and encodes the next frame while others are being sent
-    in_flight    how many are on their way at a time
-    frame        one frame that is ready to be sent
-    buffer       what happens when the link is slower than the source
-    link_budget  bytes a packet that the link takes: less a frame instead of fewer frames
-    spool        frames on disk until they are answered, for a client that is killed
-    sender       one frame, until it is answered: reconnects, backs off, sends it again under the same id
-    status       what has become of them, on one line
+    source       frames of a folder, a video, a camera or a GStreamer pipeline
+    pipeline     captures and encodes the next frame while others are in flight
+    buffer       packets between encoder and link, and the policy when the link is slower than the source
+    window       the in-flight window: how many frames are sent and not yet answered
+    link_budget  the byte budget that the link allows: smaller frames instead of fewer frames
+    sender       sends a frame until it is answered: reconnects, backs off, repeats it under the same id
     connection   one HTTP connection, Open Inference Protocol v2
-    verb         ``python -m runtime stream``
+    spool        encoded frames on disk until they are answered, for a client that is killed
+    status       counts of frames by outcome, on one line
+    dashboard    what the device's page shows
 
-Needs nothing that encoding does not need, but OpenCV for videos and cameras.
+``runtime.cli.stream`` has the arguments. Videos and cameras need OpenCV; nothing else is needed beyond what
+encoding needs.
 """

@@ -1,4 +1,4 @@
-"""Packets between the encoder and the link, and what happens when there are too many."""
+"""Packets between encoder and link, and the policy when there are too many."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Item = TypeVar("Item")
 class Buffer(Generic[Item]):
     """At most ``capacity`` items, first in, first out, between two threads.
 
-    policy: when it is full, ``block`` makes the source wait, so that nothing is lost; ``drop-oldest`` gives
-        up what has waited longest, so that what is sent is fresh, and so does ``shrink``, which keeps the
-        buffer from getting there (``runtime.streaming.link_budget``).
+    policy: when the buffer is full, ``block`` makes the source wait, so that no frame is lost;
+        ``drop-oldest`` drops the oldest frame, so that the frames that are sent are fresh; ``shrink`` does
+        the same, but smaller packets keep the buffer from filling (``runtime.streaming.link_budget``).
     """
 
     def __init__(self, capacity: int, policy: Policy):
@@ -30,7 +30,7 @@ class Buffer(Generic[Item]):
         return len(self._items)
 
     def put(self, item: Item) -> Item | None:
-        """Add an item; the one that was given up for it, if any: itself once the buffer is closed."""
+        """Add an item. Returns the item that was dropped, if any: the new one itself after ``close``."""
         with self._changed:
             while self.policy == "block" and len(self._items) >= self._capacity and not self._closed:
                 self._changed.wait()
@@ -42,7 +42,7 @@ class Buffer(Generic[Item]):
             return dropped
 
     def get(self) -> Item | None:
-        """The oldest item, waited for; None once the buffer is closed and empty."""
+        """Wait for the oldest item; None once the buffer is closed and empty."""
         with self._changed:
             while not self._items and not self._closed:
                 self._changed.wait()
@@ -53,7 +53,7 @@ class Buffer(Generic[Item]):
             return item
 
     def close(self) -> None:
-        """No more items are to come; what is in it can still be got."""
+        """Take no more items; ``get`` still returns the items in the buffer."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -14,35 +14,35 @@ from urllib.parse import quote, urlsplit
 from runtime.errors import StreamError
 
 MODEL = "ratehold"
-"""Of our own server: it takes the packets of every bundle that is served."""
+"""The model name of our own server that takes packets of every bundle."""
 
 LENGTH_BYTES = 4
-"""A BYTES element is its length, uint32 little-endian, and then so many bytes."""
+"""A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
 
 PORT = 8000
 JSON_LENGTH = "Inference-Header-Content-Length"
 CONNECT_SECONDS = 1.0
-"""A server that does not answer the first packet of a connection is asked anew after so long. The system
-would double its pauses; this way one that was away without a word is found as soon as one that refused."""
+"""Time-out of an attempt to connect. The system would repeat it with doubled pauses; with a short time-out a
+server that was silent is found as soon as a server that refused."""
 
 TRY_AGAIN = (408, 425, 429, 502, 503, 504)
-"""Statuses that say nothing about the frame."""
+"""Status codes that say nothing about the frame."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the server says of a frame: its likeliest classes and their probabilities, likeliest first."""
+class ServerAnswer:
+    """The server's answer to a frame: its likeliest classes and their probabilities, likeliest first."""
 
     classes: tuple[int, ...]
     probabilities: tuple[float, ...]
 
 
 class Refused(Exception):
-    """The server does not take this frame, and never will; the message is its own."""
+    """The server does not take this frame and never will; the message is the server's."""
 
 
 class TryAgain(Exception):
-    """The server cannot answer now. seconds: how long it asks to be left alone, or None."""
+    """The server cannot answer now. seconds: the pause that it asks for, or None."""
 
     def __init__(self, text: str, seconds: float | None):
         super().__init__(text)
@@ -51,9 +51,9 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server is, and how it and this client know each other.
+    """Address of a server, and the TLS settings of this client.
 
-    timeout: seconds without a byte after which the connection counts as dead.
+    timeout: a connection counts as dead after so many seconds without a byte.
     tls: None for plain HTTP.
     """
 
@@ -71,7 +71,7 @@ class Address:
         certificate: Path | None = None,
         key: Path | None = None,
     ) -> Address:
-        """``[http[s]://]HOST[:PORT]``; the PEM files need https. Raises StreamError for anything else."""
+        """Parse ``[http[s]://]HOST[:PORT]``; PEM files need https. Raises StreamError for anything else."""
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             host, port = parts.hostname, parts.port or PORT
@@ -87,13 +87,18 @@ class Address:
 
     @property
     def url(self) -> str:
-        """As ``of`` reads it."""
+        """The address in the form that ``of`` parses."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http{'s' if self.tls else ''}://{host}:{self.port}"
 
 
 class Connection:
-    """Connects when it is needed. Not thread-safe. model: what the server calls that which takes packets."""
+    """A connection that opens when it is needed. Not thread-safe.
+
+    Args:
+        address: of the server.
+        model: the server's name for the model that takes packets.
+    """
 
     def __init__(self, address: Address, model: str = MODEL):
         self.address = address
@@ -106,10 +111,10 @@ class Connection:
             self._http = _AtOnceByTls(host, port, timeout=timeout, context=address.tls)
         self._http._create_connection = _connect  # type: ignore[attr-defined]
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer.
 
-        Raises Refused, TryAgain, or OSError or HTTPException when the connection is of no more use.
+        Raises Refused, TryAgain, or OSError or HTTPException when the connection can be used no more.
         """
         content, headers = request(identity, packet)
         try:
@@ -118,7 +123,7 @@ class Connection:
         except (ConnectionError, ssl.SSLEOFError) as error:
             if self._known:
                 raise
-            # With TLS 1.3 a server that misses our certificate hangs up like one that has died.
+            # With TLS 1.3 a server that wants our certificate hangs up like a server that has died.
             text = f"{self.address.url} hung up before its first answer; does it want a client's certificate?"
             raise ConnectionResetError(text) from error
         self._known = True
@@ -137,12 +142,12 @@ class Connection:
 
 
 class _AtOnce(HTTPConnection):
-    """Sends the head and the body of a request in one piece: two would wake the server twice."""
+    """Sends headers and body of a request in one piece: two pieces would wake the server twice."""
 
     _held: bytes | None = None
 
     def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
-        """End the head, and send it together with the body, which is bytes."""
+        """End the headers, and send them together with the body, which is bytes."""
         self._held = b""
         super().endheaders(message_body, encode_chunked=encode_chunked)
         whole, self._held = self._held, None
@@ -157,20 +162,20 @@ class _AtOnce(HTTPConnection):
 
 
 class _AtOnceByTls(_AtOnce, HTTPSConnection):
-    """The same."""
+    """The same over TLS."""
 
 
 def _connect(where: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
-    """As ``socket.create_connection``; the time-out is that of what follows, a TLS handshake included."""
+    """Like ``socket.create_connection``; ``timeout`` also holds for the TLS handshake and later."""
     connection = socket.create_connection(where, min(timeout, CONNECT_SECONDS), source)
     connection.settimeout(timeout)
     return connection
 
 
 def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
-    """Body and headers that ask for the likeliest classes of one packet.
+    """Body and headers of a request for the likeliest classes of one packet.
 
-    As BYTES: our own server takes UINT8 as well, Triton takes a tensor only as the model declares it.
+    The packet is a BYTES element: our own server takes UINT8 too, Triton only what the model declares.
     """
     element = len(packet).to_bytes(LENGTH_BYTES, "little") + packet
     tensor = {
@@ -185,11 +190,11 @@ def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
     return text + element, {JSON_LENGTH: str(len(text))}
 
 
-def _answer(text: str) -> Answer:
+def _answer(text: str) -> ServerAnswer:
     try:
         data = {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
         classes, shares = data["top_classes"], data["top_probabilities"]
-        return Answer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
+        return ServerAnswer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise HTTPException(f"not an answer of the Open Inference Protocol: {error!r}") from error
 

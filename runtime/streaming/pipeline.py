@@ -1,4 +1,4 @@
-"""Capture and encode the next frame while others are being sent."""
+"""Captures and encodes the next frame while others are in flight."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer
-from runtime.streaming.connection import Answer, Refused
+from runtime.streaming.connection import Refused
 from runtime.streaming.dashboard import DeviceView
-from runtime.streaming.link_budget import LinkBudget, bounds
-from runtime.streaming.sender import Sender
+from runtime.streaming.link_budget import BudgetRange, LinkBudget
+from runtime.streaming.sender import Delivery, Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Encoded, Spool
 from runtime.streaming.status import Totals
-from runtime.streaming.window import Trip, Window, send_all
+from runtime.streaming.window import InFlightWindow, RoundTrip, send_all
 
 FULL_SECONDS = 1.0
-"""After so long a spool that was full is tried again."""
+"""Pause before a full spool is tried again."""
 
 
-class Pipeline:
-    """A thread that captures and encodes, and one for each sender. Use once.
+class StreamPipeline:
+    """One thread that captures and encodes, and one thread for each sender. Use it once.
 
-    With several senders frames have their outcomes when these are known, not in the order of their capture.
+    With several senders, outcomes come in the order of the answers, not of capture.
 
     Args:
-        frames: what to send, in order.
-        head: not to be used elsewhere meanwhile.
-        senders: of this pipeline alone; so many frames may be on their way at a time.
+        frames: shots to send, in order.
+        head: nobody else may use it meanwhile.
+        senders: nobody else may use them; their number is the most frames in flight.
         buffer: with the policy ``shrink`` the head's budget follows the link.
         log: gets a line for each frame.
-        spool: keeps frames until they are answered; what an earlier client left there is sent first.
-        on_trouble: told in words when the spool cannot be written.
-        view: told of each frame when it is encoded, and when it is settled.
+        spool: keeps frames until they are answered; frames that an earlier client left are sent first.
+        on_trouble: called in words when the spool cannot be written.
+        view: gets each frame when it is encoded, and again when its outcome is known.
 
     Attributes:
-        totals: so far.
+        totals: counts so far.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class Pipeline:
         self.totals = Totals()
         self._frames, self._head, self._senders, self._buffer, self._log = frames, head, senders, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
-        self._link = LinkBudget(*bounds(head)) if buffer.policy == "shrink" else None
-        self._window = Window(len(senders))
-        self._lock = threading.Lock()  # totals, log, link and outcomes: all threads tell them
+        self._link = LinkBudget(BudgetRange.of(head)) if buffer.policy == "shrink" else None
+        self._window = InFlightWindow(len(senders))
+        self._lock = threading.Lock()  # of totals, log, link and outcomes, which all threads write
         self._ended = False
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 
     def run(self, on_progress: Callable[[Totals], None] = lambda _: None) -> None:
-        """Send every frame; ``on_progress`` is called after each. Raises what source, head, sender raise."""
+        """Send every frame, and call ``on_progress`` after each. Raises what source, head or sender raise."""
         left = self._spool.left() if self._spool else iter(())
         producer = threading.Thread(target=self._produce, name="encode", daemon=True)
 
-        def send(sender: Sender, frame: Encoded) -> Trip | None:
+        def send(sender: Sender, frame: Encoded) -> RoundTrip | None:
             trip = self._send(sender, frame)
             with self._lock:
                 on_progress(self.totals)
@@ -99,14 +99,14 @@ class Pipeline:
                 kept = frame and self._keep(frame)
                 given_up = kept and self._buffer.put(kept)
                 if given_up is not None and (given_up is not kept or self._spool is None):
-                    self._give_up(given_up)  # itself: the sender has ended, and a spool keeps it for the next
+                    self._give_up(given_up)  # but a spool keeps the frame itself for the next client
         except BaseException as error:
             self._failure = error
         finally:
             self._buffer.close()
 
     def _encode(self, number: int, shot: Shot) -> Encoded | None:
-        """One frame, or None where it cannot be read."""
+        """Encode one frame; None where the image cannot be read."""
         captured = time.perf_counter()
         self.totals.captured += 1
         if self._link is not None:
@@ -130,7 +130,7 @@ class Pipeline:
         return frame
 
     def _keep(self, frame: Encoded) -> Encoded | None:
-        """The frame, in the spool if there is one; None where that is full and the source does not wait."""
+        """Write the frame to the spool, if there is one; None where it is full and the source cannot wait."""
         while self._spool is not None:
             try:
                 return self._spool.add(frame)
@@ -147,11 +147,11 @@ class Pipeline:
             self.totals.dropped += 1
             self._settle(frame, "dropped", **why)
 
-    def _send(self, sender: Sender, frame: Encoded) -> Trip | None:
-        """Send a frame until it has an outcome; its round trip, where it was answered at first."""
+    def _send(self, sender: Sender, frame: Encoded) -> RoundTrip | None:
+        """Send a frame until it has an outcome; its round trip where the first attempt was answered."""
         begin = time.perf_counter()
         try:
-            answer, attempts = sender.send(frame.identity, frame.packet)
+            delivery = sender.send(frame.identity, frame.packet)
         except Refused as error:
             with self._lock:
                 self.totals.refused += 1
@@ -160,26 +160,27 @@ class Pipeline:
             return None
         now = time.perf_counter()
         with self._lock:
-            if self._link is not None and attempts == 1:
+            if self._link is not None and delivery.attempts == 1:
                 self._link.sent(len(frame.packet), (now - begin) / self._window.size)
-            self._answered(frame, answer, attempts, now)
-        return Trip(len(frame.packet), now - begin) if attempts == 1 else None
+            self._answered(frame, delivery, now)
+        return RoundTrip(len(frame.packet), now - begin) if delivery.attempts == 1 else None
 
-    def _answered(self, frame: Encoded, answer: Answer, attempts: int, now: float) -> None:
+    def _answered(self, frame: Encoded, delivery: Delivery, now: float) -> None:
+        answer = delivery.answer
         self.totals.answered += 1
-        self.totals.repeated += attempts - 1
+        self.totals.repeated += delivery.attempts - 1
         self.totals.bytes += len(frame.packet)
         self.totals.seconds = now - frame.captured
         self._settle(
-            frame, "answered", bytes=len(frame.packet), rung=frame.rung, attempts=attempts,
+            frame, "answered", bytes=len(frame.packet), rung=frame.rung, attempts=delivery.attempts,
             ms=round(1e3 * self.totals.seconds, 3), classes=answer.classes,
             probabilities=[round(p, 6) for p in answer.probabilities],
         )  # fmt: skip
 
     def _settle(self, frame: Encoded, event: str, **fields: Any) -> None:
-        """Tell the log what became of a frame, and let the spool record it before it lets go.
+        """Write a frame's outcome to log, view and spool; the spool records it before it deletes the frame.
 
-        The caller holds the lock. An answer that comes after the end is left to the next client.
+        The caller holds the lock. An answer after the end is left to the next client.
         """
         about = {"frame": frame.name, "id": frame.identity, **fields}
         self._log(event, **about)

@@ -19,15 +19,15 @@ from runtime.preprocess import read_image
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 GST = "gst:"
-"""Begins a GStreamer pipeline, which ends in ``! video/x-raw,format=BGR ! appsink``."""
+"""Prefix of a GStreamer pipeline; the pipeline ends in ``! video/x-raw,format=BGR ! appsink``."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame to be.
+    """A frame that has not been read yet.
 
-    name: of the file, or the frame's number in the video.
-    read: the image, uint8 (H, W, 3) RGB; raises ImageError.
+    name: the file's name, or the frame's number in the video.
+    read: returns the image, uint8 (H, W, 3) RGB; raises ImageError.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Shot:
 
 
 def shots(source: str) -> Iterator[Shot]:
-    """The frames of a folder (images sorted by path), an image, or what OpenCV opens.
+    """The frames of a folder (images sorted by path), of one image, or of a video that OpenCV opens.
 
-    That is a video file, an address, a camera (its number, or its device such as ``/dev/video0``), or a
-    pipeline behind ``gst:``.
+    A video is a file, an address, a camera (its number, or a path such as ``/dev/video0``), or a pipeline
+    after ``gst:``.
 
-    Raises StreamError when it is none of these, or cannot be opened.
+    Raises StreamError when the source is none of these, or cannot be opened.
     """
     path = Path(source)
     if source.startswith(GST):
@@ -56,7 +56,7 @@ def shots(source: str) -> Iterator[Shot]:
 
 
 def paced(frames: Iterator[Shot], fps: float | None) -> Iterator[Shot]:
-    """The same at most ``fps`` times a second; None: as fast as they are taken."""
+    """The same frames, at most ``fps`` a second; None: without a limit."""
     begin = time.monotonic()
     for number, shot in enumerate(frames):
         if fps is not None:

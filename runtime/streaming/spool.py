@@ -1,11 +1,11 @@
-"""Frames on disk until they are answered, so that a client that was killed sends them when it is back.
+"""Frames on disk until they are answered: a client that was killed sends them after its restart.
 
     DIR/000000000017.frame   a frame that waits: name, id and rung as JSON, a newline, its packet
-    DIR/outcomes.jsonl       what became of every frame that does not wait any more, one line each
+    DIR/outcomes.jsonl       the outcome of every other frame, one line each
     DIR/lock                 held by the one client that uses the folder
 
-A frame is on the disk before it is sent, and its outcome before it is deleted. A client that dies in between
-finds both when it is back, and deletes: each frame has one outcome, whenever who dies.
+A frame is written before it is sent, and its outcome before the frame is deleted. A client that dies in
+between finds both after its restart, and deletes the frame: every frame has one outcome, whoever dies when.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from runtime.errors import StreamError
 
 @dataclass(frozen=True)
 class Encoded:
-    """A frame that is ready to be sent.
+    """An encoded frame, ready to be sent.
 
-    identity: the id of its requests, however often it is sent and by whichever process.
+    name: file name or number, from the source.
+    identity: id of all its requests, in every process that sends it.
     rung: as in ``runtime.guard.decision.Decision``.
-    captured: ``time.perf_counter()`` when it was taken, or found in the spool.
-    file: where it lies in the spool, None without one.
+    captured: ``time.perf_counter()`` when it was captured, or found in the spool.
+    file: its file in the spool; None without a spool.
     """
 
     name: str
@@ -45,13 +46,13 @@ class Encoded:
 
 OUTCOMES = "outcomes.jsonl"
 LOOK_BACK = 1 << 20
-"""Bytes at the end of the outcomes that may hold those of frames not yet deleted: of the last few, if any."""
+"""Bytes at the end of the outcomes that are read at the start: only the last frames may still be there."""
 
 
 class Spool:
-    """The frames of one client in one folder, and their outcomes. Safe from two threads.
+    """The frames of one client and their outcomes, in one folder. Two threads may use it at a time.
 
-    Raises StreamError when another client holds the folder, or it cannot be written.
+    Raises StreamError when another client holds the folder, or when it cannot be written.
     """
 
     def __init__(self, folder: Path):
@@ -83,7 +84,7 @@ class Spool:
             path.unlink()
 
     def add(self, frame: Encoded) -> Encoded:
-        """The frame, on the disk. Raises OSError when it cannot be, and leaves nothing."""
+        """Write a frame; returns it with its file. Raises OSError when that fails, and leaves nothing."""
         path = self._folder / f"{self._next:012d}.frame"
         about = {"frame": frame.name, "id": frame.identity, "rung": frame.rung}
         part = path.with_suffix(".part")
@@ -102,16 +103,16 @@ class Spool:
         return replace(frame, file=path)
 
     def settle(self, frame: Encoded, outcome: dict[str, Any]) -> None:
-        """Record what became of a frame, and delete it.
+        """Record the outcome of a frame, and delete the frame.
 
-        Raises OSError when it cannot be recorded: then the frame stays, and the next client sends it again.
+        Raises OSError when that fails: the frame stays, and the next client sends it again.
         """
-        assert frame.file is not None, "only what was added has an outcome"
+        assert frame.file is not None, "only a frame that was added has an outcome"
         self._record(outcome)
         frame.file.unlink()
 
     def close(self) -> None:
-        """Let another client have the folder."""
+        """Release the folder."""
         os.close(self._outcomes)
         os.close(self._lock)
 
@@ -128,7 +129,7 @@ class Spool:
                 raise
 
     def _settled(self) -> set[str]:
-        """Ids of the last outcomes. A last line that was cut off by a power failure is cut off whole."""
+        """Ids of the last outcomes. A last line that a power failure cut off is removed."""
         size = os.fstat(self._outcomes).st_size
         tail = os.pread(self._outcomes, LOOK_BACK, max(0, size - LOOK_BACK))
         whole = tail[: tail.rfind(b"\n") + 1]
@@ -142,7 +143,7 @@ class Spool:
         return found
 
     def _sync_folder(self) -> None:
-        """A file's name is in its folder, which has to reach the disk too."""
+        """Write the folder to the disk: it holds the names of its files."""
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -151,7 +152,7 @@ class Spool:
 
 
 def _read(path: Path) -> Encoded | None:
-    """A frame as ``add`` wrote it; None for anything else."""
+    """Parse a file that ``add`` wrote; None for anything else."""
     head, _, packet = path.read_bytes().partition(b"\n")
     try:
         about = json.loads(head)

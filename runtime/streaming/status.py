@@ -1,4 +1,4 @@
-"""What has become of the frames, on one line."""
+"""Counts of frames by outcome, on one line of standard error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ STATUS_SECONDS = 0.2
 
 @dataclass
 class Totals:
-    """Frames by what became of them; captured and left are the sum of the others and of what still waits.
+    """Frames by outcome: captured and left frames are answered, refused, dropped, unreadable, or wait.
 
-    left: found in the spool, of an earlier client.
-    unrecorded: settled, but the spool's disk was full: the next client sends them again.
-    seconds: from capture to answer, of the last answered frame.
-    bytes: of the packets of answered frames.
-    repeated: times a frame was sent again.
+    left: frames of an earlier client, found in the spool.
+    defended: captured frames that were denoised.
+    repeated: repetitions of requests.
+    unrecorded: outcomes that the full disk did not take: the next client sends these frames again.
+    bytes: sum over the packets of answered frames.
+    seconds: from capture to answer, for the last answered frame.
     """
 
     captured: int = 0
@@ -35,10 +36,7 @@ class Totals:
 
 
 class Status:
-    """One line on standard error that is written over, where that is a terminal; a last one everywhere.
-
-    Safe from several threads.
-    """
+    """The status line: updated in place on a terminal, written once at the end elsewhere. Thread-safe."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -48,14 +46,14 @@ class Status:
         self._totals = Totals()
 
     def progress(self, totals: Totals) -> None:
-        """After each frame; shown a few times a second."""
+        """Take the totals after a frame; show them a few times a second."""
         self._totals = totals
         if self._live and time.monotonic() >= self._next:
             self._next = time.monotonic() + STATUS_SECONDS
             self._show(f"{_counts(totals)}, {1e3 * totals.seconds:.0f} ms")
 
     def trouble(self, text: str) -> None:
-        """A failure that is being dealt with; where there is no terminal, each kind is said once in a row."""
+        """Show a failure that is being handled; without a terminal, the same text only once in a row."""
         with self._lock:
             if self._live:
                 self._show(f"{_counts(self._totals)}; trying again: {text}")
@@ -64,7 +62,7 @@ class Status:
             self._trouble = text
 
     def end(self, totals: Totals, lost: int) -> None:
-        """The last line."""
+        """Write the last line. lost: log lines that could not be written."""
         if self._live:
             self._show("")
         told = f", {lost} log lines lost" if lost else ""

@@ -1,8 +1,8 @@
-"""Several frames on their way at a time: as many as the link takes without letting them wait in it.
+"""The in-flight window: as many unanswered frames at a time as the link takes without a queue in it.
 
-Over a long way one frame at a time leaves the link idle until its answer is there. Over a thin one a second
-frame would only wait behind the first, where it cannot be given up for a fresh one any more. Round trips tell
-which it is.
+Over a link with a long delay, one frame at a time leaves the link idle until its answer comes. Over a thin
+link a second frame would only wait behind the first, where no fresher frame can replace it. Round trips tell
+which link it is.
 """
 
 from __future__ import annotations
@@ -15,71 +15,71 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 MOST = 4
-"""Frames on their way, unless told otherwise."""
+"""Most frames in flight, by default."""
 
 REMEMBERED = 512
-"""Round trips, the least of which are taken for ones without waiting. With few of them a link that is a
-hundredth too slow is mistaken for a longer way: its queue grows as slowly as the least is forgotten."""
+"""Round trips in memory; the shortest count as trips without a queue. With few of them, a link that is one
+per cent too slow looks like a longer one: its queue grows as slowly as the shortest trip is forgotten."""
 
 FEW, MANY = 0.5, 0.75
-"""Frames that wait in the link: with fewer one more is sent, with more one less."""
+"""Frames that wait in the link: below the first the window grows, above the second it shrinks."""
 
 PATIENCE = 16
-"""Calm round trips, after the first that was not, before one more frame is sent."""
+"""Round trips without a queue before the window grows, once it has shrunk."""
 
 Item = TypeVar("Item")
 Sender = TypeVar("Sender")
 
 
 @dataclass(frozen=True)
-class Trip:
-    """A frame that was sent once and answered: bytes of its packet, seconds from one to the other."""
+class RoundTrip:
+    """A frame that was sent once and answered: bytes of its packet, seconds from sending to the answer."""
 
     bytes: int
     seconds: float
 
 
-class Window:
-    """How many frames may be on their way, from 1 to ``most``. Thread-safe.
+class InFlightWindow:
+    """How many frames may be in flight, from 1 to ``most``. Thread-safe.
 
-    A frame that did not wait takes no longer than one that is as large or larger. So where w are on their
-    way, w (1 - least / round trip) of them wait, the least being that of all that were no smaller; it is kept
-    below ``MANY`` (as TCP Vegas does, for packets of one size).
+    A frame that does not wait takes no longer than a frame of the same size or larger. With w frames in
+    flight, w (1 - shortest / round trip) of them wait; the shortest trip is that of all frames no smaller.
+    The window keeps this number below ``MANY``, as TCP Vegas does for packets of one size.
 
     Attributes:
-        size: how many there may be now.
+        size: frames that may be in flight now.
     """
 
     def __init__(self, most: int = MOST):
         self.size = 1
         self._most, self._inside, self._patience = most, 0, 1
         self._changed = threading.Condition()
-        self._trips: deque[Trip] = deque(maxlen=REMEMBERED)
-        # Frames that waited in the link, trip by trip since the size has changed.
+        self._trips: deque[RoundTrip] = deque(maxlen=REMEMBERED)
+        # Frames that waited in the link, trip by trip since the last change of size.
         self._waiting: deque[float] = deque(maxlen=REMEMBERED)
 
     def enter(self) -> None:
-        """Wait until one more may be sent."""
+        """Wait until one more frame may be in flight."""
         with self._changed:
             while self._inside >= self.size:
                 self._changed.wait()
             self._inside += 1
 
-    def leave(self, trip: Trip | None) -> None:
-        """One has come back; None where its trip says nothing about the link."""
+    def leave(self, trip: RoundTrip | None) -> None:
+        """A frame is answered; None where its trip says nothing about the link."""
         with self._changed:
             self._inside -= 1
             if trip is not None:
                 self._learn(trip)
             self._changed.notify_all()
 
-    def _learn(self, trip: Trip) -> None:
+    def _learn(self, trip: RoundTrip) -> None:
         self._trips.append(trip)
         least = min(other.seconds for other in self._trips if other.bytes >= trip.bytes)
         self._waiting.append(self.size * (1 - least / trip.seconds))
         if len(self._waiting) < 2 * self.size:
-            return  # the first ones did not have so many before them
-        waiting = min(list(self._waiting)[-self.size :])  # the others may have met a busy server
+            return  # the first frames had fewer in front of them
+        waiting = min(list(self._waiting)[-self.size :])  # the other trips may have met a busy server
         if waiting > MANY and self.size > 1:
             self._patience = PATIENCE
             self._resize(self.size - 1)
@@ -93,20 +93,20 @@ class Window:
 
 def send_all(
     senders: Sequence[Sender],
-    window: Window,
+    window: InFlightWindow,
     take: Callable[[], Item | None],
-    send: Callable[[Sender, Item], Trip | None],
+    send: Callable[[Sender, Item], RoundTrip | None],
 ) -> None:
-    """Send what there is, each item with whichever sender is free; returns when all are done.
+    """Send items with whichever sender is free; returns when all are done.
 
     Args:
-        senders: one for each item that can be on its way; each gets a thread.
+        senders: one for each item that may be in flight; each gets a thread.
         window: how many of them send at a time.
-        take: the next item, waited for, or None after the last; called by one thread at a time, and only when
-            the item may be sent at once.
-        send: sends it; what ``Window.leave`` is told.
+        take: waits for the next item and returns it, None after the last. One thread at a time calls it, and
+            only when the item may be sent at once.
+        send: sends an item; returns what ``InFlightWindow.leave`` is told.
 
-    Raises the first exception of any, at once; the other threads are then left to themselves.
+    Raises the first exception of any sender, at once; the other threads are then left alone.
     """
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     turn = threading.Lock()

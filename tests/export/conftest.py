@@ -3,6 +3,7 @@
 Torch on one thread: on a busy machine with two cores, two threads wait for each other at each operator.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ import torch
 from PIL import Image
 
 from export.__main__ import main
+from export.cli import calibrate
+from export.plans import HyperpriorPlan
 from tests.export.models import OWN
 from tests.tiny_bundle import tiny_images
 
 torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class BriefPlan(HyperpriorPlan):
+    exact_steps: int = 60
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +36,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bundles of rate 2, both priors, of the small classifier."""
+    """Bundles of rate 2, both priors, of the small classifier; their hyperprior trains briefly."""
     out = tmp_path_factory.mktemp("built")
-    arguments = ["--data", str(photographs), "-o", str(out), "--threads", "1"]
-    assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "30"]) == 0
+    arguments = ["--photos", str(photographs), "-o", str(out), "--threads", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "HyperpriorPlan", BriefPlan)
+        assert main(["build", *OWN, *arguments, "--rate", "2", "--steps", "30"]) == 0
     return out

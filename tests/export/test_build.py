@@ -144,3 +144,5 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         find_images(tmp_path)
     assert main(["calibrate", "--data", str(tmp_path), "-o", str(tmp_path), "--backbone", "x:y"]) == 1
     assert "--cut MODULE" in capsys.readouterr().err
+    assert main(["calibrate", "--photos", str(tmp_path), "-o", str(tmp_path), "--cut", "layer2"]) == 1
+    assert "number of a block, not 'layer2'" in capsys.readouterr().err

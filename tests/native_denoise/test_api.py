@@ -1,4 +1,4 @@
-"""The public verb: shapes, kinds, what it refuses, what it reports."""
+"""``denoise``: shapes, kinds, what it refuses, what it reports."""
 
 import subprocess
 import sys

@@ -14,6 +14,7 @@ from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.packet import MAX_OVERHEAD, Packet
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import EngineError, PacketBundleMismatch, PacketError
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.prior import open_prior
 from runtime.prior.exact import IntegerNetwork
@@ -139,13 +140,13 @@ def test_hostile_latents_are_coded_within_the_limit(prior: str, tiny_bundles: di
             outputs = [
                 np.nan_to_num(s * np.float32(magnitude), nan=0, posinf=np.inf, neginf=-np.inf) for s in signs
             ]
-        packet, _ = head._pack(head._latent(outputs))
+        packet = head.pack(head.latent_of(outputs)).packet
         assert len(packet.payload) <= max_payload(bundle)
         streams = tail.read(packet.to_bytes())
-        assert np.array_equal(streams[-1].symbols, head._latent(outputs).streams[-1].symbols)
+        assert np.array_equal(streams[-1].symbols, head.latent_of(outputs).streams[-1].symbols)
     outputs[0][0, 0, 0, 0] = np.nan
     with pytest.raises(EngineError, match="NaN"):
-        head._latent(outputs)
+        head.latent_of(outputs)
 
 
 def test_wrong_shapes_from_a_graph_are_an_engine_error(tiny_bundles: dict[str, Path]) -> None:
@@ -191,3 +192,19 @@ def test_random_bytes_are_a_packet_error(
 ) -> None:
     with pytest.raises(PacketError):
         pairs[prior][1].decode(data)
+
+
+def test_a_report_reads_in_a_few_lines(tiny_bundles: dict[str, Path]) -> None:
+    bundle = load(tiny_bundles["mshp"])
+    (image,) = tiny_images(1)
+    head = Head(bundle, EngineOptions(threads=1), guard=Guard("always", budget=4000))
+    packet, report = head.encode(image), head.report
+    assert report is not None and report.before is not None
+    size, rung, bits, times = str(report).splitlines()
+    assert size.split(maxsplit=1) == ["bytes", f"{packet.size:,} (budget 4,000)"]
+    assert rung.split(maxsplit=1) == ["rung", "defended"]
+    assert f"{report.latent.expected_bits:,.0f}" in bits and f"{report.before.expected_bits:,.0f}" in bits
+    assert all(f"{stage} " in times for stage in report.seconds)
+    plain = Head(bundle, EngineOptions(threads=1), guard=Guard("never"))
+    plain.encode(image)
+    assert "(no budget)" in str(plain.report) and "rung           plain\n" in str(plain.report)

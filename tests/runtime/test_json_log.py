@@ -22,7 +22,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the disk is full afte
 log = JsonLog(Path(sys.argv[1]))
 for number in range(100):
     log("line", number=number)
-while not log._lines.empty():
+while log.waiting:
     time.sleep(0.01)
 time.sleep(0.1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))

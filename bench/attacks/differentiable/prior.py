@@ -153,7 +153,7 @@ class _ExactLayer:
 
 
 class _ScaleLookup:
-    """Table index of each scale; backwards the stairs are straight lines from the middle of riser to riser.
+    """Table index of each scale. Backwards the staircase is straight from one riser's middle to the next.
 
     A staircase has no slope almost anywhere: its own differences would mask the gradient to large scales.
     """
@@ -170,7 +170,7 @@ class _ScaleLookup:
 
 
 def _sent(values: torch.Tensor, index: torch.Tensor, tables: TableBits, control: float) -> torch.Tensor:
-    """The symbols: of the nearest, one step towards 0, and 0, the least (v - s)^2 + control bits(s)."""
+    """The symbol of the least (v - s)^2 + control bits(s) among the nearest, one step towards 0, and 0."""
     values, table = values.detach(), index.detach().long()
     nearest = values.round()
     if control == 0:

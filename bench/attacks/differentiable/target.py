@@ -1,4 +1,4 @@
-"""What is attacked: a bundle as a differentiable torch model, with its defence or without.
+"""The target of an attack: a bundle as a differentiable torch model, with its defence or without.
 
     images --head--> latent --likelihood map, soft mask, TV--> smooth --shield--> latent --prior--> bits
                                                                                --restore, tail--> logits
@@ -37,7 +37,7 @@ class DifferentiableSuspicion(NamedTuple):
 
     @property
     def worst(self) -> torch.Tensor:
-        """The higher of the two: below 0 a frame is sent as it comes."""
+        """The higher of the two: below 0 the guard sends a frame as it comes."""
         return torch.maximum(self.attack, self.corruption)
 
 
@@ -57,7 +57,7 @@ class DifferentiableAlarm:
 
     @classmethod
     def of(cls, bundle: Bundle) -> DifferentiableAlarm:
-        """Those of a bundle."""
+        """The alarms of a bundle."""
         bits, files = bundle.manifest.clean_quantile(QUANTILE), bundle.manifest.files
         if "guard" not in files:
             return cls(None, torch.zeros(1), bits, 0.0)
@@ -110,7 +110,7 @@ class Target:
 
     @property
     def undefended(self) -> Target:
-        """The same bundle, frames sent as they are."""
+        """The same bundle without its defence."""
         return replace(self, defence=None)
 
     def bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.engines import Engine
+from runtime.engines.base import Engine
 
 
 def open_stemmed(

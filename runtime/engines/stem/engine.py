@@ -2,9 +2,9 @@
 
     image - mean -> (convolution, 5 x 5, stride 2 -> x / (beta + gamma |x|)) twice -> ONNX Runtime
 
-ONNX Runtime computes in a blocked layout, in which it has no Abs and no Div. So it changes the layout of the
-head's largest tensor, 5 MB, four times here, and walks through it twice more. ``runtime.engines.stem.kernel``
-keeps it in the caches from the image to the second quotient, and has three quarters of the multiplications.
+ONNX Runtime has no Abs and no Div in its blocked layout. It would change the layout of the head's largest
+tensor, 5 MB, four times here, and read it twice more. ``runtime.engines.stem.kernel`` keeps that tensor in
+the caches from the image to the second quotient, and needs three quarters of the multiplications.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from native_denoise.cpu.bands import aligned_zeros
 from native_denoise.vectors.simd import LANES
 from native_denoise.vectors.threads import available, share
-from runtime.engines import Engine
+from runtime.engines.base import Engine
 from runtime.engines.stem.find import KERNEL, PADDING, STRIDE, Array, Level, Stem
 from runtime.engines.stem.gdn import BLOCK, TILE
 from runtime.engines.stem.kernel import Direct, lay_out, stem
-from runtime.engines.stem.winograd import EVEN, OUTPUTS, RING, Minimal, Workspace, transformed
+from runtime.engines.stem.winograd import EVEN, OUTPUTS, RING, Minimal, WinogradWorkspace, transformed
 from runtime.errors import EngineError
 
 
@@ -69,11 +69,11 @@ class Stemmed:
         begin, end = (self._groups * n // self._threads for n in (thread, thread + 1))
         stem(self._first, self._second, self._work[thread], self._out.reshape(-1), begin, end)
 
-    def _workspace(self) -> Workspace:
+    def _workspace(self) -> WinogradWorkspace:
         first, second = self._first, self._second
         tiles, channels = -(-second.side // TILE), second.beta.size
         sizes = RING * second.stride, EVEN * second.stride, tiles * OUTPUTS * channels * TILE
-        return Workspace(*map(aligned_zeros, (*sizes, BLOCK * TILE, first.beta.size * TILE)))
+        return WinogradWorkspace(*map(aligned_zeros, (*sizes, BLOCK * TILE, first.beta.size * TILE)))
 
 
 def _direct(level: Level, side: int) -> tuple[Array, Direct]:
@@ -95,7 +95,7 @@ def _direct(level: Level, side: int) -> tuple[Array, Direct]:
 
 
 def _minimal(level: Level, channels: int, side: int) -> Minimal:
-    """The level that takes rows of so many channels, not all of which it looks at, and columns."""
+    """The level for rows of so many channels, some of them only padding, and so many columns."""
     inputs, half = level.weights.shape[1], side // STRIDE
     odd = -(-(half + PADDING) // LANES) * LANES
     offsets = [

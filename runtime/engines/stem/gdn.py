@@ -15,7 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from native_denoise.vectors.jit import row
-from native_denoise.vectors.register_block import (
+from native_denoise.vectors.simd import LANES, everywhere, load, vector
+from runtime.engines.stem.register_block import (
     ROWS,
     address_of,
     behind,
@@ -25,7 +26,6 @@ from native_denoise.vectors.register_block import (
     sums_of,
     zeros_of,
 )
-from native_denoise.vectors.simd import LANES, everywhere, load, vector
 
 BLOCK = 12 if LANES == 16 else 6
 """Channels whose sums, for both rows, fill three quarters of the registers."""
@@ -33,7 +33,7 @@ BLOCK = 12 if LANES == 16 else 6
 TILE = ROWS * LANES
 """Values of a channel in a tile."""
 
-SUMS = sums_of(vector, BLOCK)
+SUMS = sums_of(BLOCK)
 
 
 def _add_product(builder: Any, weight: Any, pixels: Any, sum_: Any) -> Any:
@@ -42,8 +42,8 @@ def _add_product(builder: Any, weight: Any, pixels: Any, sum_: Any) -> Any:
     return builder.call(fma, [weight, pixels, sum_])
 
 
-zeros, keep = zeros_of(vector, BLOCK), keep_of(vector, BLOCK)
-add_products = products_of(vector, BLOCK, _add_product)
+zeros, keep = zeros_of(BLOCK), keep_of(BLOCK)
+add_products = products_of(BLOCK, _add_product)
 
 
 @row

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_denoise.vectors.jit import kernel, row
-from native_denoise.vectors.register_block import ROWS
 from native_denoise.vectors.simd import LANES, load, splat, store
 from runtime.engines.stem.gdn import BLOCK, TILE, add_products, keep, normalised, scatter_apart, zeros
+from runtime.engines.stem.register_block import ROWS
 from runtime.engines.stem.winograd import OUTPUTS, RING, four_rows, slot
 
 Array = NDArray[np.float32]
@@ -55,7 +55,7 @@ def lay_out(image, mean, planes, padding):
 def stem(first, second, work, out, begin, end):
     """Groups [begin, end) of OUTPUTS rows of what the second level returns, (channels, side, side), flat.
 
-    first, second: ``Direct`` and ``Minimal``. work: ``Workspace``.
+    first, second: ``Direct`` and ``Minimal``. work: ``WinogradWorkspace``.
     """
     done = 2 * OUTPUTS * begin - 2
     for group in range(begin, end):

@@ -64,7 +64,7 @@ class Minimal(NamedTuple):
     side: int
 
 
-class Workspace(NamedTuple):
+class WinogradWorkspace(NamedTuple):
     """Memory of one thread, float32.
 
     rows: a ring of RING rows of the input; row y, from -2 on, begins at ``slot(y)``. In a row, channel by

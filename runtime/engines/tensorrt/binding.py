@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from native_denoise.errors import BackendUnavailable, GraphError
+from native_denoise.errors import BackendUnavailable, CudaGraphError
 from runtime.engines.tensorrt.build import reasons
 from runtime.errors import EngineError
 
@@ -50,7 +50,7 @@ class Binding:
             return
         try:
             self._graph.launch(self._stream)
-        except GraphError as error:
+        except CudaGraphError as error:
             raise EngineError(f"TensorRT failed: {error}") from error
 
     def _record(self) -> Graph | None:
@@ -59,7 +59,7 @@ class Binding:
 
         try:
             return capture(self._stream, self._execute)
-        except (BackendUnavailable, GraphError, EngineError) as error:
+        except (BackendUnavailable, CudaGraphError, EngineError) as error:
             warnings.warn(f"ratehold: TensorRT runs without a CUDA graph: {error}", stacklevel=4)
             return None
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.engines import Optimisation
+from runtime.engines.base import Optimisation
 from runtime.engines.tensorrt.plan_cache import Plan
 from runtime.errors import EngineError
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engines import DeviceEngine, EngineOptions
+from runtime.engines.base import EngineOptions, GpuEngine
 from runtime.engines.tensorrt.binding import Binding, HostBinding
 from runtime.engines.tensorrt.build import LEVELS, BuildSettings, build, logger_of, reasons
 from runtime.engines.tensorrt.plan_cache import Key, Plan, PlanCache
@@ -47,7 +47,7 @@ def import_tensorrt() -> Any:
     return import_module("tensorrt")
 
 
-def open_graph(graph: Path, options: EngineOptions) -> DeviceEngine:
+def open_graph(graph: Path, options: EngineOptions) -> GpuEngine:
     """Open an ONNX file: load its plan, or build it where there is none for this graph, device and version.
 
     Raises EngineUnavailable (what is not installed) or EngineError (what TensorRT says).
@@ -101,7 +101,7 @@ def _deserialise(trt: Any, plan: Plan) -> Any:
 
 
 class TensorRt:
-    """A TensorRT engine; a ``DeviceEngine``. Not thread-safe: use one a thread.
+    """A TensorRT engine; a ``GpuEngine``. Not thread-safe: use one a thread.
 
     ``run`` and ``bind`` have an execution context each, so that neither disturbs the addresses of the other.
     """
@@ -137,13 +137,13 @@ class TensorRt:
         self.run(*zeros)
 
     def bind(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
-        """See ``DeviceEngine.bind``."""
+        """See ``GpuEngine.bind``."""
         names = [name for name, _ in self.inputs]
         addresses = dict(zip(names, inputs, strict=True)) | dict(zip(self.outputs, outputs, strict=True))
         self._bound = Binding(self._context(), addresses, stream, self._trt)
 
     def enqueue(self) -> None:
-        """See ``DeviceEngine.enqueue``; the second run is recorded as a CUDA graph, later ones replay it."""
+        """See ``GpuEngine.enqueue``; the second run is recorded as a CUDA graph, later ones replay it."""
         if self._bound is None:
             raise EngineError("enqueue() needs the addresses of bind() first")
         self._bound.enqueue()

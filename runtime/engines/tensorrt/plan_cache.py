@@ -1,8 +1,8 @@
-"""Plans and timing caches on disk, so that a device builds each graph once.
+"""Plans and timing caches on disk, so that a machine builds each graph once.
 
-A plan is executable code and good for one GPU, one TensorRT and one graph. So its file carries the digest of
-everything it depends on and one of its own bytes, and it is used only if both are as expected and nobody else
-could have written it. Anything else is built again. The folder may be deleted at any time.
+A plan is executable code, made for one GPU, one TensorRT and one graph. Its file carries two digests: of
+everything that it depends on, and of its own bytes. A plan is used only if both are as expected and no other
+user could have written it; else it is built again. The folder may be deleted at any time.
 
     32 bytes  SHA-256 of the key
     32 bytes  SHA-256 of what follows
@@ -35,7 +35,7 @@ class Key:
     graph: SHA-256 of the ONNX file, in hex; empty for what all graphs share.
     tensorrt: version of TensorRT. machine: the processor's architecture, as ``platform.machine()`` has it.
     gpu, compute_capability: of the GPU that builds and runs.
-    level, workspace_bytes: of ``tensorrt_build.BuildSettings``.
+    level, workspace_bytes: of ``runtime.engines.tensorrt.build.BuildSettings``.
     """
 
     graph: str
@@ -50,8 +50,8 @@ class Key:
         """SHA-256 of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
 
-    def of_device(self) -> Key:
-        """The key of what the graphs of one device share."""
+    def of_gpu(self) -> Key:
+        """The key of what all graphs of one GPU share."""
         return replace(self, graph="", level=0, workspace_bytes=0)
 
 
@@ -94,18 +94,18 @@ class PlanCache:
 
     def timing(self, key: Key) -> bytes:
         """What this device's TensorRT has measured while it built other graphs; empty at first."""
-        return self._read(self._timing_path(key), key.of_device()) or b""
+        return self._read(self._timing_path(key), key.of_gpu()) or b""
 
     def keep_timing(self, key: Key, measured: bytes) -> None:
         """Keep those measurements for the next graph."""
-        self._write(self._timing_path(key), key.of_device(), measured)
+        self._write(self._timing_path(key), key.of_gpu(), measured)
 
     def plan_path(self, key: Key) -> Path:
         """Where the plan of this key is, if there is one."""
         return self.folder / f"{key.digest().hex()[:32]}.plan"
 
     def _timing_path(self, key: Key) -> Path:
-        return self.folder / f"{key.of_device().digest().hex()[:32]}.timing"
+        return self.folder / f"{key.of_gpu().digest().hex()[:32]}.timing"
 
     def _read(self, path: Path, key: Key) -> bytes | None:
         try:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from bench.accuracy import __main__ as accuracy
 from bench.accuracy.plots import accuracy_against_bytes
-from bench.accuracy.rate_points import Point, of_bundle, of_network
+from bench.accuracy.rate_points import RatePoint, of_bundle, of_network
 from bench.accuracy.savings import bytes_at, savings
 from bench.common import image_codecs
 from bench.common.bootstrap import interval
@@ -66,7 +66,7 @@ def test_divergence_is_kullback_leibler():
 
     rng = np.random.default_rng(0)
     p, q = rng.normal(0, 3, (2, 7, 10)).astype(np.float32)
-    reference, other = (Point("x", "fp", 1, np.ones(7, dtype=bool), logits) for logits in (p, q))
+    reference, other = (RatePoint("x", "fp", 1, np.ones(7, dtype=bool), logits) for logits in (p, q))
     expected = rel_entr(softmax(p.astype(np.float64), axis=1), softmax(q.astype(np.float64), axis=1)).sum(1)
     assert other.against(reference).divergence == pytest.approx(expected, rel=1e-9)
     assert reference.against(reference).divergence == pytest.approx(0, abs=1e-12)
@@ -140,7 +140,7 @@ def test_savings_by_rate():
 
 def test_overhead_leaves_header_and_seal_out():
     sizes = np.array([122, 222])
-    point = Point(
+    point = RatePoint(
         "x", "fp", 1, np.array([True, False]), np.zeros((2, 3)),
         bytes=sizes, payload=sizes - 22, information=np.array([99.0, 199.0]),
     )  # fmt: skip
@@ -190,7 +190,7 @@ def test_a_pillow_without_avif_is_said_and_the_others_go_on(monkeypatch, capsys)
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):
-    row = Point("jpeg-q5", "jpeg", 5, np.array([True]), np.array([900])).as_row()
+    row = RatePoint("jpeg-q5", "jpeg", 5, np.array([True]), np.array([900])).as_row()
     once, again = (accuracy_against_bytes([row], tmp_path / name)[1].read_bytes() for name in ("a", "b"))
     assert once == again
 

@@ -15,6 +15,15 @@ from runtime.head import Head
 from tests.tiny_bundle import adapt, tiny_images
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """Tensors of a tiny bundle are too small to share: threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def squares(tiny_bundles):
     """uint8 (6, 32, 32, 3)."""
@@ -52,7 +61,7 @@ def labels(target, images):
 
 @pytest.fixture(scope="session")
 def with_guard(target, images) -> Target:
-    """A target whose guard weighs channels, as one of a bundle with guard.npz does; clean images are calm."""
+    """A target whose guard weighs channels, as with a guard.npz; clean images are ordinary to it."""
     guard = dataclasses.replace(target.guard, discriminants=torch.linspace(0.5, 1.5, 6)[None])
     highest = dataclasses.replace(target, guard=guard).suspicion(images).attack.amax()
     return dataclasses.replace(target, guard=dataclasses.replace(guard, bias=-1.1 * highest[None]))

@@ -125,12 +125,12 @@ def test_mask_and_denoiser_are_native_denoise(defence, images):
     rng = np.random.default_rng(0)
     maps = rng.random((len(images), 8, 8), dtype=np.float32)
     masks = soft_mask(torch.from_numpy(maps), 32, defence)
-    calm = denoise(images, masks, defence.solver()).numpy()
+    smooth = denoise(images, masks, defence.solver()).numpy()
     for number in range(len(images)):
         expected = runtime_mask(maps[number], (32, 32), **defence.mask_variant())
         assert masks[number, 0].numpy() == pytest.approx(expected, abs=1e-5)
         peer = solve(images[number].numpy(), expected.astype(np.float64), defence.solver())
-        assert calm[number] == pytest.approx(np.clip(peer, 0, 1), abs=2e-4)
+        assert smooth[number] == pytest.approx(np.clip(peer, 0, 1), abs=2e-4)
 
 
 def test_the_mask_is_the_runtimes(bundle, target, images, squares):

@@ -136,10 +136,12 @@ def test_adaptive_guard_takes_the_dearest_of_the_guards_answers(adapting, images
 
 def test_second_look_adds_bits_through_the_adapted_head_unless_it_looks_attacked(adapting, images, labels):
     target = Target.open(adapting)
-    calm = target.suspicion(images).attack < 0
+    ordinary = target.suspicion(images).attack < 0
     out = as_pixels(through_adapted_head(target, images, labels, 16 / 255))
-    assert bool((target.suspicion(out).attack[calm] < 0).all())
-    assert float(target.adapted_bits(out)[calm].sum()) > float(target.adapted_bits(images)[calm].sum())
+    assert bool((target.suspicion(out).attack[ordinary] < 0).all())
+    assert float(target.adapted_bits(out)[ordinary].sum()) > float(
+        target.adapted_bits(images)[ordinary].sum()
+    )
 
 
 @pytest.mark.parametrize("name", ["adaptive", "adaptive_c", "adaptive_guard"])
@@ -152,11 +154,11 @@ def test_adaptive_threats_need_a_defence(name, target, images, labels):
 def test_stealth_adds_bits_below_the_thresholds(kind, request, images, labels):
     fixture = request.getfixturevalue(kind)
     target = Target.open(fixture) if kind == "adapting" else fixture
-    calm = target.suspicion(images).worst < 0
-    assert bool(calm.any())
+    ordinary = target.suspicion(images).worst < 0
+    assert bool(ordinary.any())
     out = as_pixels(threat_named("stealth")(target, images, labels, 32 / 255))
-    assert bool((target.suspicion(out).worst[calm] < 0).all())
-    assert float(target.bits(out)[calm].sum()) > float(target.bits(images)[calm].sum())
+    assert bool((target.suspicion(out).worst[ordinary] < 0).all())
+    assert float(target.bits(out)[ordinary].sum()) > float(target.bits(images)[ordinary].sum())
 
 
 def test_provoke_changes_little_and_still_alarms(target, images, labels):

@@ -30,13 +30,13 @@ def test_every_peer_decodes_a_frame_of_two_parts(frame):
 def test_rows_and_summary(frame):
     coders = peers(1, print)
     rows = coding.measure_set("synthetic", [frame, frame], coders, runs=2)
-    assert [row["coder"] for row in rows] == [coder.name for coder in coders]
+    assert [row.coder for row in rows] == [coder.name for coder in coders]
     for row in rows[:2]:
-        assert (row["symbols"], row["timed_symbols"], row["frames"]) == (5_000, 2_500, 2)
-        assert row["payload_bytes"] == rows[0]["payload_bytes"]
-        assert row["gap"] * row["information_bytes"] <= 2 * 3  # bytes: rounding and the start of two streams
+        assert (row.symbols, row.timed_symbols, row.frames) == (5_000, 2_500, 2)
+        assert row.payload_bytes == rows[0].payload_bytes
+        assert row.gap * row.information_bytes <= 2 * 3  # bytes: rounding and the start of two streams
     summary = coding.summarise(rows)
-    assert summary["overhead_ratio"] == rows[0]["gap"]
+    assert summary["overhead_ratio"] == rows[0].gap
     assert summary["header_bytes"] == 20
     assert summary["backend"] == "numba"
     coding.show(rows, summary, open_console())

@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     sys.setswitchinterval(5e-4)  # a barrier in the simulator costs a time slice
     # What has tests of its own takes seconds in the simulator.
     pipeline.denoise_device = denoise_on_the_host
-    pipeline.Pipeline.prepare = prepare_on_the_host
+    pipeline.GpuPipeline.prepare = prepare_on_the_host
     Head.warm_up = lambda head: None
     bundle = load(make_tiny_bundle(folder, "fp", robust=True))
     for module in (engines, frame):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.common.emulated_link import Conditions, EmulatedLink
+from bench.serve.emulated_link import Conditions, EmulatedLink
 from runtime.bundle import load
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer
 from runtime.streaming.connection import Address, Connection
-from runtime.streaming.pipeline import Encoded, Pipeline
+from runtime.streaming.pipeline import Encoded, StreamPipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
 from tests.runtime.streaming.server_process import ServerProcess
@@ -42,7 +42,7 @@ def kill_and_stream(bundle: Path, folder: Path, kills: int) -> tuple[list[str], 
 
     log = JsonLog(folder / "client.jsonl")
     buffer: Buffer[Encoded] = Buffer(4, "block")
-    pipeline = Pipeline(frames(), Head(load(bundle)), [Sender(link)], buffer, log)
+    pipeline = StreamPipeline(frames(), Head(load(bundle)), [Sender(link)], buffer, log)
     client = threading.Thread(target=pipeline.run)
     client.start()
     for number in range(kills):

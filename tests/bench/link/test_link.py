@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.common.attack_pack import read_pack
-from bench.common.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from bench.common.errors import BenchError
 from bench.link import __main__ as link
 from bench.link.runs import FrameEncoder, LinkRow, Nowhere, run
+from bench.serve.emulated_link import BURST_BYTES, Conditions, EmulatedLink, TokenBucket, wire_bytes
 from runtime.preprocess import Preprocess
-from runtime.streaming.connection import Address, Answer, Connection, TryAgain
+from runtime.streaming.connection import Address, Connection, ServerAnswer, TryAgain
 from tests.tiny_bundle import tiny_images
 
 
@@ -94,13 +94,13 @@ def test_a_busy_bucket_is_as_fast_as_its_rate() -> None:
 def test_delay_and_loss() -> None:
     pauses: list[float] = []
     reliable = EmulatedLink(Nowhere(), Conditions(1e6, 80.0), 0.5, pause=pauses.append)
-    assert reliable.infer("a", b"x") == Answer((), ()) and sum(pauses) == pytest.approx(0.16, abs=0.01)
+    assert reliable.infer("a", b"x") == ServerAnswer((), ()) and sum(pauses) == pytest.approx(0.16, abs=0.01)
     seen: list[str] = []
 
     class Server(Nowhere):
-        def infer(self, identity: str, packet: bytes) -> Answer:
+        def infer(self, identity: str, packet: bytes) -> ServerAnswer:
             seen.append(identity)
-            return Answer((), ())
+            return ServerAnswer((), ())
 
     lossy, lost = EmulatedLink(Server(), Conditions(1e6, 0.0, 0.2), 0.5, pause=lambda _: None), []
     for number in range(1000):

@@ -11,9 +11,9 @@ from bench.common.errors import BenchError, CampaignError, MissingPackage
 from bench.common.photos import labelled
 from bench.resilience import campaign as campaigns
 from bench.resilience.campaign import Campaign
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 from bench.resilience.store import Store, digest, fingerprint
-from bench.resilience.trivial_defences import TRIVIAL
 from bench.resilience.workers import in_process, in_processes, on_ray
 from export.robust.corruptions import corrupt
 from runtime.bundle import load
@@ -133,7 +133,7 @@ def test_an_attack_in_batches_is_resumed_by_the_batch(subject, samples, tmp_path
 def test_other_settings_are_another_cell(subject, samples, tmp_path, changed):
     cell, store = Cell(subject, NOISE, ALWAYS), Store(tmp_path, fingerprint(samples))
     one = np.ones(4, dtype=np.int64)
-    store.keep(cell, Measured(one, one > 0, np.full(4, "plain"), one))
+    store.keep(cell, MeasuredCell(one, one > 0, np.full(4, "plain"), one))
     assert store.cell(cell) is not None
     assert store.cell(changed(cell)) is None
     assert store.cell(replace(cell, subject=replace(subject, where="elsewhere"))) is not None

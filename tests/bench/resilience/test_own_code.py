@@ -13,8 +13,9 @@ import torch
 
 from bench import attacks
 from bench.common.errors import CampaignError
-from bench.resilience import corruptions, plans, trivial_defences
+from bench.resilience import plans
 from bench.resilience.__main__ import main as resilience
+from bench.resilience.catalogue import corruptions, trivial_defences
 from export import references
 from export.errors import ExtensionError
 from export.robust.corruptions import CORRUPTIONS
@@ -188,6 +189,10 @@ def test_a_wrong_filter_is_said_before_the_attacks(
     assert not list((tmp_path / "out" / "frames").iterdir())
     assert resilience([*arguments, "--threat", "own_attacks:gone", "--eps", "4"]) != 0
     assert "own_attacks has no 'gone'" in capsys.readouterr().err
+    for option in ("--threat", "--defence", "--corruption"):
+        assert resilience([*arguments, "--threat", "noise", option, "no_such_module:x"]) != 0
+        assert "no module 'no_such_module'" in capsys.readouterr().err
+    assert not list((tmp_path / "out" / "frames").iterdir())
 
 
 def test_help_lists_everything_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:

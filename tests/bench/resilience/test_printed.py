@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.resilience.__main__ import main as resilience
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 from bench.resilience.outcomes import Outcomes
 from bench.resilience.plans import AUTO, PLAIN
 from bench.resilience.printed import verdict
@@ -21,9 +21,9 @@ def attack(name: str, eps: int) -> Input:
     return Input("attack", name, eps, "unmasked", 20, 1)
 
 
-def measured(size: int, right: int, count: int = 4) -> Measured:
+def measured(size: int, right: int, count: int = 4) -> MeasuredCell:
     correct = np.arange(count) < right
-    return Measured(np.full(count, size), correct, np.full(count, "plain"), np.full(count, 4))
+    return MeasuredCell(np.full(count, size), correct, np.full(count, "plain"), np.full(count, 4))
 
 
 def test_the_verdict_has_the_dearest_attack_both_ways_and_the_dearest_behind_the_guard() -> None:

@@ -13,10 +13,10 @@ from bench.common.errors import CampaignError
 from bench.resilience import __main__ as resilience
 from bench.resilience import plans
 from bench.resilience.bars import BARS, summarise
-from bench.resilience.cell import Cell, Input, Measured, Subject, Treatment
+from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 from bench.resilience.outcomes import Outcomes
 from bench.resilience.plans import AUTO, BASELINES, PLAIN, Effort
-from bench.resilience.trivial_defences import TRIVIAL
 from export.robust.corruptions import CORRUPTIONS
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
@@ -36,7 +36,7 @@ def adaptive(eps):
 def measured(sizes, correct, defended=0):
     count = len(sizes)
     rung = np.array(["defended"] * defended + ["plain"] * (count - defended))
-    return Measured(np.array(sizes), np.array(correct, bool), rung, np.full(count, 4))
+    return MeasuredCell(np.array(sizes), np.array(correct, bool), rung, np.full(count, 4))
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_command_line_writes_everything(tiny_bundles, data, tmp_path, capsys):
     text = paths["html"].read_text()
     checker.feed(text)
     assert not checker.open and not checker.links
-    assert checker.seen.count("svg") == 3 and checker.seen.count("table") >= 5
+    assert checker.seen.count("svg") == 2 * 3 and checker.seen.count("table") >= 5
     assert "not our network" in text and "14.11 (1.47)" in text and "-67.5 %" in text
     said = capsys.readouterr()
     assert "tiny-mshp" in said.out and "defended_bytes_ratio_4" not in said.out

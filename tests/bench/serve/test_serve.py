@@ -21,7 +21,7 @@ from bench.serve.load import latencies, poisson, spaced
 from bench.serve.process import serving
 from runtime.bundle import load
 from runtime.head import Head
-from runtime.streaming.connection import Address, Answer
+from runtime.streaming.connection import Address, ServerAnswer
 from tests.tiny_bundle import tiny_images
 
 
@@ -40,10 +40,10 @@ def test_a_late_answer_counts_from_when_its_request_was_due(monkeypatch: pytest.
         def __init__(self, _: Address):
             pass
 
-        def infer(self, identity: str, packet: bytes) -> Answer:
+        def infer(self, identity: str, packet: bytes) -> ServerAnswer:
             with server:
                 time.sleep(0.02)
-            return Answer((), ())
+            return ServerAnswer((), ())
 
         def close(self) -> None:
             pass

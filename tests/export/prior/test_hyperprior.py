@@ -82,12 +82,12 @@ def test_training_finds_the_scales_and_exactness_costs_little() -> None:
     model.start_from(y)
     static = channel_bits(channel_tables(torch.round(y)), torch.round(y))
     seen: list[float] = []
-    plan = HyperpriorPlan(float_steps=300, exact_steps=40, batch=32)
+    plan = HyperpriorPlan(float_steps=200, exact_steps=30, batch=16)
     train(model, y, plan, False, seen.append)
     in_float = sum(code_size(model, y))
     train(model, y, plan, True, seen.append)
     exact = sum(code_size(model, y))
-    assert len(seen) == 340
+    assert len(seen) == 230
     assert in_float < 0.95 * static
     assert exact < 1.02 * in_float
 

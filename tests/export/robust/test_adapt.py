@@ -10,8 +10,9 @@ import torch
 
 from export.calibrate.images import to_tensor
 from export.plans import AdaptPlan
-from export.robust.adapt import SHARES, AdaptStudent, corrupted_pairs, train_adapted
+from export.robust.adapt import AdaptStudent, train_adapted
 from export.robust.bundle import replace_adapted_head
+from export.robust.corrupted_pairs import SHARES, corrupted_pairs
 from export.robust.corruptions import CORRUPTIONS
 from runtime.bundle import Bundle, load
 from runtime.engines import EngineOptions, open_engine

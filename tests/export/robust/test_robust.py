@@ -16,6 +16,7 @@ from export.__main__ import main
 from export.graphs.torch_graph import TorchGraph
 from export.plans import ShieldPlan
 from export.prior.table_bits import ChannelRate
+from export.robust import alarm_frames
 from export.robust.alarm import BESIDE_ORDINARY, DEVIATIONS, SURE, fit_alarm
 from export.robust.alarm_frames import KINDS, AlarmFrames, CorruptedFrames, corrupted_frames
 from export.robust.corruptions import SEVERITIES
@@ -42,8 +43,10 @@ def plain(built: Path) -> Bundle:
 
 
 def test_the_command_writes_two_headed_bundles_of_the_family(
-    plain: Bundle, photographs: Path, tmp_path: Path
+    plain: Bundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(alarm_frames, "CORRUPTED", 8)
+    monkeypatch.setattr(alarm_frames, "ORDINARY_EACH", 4)
     arguments = ["--data", str(photographs), "-o", str(tmp_path), "--threads", "1", "--steps", "6"]
     assert main(["finetune", "--robust", "--bundle", str(plain.folder), *arguments]) == 0
     for prior in ("fp", "mshp"):

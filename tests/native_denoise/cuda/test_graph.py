@@ -10,7 +10,7 @@ import types
 import pytest
 
 from native_denoise.cuda import graph
-from native_denoise.errors import BackendUnavailable, GraphError
+from native_denoise.errors import BackendUnavailable, CudaGraphError
 
 STREAM = 77
 
@@ -94,7 +94,7 @@ def test_the_executable_is_released_once(driver):
     captured = graph.capture(STREAM, lambda: None)
     captured.close()
     captured.close()
-    with pytest.raises(GraphError, match="closed"):
+    with pytest.raises(CudaGraphError, match="closed"):
         captured.launch(STREAM)
     del captured
     gc.collect()
@@ -112,7 +112,7 @@ def test_a_forgotten_graph_is_released(driver):
 @pytest.mark.parametrize("failing", ["begin", "end", "instantiate"])
 def test_a_refusal_names_its_code_and_leaves_nothing_behind(driver, failing):
     fake = driver(failing)
-    with pytest.raises(GraphError, match="CUDA_ERROR"):
+    with pytest.raises(CudaGraphError, match="CUDA_ERROR"):
         graph.capture(STREAM, lambda: None)
     assert fake.alive == set()
 
@@ -120,7 +120,7 @@ def test_a_refusal_names_its_code_and_leaves_nothing_behind(driver, failing):
 def test_a_refused_launch_is_an_error_and_the_graph_stays(driver):
     fake = driver("launch")
     captured = graph.capture(STREAM, lambda: None)
-    with pytest.raises(GraphError, match="INVALID_VALUE"):
+    with pytest.raises(CudaGraphError, match="INVALID_VALUE"):
         captured.launch(STREAM)
     assert fake.alive == {2002}
     captured.close()
@@ -141,7 +141,7 @@ def test_what_the_recording_raises_is_raised_after_the_capture_has_ended(driver,
 
 def test_the_default_stream_is_refused(driver):
     fake = driver()
-    with pytest.raises(GraphError, match="stream of its own"):
+    with pytest.raises(CudaGraphError, match="stream of its own"):
         graph.capture(0, lambda: None)
     assert fake.calls == []
 

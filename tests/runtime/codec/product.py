@@ -28,7 +28,7 @@ from runtime.errors import (
 from runtime.prior import open_prior
 from runtime.prior.base import Stream, push_streams
 from runtime.prior.exact import IntegerNetwork
-from runtime.tail import READ_ROLES, Reader
+from runtime.tail import READ_ROLES, PacketReader
 
 __all__ = ["VERSION", "Codec", "Flags", "Frame", "IntegerNetwork", "factors", "rebinned"]
 
@@ -61,7 +61,7 @@ class Codec:
         self.bundle: Bundle = load(folder, READ_ROLES)
         self.latent, self.hyper = self.bundle.manifest.latent, self.bundle.manifest.hyper
         self._prior = open_prior(self.bundle, EngineOptions(threads=1))
-        self._reader = Reader(self.bundle, EngineOptions(threads=1))
+        self._reader = PacketReader(self.bundle, EngineOptions(threads=1))
 
     def encode(
         self, z: Any, y: Any, coarseness: int = 0, flags: Flags = Flags.NONE, broken_seal: int = 0

@@ -20,7 +20,7 @@ from runtime.errors import DefenceError
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head
-from runtime.tail import Tail
+from runtime.tail import PacketReader
 from tests.tiny_bundle import tiny_images
 
 ONE = EngineOptions(threads=1)
@@ -107,14 +107,15 @@ def test_a_packet_decodes_to_the_nearest_coarser_value(
 ) -> None:
     bundle = load(tiny_bundles[prior])
     defence = Defence(weight=0.0, coarseness=coarseness, rate_control=0.0)
-    head, tail = Head(bundle, ONE, guard=Guard("always", defence)), Tail(bundle, ONE)
+    head, reader = Head(bundle, ONE, guard=Guard("always", defence)), PacketReader(bundle, ONE)
     (image,) = tiny_images(1, seed)
     packet = head.encode(image)
     assert packet.coarseness == coarseness
-    received = tail._reader.read(packet.to_bytes())
+    received = reader.read(packet.to_bytes())
     assert head.report is not None and head.report.decision.coarseness == coarseness
     assert received.coarseness == coarseness == received.streams[-1].coarseness
-    y = head._shield.run(bundle.manifest.preprocess(image))[0]
+    assert head.ladder.shield is not None
+    y = head.ladder.shield.run(bundle.manifest.preprocess(image))[0]
     error = np.abs(received.y_hat - y).max()
     assert error <= float(factor(coarseness)) / 2 * (1 + 1e-5) + 1e-5
     plain = Head(bundle, ONE)
@@ -128,7 +129,7 @@ def test_coarser_steps_take_fewer_bytes(tiny_bundles: dict[str, Path], prior: st
     sizes = []
     for coarseness in range(0, COARSEST + 1, 7):
         latents = [head.analyse(image) for image in images]
-        coarse = [head._prior.coarser(latent.streams[-1], coarseness) for latent in latents]
+        coarse = [head.prior.coarser(latent.streams[-1], coarseness) for latent in latents]
         sizes.append(sum(float(y.total_bits()[0]) for y in coarse))
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] < 0.5 * sizes[0]
 

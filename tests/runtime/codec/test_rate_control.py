@@ -34,7 +34,7 @@ def cost(value: np.float32, symbol: int, table: int, tables: Tables, weight: flo
 
 @st.composite
 def residuals(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.int32], Tables]:
-    """Values from calm to hostile, escapes of every table included."""
+    """Values from ordinary to hostile, escapes of every table included."""
     tables = draw(st.sampled_from([GAUSSIANS, LOPSIDED]))
     value = st.one_of(st.floats(-3, 3, width=32), st.floats(-(2.0**17), 2.0**17, width=32))
     values = draw(st.lists(value, min_size=0, max_size=30))

@@ -15,9 +15,9 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.serving.options import Options
 from runtime.streaming.buffer import Buffer
-from runtime.streaming.connection import Answer, Refused
+from runtime.streaming.connection import Refused, ServerAnswer
 from runtime.streaming.dashboard import DeviceView
-from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.pipeline import StreamPipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Encoded
@@ -30,10 +30,10 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 class Server:
     """Answers at once, but refuses the frame whose number ends in 2."""
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         if identity.endswith("-2"):
             raise Refused("400 not today")
-        return Answer((3, 1, 99), (0.5, float("nan"), 0.25))
+        return ServerAnswer((3, 1, 99), (0.5, float("nan"), 0.25))
 
     def close(self) -> None:
         """Nothing to close."""
@@ -41,7 +41,7 @@ class Server:
 
 @pytest.fixture
 def device(robust_bundles: dict[str, Path], tmp_path: Path) -> Iterator[Listener]:
-    """Calm frames, one refused, one with a name that is HTML, and a suspicious one at the end."""
+    """Ordinary frames, one refused, one with a name that is HTML, and a suspicious one at the end."""
     bundle, guard = load(robust_bundles["mshp"]), Guard("auto")
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     images = [*tiny_images(3), tiny_images(1)[0], noise]
@@ -53,7 +53,7 @@ def device(robust_bundles: dict[str, Path], tmp_path: Path) -> Iterator[Listener
     log, view = JsonLog(tmp_path / "log.jsonl"), DeviceView(bundle, guard)
     buffer: Buffer[Encoded] = Buffer(4, "block")
     frames = iter([shot(*pair) for pair in zip(names, images, strict=True)])
-    pipeline = Pipeline(frames, Head(bundle, guard=guard), [Sender(Server())], buffer, log, view=view)
+    pipeline = StreamPipeline(frames, Head(bundle, guard=guard), [Sender(Server())], buffer, log, view=view)
     pipeline.run()
     log.close()
     listener = Listener(0, view.state)

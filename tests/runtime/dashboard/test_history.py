@@ -20,7 +20,7 @@ from tests.tiny_bundle import tiny_images
 
 
 def shown(identity: str = "camera-1", **more: Any) -> Shown:
-    facts = {"bundle": "tiny-fp", "bytes": 100, "defended": False, "decision": "plain"}
+    facts = {"bundle": "tiny-fp", "bytes": 100, "rung": "plain", "defended": False, "decision": "plain"}
     return Shown(identity, **(facts | {"milliseconds": {"tail": 2.0}, "top": (("cat", 0.9),)} | more))
 
 
@@ -37,14 +37,15 @@ def test_each_poll_brings_what_is_new(history: History) -> None:
     first = history.state()
     assert first["frames"] == [] and first["totals"]["frames"] == 0
     history.add(shown())
-    history.add(shown(defended=True, bytes=50, outcome="refused"))
+    history.add(shown(rung="fitted", defended=True, bytes=50, budget=50, outcome="refused"))
     second = history.state(first["cursor"])
     assert numbers(second) == [1, 2] and numbers(history.state(second["cursor"])) == []
     history.add(shown())
     assert numbers(history.state(second["cursor"])) == [3]
     assert second["totals"] == {
-        "frames": 2, "bytes": 150, "defended": 1, "answered": 1, "refused": 1, "dropped": 0
+        "frames": 2, "bytes": 150, "defended": 1, "fitted": 1, "answered": 1, "refused": 1, "dropped": 0
     }  # fmt: skip
+    assert [frame["budget"] for frame in second["frames"]] == [None, 50]
 
 
 def test_a_page_from_before_a_restart_gets_all(history: History) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ import runtime.serving.server
 from runtime.cli.main import main
 from tests.runtime.serving.running import Running
 from tests.tiny_bundle import tiny_images
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,14 @@ def test_stream(
     assert main([*command, "--model", "tiny-mshp"]) == 1  # another bundle's model refuses the packet
     assert main([*command, "--dashboard", server.http.rpartition(":")[2]]) == 1
     assert "cannot listen" in capsys.readouterr().err
+
+
+def test_a_server_prints_the_address_of_its_page(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "runtime", "serve", "--bundle", str(tiny_bundles["fp"]), "--dashboard"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--log", str(tmp_path / "log.jsonl")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = server.stderr.readline().strip()
+        server.terminate()
+    listening = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert said == f"ratehold: http://127.0.0.1:{listening['http_port']}/dashboard"

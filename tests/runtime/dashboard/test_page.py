@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.bundle import load
+from runtime.dashboard.history import History, Shown
 from runtime.dashboard.listener import Listener
 from runtime.streaming.connection import Address, Connection
 from tests.runtime.dashboard.conftest import HOSTILE
@@ -47,7 +49,10 @@ def test_the_page_of_a_device(device: Listener, tmp_path: Path) -> None:
     assert (inside(document, "frames"), inside(document, "defended")) == ("5", "20 %")
     assert inside(document, "class") == "thing 3" and inside(document, "pictured") == "noise.png"
     bars = re.findall(r'<rect class="(\w+)"', document.partition('id="latency-chart"')[0])
-    assert [bars.count(kind) for kind in ("plain", "defended", "failed")] == [3, 1, 1]
+    assert [bars.count(kind) for kind in ("plain", "defended", "refused")] == [3, 1, 1]
+    assert [bars.count(kind) for kind in ("ordinary", "suspicious")] == [4, 1]
+    legend = re.findall(r"</i>([^<]*)<", document.partition('id="bytes-legend"')[2].partition("</ul>")[0])
+    assert legend[:3] == ["plain", "defended", "refused"]
     captions = re.findall(r"<figcaption>(\w+)<small>([^<]*)", document)
     assert [title for title, _ in captions] == ["frame", "mask", "denoised", "bits"]
     assert captions[0][1].endswith("suspicious") and document.count("data:image/png") == 4
@@ -56,6 +61,45 @@ def test_the_page_of_a_device(device: Listener, tmp_path: Path) -> None:
     assert order == sorted(order)
     rows = document.partition('id="latest"')[2].count("<tr")
     assert rows == 5
+    assert inside(document, "fitted") == "0 %" and '<section id="empty" class="panel" hidden' in document
+
+
+def test_the_line_of_the_budget(robust_bundles: dict[str, Path], tmp_path: Path) -> None:
+    history = History("device", [load(robust_bundles["mshp"])])
+    for number, budget in enumerate((150, 150, None, 120)):
+        rung = "plain" if budget is None else "fitted"
+        history.add(
+            Shown(str(number), "tiny", 100, rung, False, rung, {"head": 1.0}, (), before=200, budget=budget)
+        )
+    listener = Listener(0, lambda cursor: history.state(cursor) | {"pictures": None})
+    try:
+        document, console = visit(listener.url, tmp_path, "--dump-dom")
+    finally:
+        listener.close()
+    assert console == []
+    (path,) = re.findall(r'<path class="budget" d="([^"]*)"', document)
+    assert (path.count("M"), path.count("L"), path.count("H")) == (2, 1, 3)  # no budget, no line
+    assert (inside(document, "fitted"), inside(document, "fitted-note")) == ("75 %", "budget 120 B")
+    assert "budget <b>120</b>" in document and "without guard</li>" in document
+
+
+@pytest.mark.parametrize("whose", ["device", "tail server"])
+def test_an_empty_page_says_what_to_run(whose: str, robust_bundles: dict[str, Path], tmp_path: Path) -> None:
+    history = History(whose, [load(robust_bundles["mshp"])])
+    listener = Listener(0, lambda cursor: history.state(cursor) | {"pictures": None})
+    try:
+        document, console = visit(listener.url.removesuffix("dashboard"), tmp_path, "--dump-dom")
+    finally:
+        listener.close()
+    assert console == [] and '<div id="full" hidden' in document
+    address = listener.url.removesuffix("/dashboard")
+    assert (
+        inside(document, "empty-command")
+        == {
+            "device": "ratehold serve --bundle tiny-mshp-robust",
+            "tail server": f"ratehold stream --source FOLDER --to {address} --bundle tiny-mshp-robust",
+        }[whose]
+    )
 
 
 def test_a_name_that_is_html_stays_a_name(device: Listener, tmp_path: Path) -> None:

@@ -20,9 +20,12 @@ from runtime.bundle import load
 from runtime.dashboard.listener import Listener
 from runtime.dashboard.page import HEADERS
 from runtime.errors import StreamError
+from runtime.guard import Guard
 from runtime.head import Head
 from runtime.latent import Latent
 from runtime.streaming.connection import Address, Connection, Refused
+from runtime.streaming.dashboard import DeviceView
+from runtime.streaming.spool import Encoded
 from tests.runtime.dashboard.conftest import HOSTILE
 from tests.runtime.serving.running import Running
 from tests.tiny_bundle import tiny_images
@@ -61,10 +64,11 @@ def test_a_device_tells_what_it_did_and_what_became_of_it(device: Listener) -> N
     ] * 2
     assert list(frames) == ["0.png", "1.png", "2.png", HOSTILE, "noise.png"]
     assert found["totals"]["answered"] == 4 and found["totals"]["refused"] == 1
-    calm, noisy = frames["0.png"], frames["noise.png"]
-    assert (calm["decision"], calm["defended"]) == ("plain", False)
-    assert (noisy["decision"], noisy["defended"]) == ("defended", True)
-    assert calm["top"] == [["thing 3", 0.5], ["thing 1", 0.0], ["class 99", 0.25]]
+    ordinary, noisy = frames["0.png"], frames["noise.png"]
+    assert (ordinary["rung"], ordinary["decision"], ordinary["defended"]) == ("plain", "plain", False)
+    assert (noisy["rung"], noisy["decision"], noisy["defended"]) == ("defended", "defended", True)
+    assert ordinary["score"] <= 0 < noisy["score"] and ordinary["budget"] is None
+    assert ordinary["top"] == [["thing 3", 0.5], ["thing 1", 0.0], ["class 99", 0.25]]
     assert frames["2.png"]["top"] == []
     assert list(noisy["milliseconds"])[:3] == ["preprocess", "head", "prior"]
     assert {"mask", "denoise", "link and server"} <= set(noisy["milliseconds"])
@@ -106,7 +110,8 @@ def test_a_server_tells_what_packets_report_and_where_their_bits_are(
     found = state(server.http)
     first, second = found["frames"]
     assert (first["identity"], first["bundle"], first["bytes"]) == ("camera-1", "tiny-mshp", len(packets[1]))
-    assert (first["defended"], first["decision"]) == (True, "defended, coarseness 4, rate controlled")
+    assert (first["rung"], first["defended"]) == ("defended", True)
+    assert first["decision"] == "defended, coarseness 4, rate controlled"
     assert (second["identity"], second["defended"], second["decision"]) == ("camera-2", False, "plain")
     assert {"decode", "tail"} <= set(second["milliseconds"]) and len(second["top"]) == 5
     assert found["pictured"] == "camera-2"
@@ -120,8 +125,46 @@ def test_a_server_tells_what_packets_report_and_where_their_bits_are(
 
 def test_without_the_option_there_is_no_page(open_server: Open) -> None:
     server = open_server()
-    for path in PATHS:
+    for path in ("/", *PATHS):
         assert ask(server.http, path)[0] == 404
+
+
+def test_a_frame_over_its_budget_counts_as_fitted(
+    open_server: Open, tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    image, bundle = tiny_images(1)[0], load(tiny_bundles["fp"])
+    plain = Head(bundle).encode(image)
+    guard = Guard("never", budget=plain.size - 1)
+    head, view = Head(bundle, guard=guard), DeviceView(bundle, guard)
+    packet = head.encode(image).to_bytes()
+    assert head.report is not None
+    frame = Encoded("0.png", "camera-1", packet, head.report.decision.rung, 0.0)
+    view.encoded(frame, image, head.report)
+    view.settled(frame, "answered", {})
+    told = view.state("")
+    (device,) = told["frames"]
+    assert (device["rung"], device["decision"], device["budget"]) == ("fitted", "fitted", plain.size - 1)
+    assert (told["totals"]["fitted"], told["totals"]["defended"]) == (1, 0)
+    server = open_server(dashboard=True)
+    client = Connection(Address.of(server.http, 5.0))
+    client.infer("camera-1", packet)
+    client.close()
+    found = state(server.http)
+    assert found["frames"][0]["rung"] == "fitted" and found["totals"]["fitted"] == 1
+    assert found["frames"][0]["decision"].startswith("fitted, coarseness ")
+
+
+@pytest.mark.parametrize("whose", ["device", "server"])
+def test_the_root_leads_to_the_page(whose: str, device: Listener, open_server: Open) -> None:
+    address = urlsplit(device.url).netloc if whose == "device" else open_server(dashboard=True).http
+    status, headers, _ = ask(address, "/")
+    assert (status, headers["Location"]) == (302, "/dashboard")
+
+
+def test_a_server_says_where_its_page_is(open_server: Open) -> None:
+    server = open_server(dashboard=True)
+    assert server.server.page_url == f"http://{server.http}/dashboard"
+    assert open_server().server.page_url is None
 
 
 @pytest.mark.parametrize("whose", ["device", "server"])

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from runtime.bundle import load
-from runtime.engines import DEFAULT, ENGINES, EngineOptions, available, missing, open_engine
+from runtime.engines import (
+    DEFAULT,
+    ENGINES,
+    EngineOptions,
+    available,
+    engine_names,
+    missing,
+    open_engine,
+)
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu
 from runtime.errors import EngineError, EngineUnavailable
 
@@ -75,3 +83,48 @@ def test_a_silent_fall_back_is_an_error() -> None:
 
     with pytest.raises(EngineError, match="asked for CPUExecutionProvider"):
         OnnxRuntimeCpu(Session())
+
+
+@pytest.fixture
+def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that offers three engines: one that works, one broken, one with no functions."""
+    (tmp_path / "abacus_engine.py").write_text(
+        "from runtime.engines.onnxruntime_cpu import missing, open_graph\n", encoding="utf-8"
+    )
+    (tmp_path / "broken_engine.py").write_text("import beads\n", encoding="utf-8")
+    metadata = tmp_path / "abacus-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: abacus\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (metadata / "entry_points.txt").write_text(
+        "[ratehold.engines]\nabacus = abacus_engine\nbroken = broken_engine\nempty = json\n"
+        "onnxruntime-cpu = broken_engine\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("offered")
+def test_an_engine_of_another_package_is_found(head: Path) -> None:
+    assert engine_names() == [*ENGINES, "abacus", "broken", "empty"]
+    assert "abacus" in available() and missing("abacus") is None
+    image = np.zeros((1, 3, 32, 32), dtype=np.float32)
+    ours = open_engine(head, EngineOptions()).run(image)
+    for a, b in zip(open_engine(head, EngineOptions(engine="abacus")).run(image), ours, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ("broken", "cannot import broken_engine: No module named 'beads'"),
+        ("empty", "json has no function open_graph"),
+        ("slate", "unknown engine 'slate'; there are: .*abacus"),
+    ],
+)
+def test_an_engine_that_cannot_be_opened_says_why(engine: str, reason: str, head: Path) -> None:
+    assert engine not in available()
+    with pytest.raises(EngineUnavailable, match=reason):
+        open_engine(head, EngineOptions(engine=engine))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from native_denoise.cuda import device
-from runtime.engines import DeviceEngine, EngineOptions, available, missing, onnxruntime_cuda, open_engine
+from runtime.engines import EngineOptions, GpuEngine, available, missing, onnxruntime_cuda, open_engine
 from runtime.errors import EngineError, EngineUnavailable
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -100,7 +100,7 @@ def opened() -> Any:
 
 def test_it_is_an_engine_of_the_gpu() -> None:
     engine = opened()
-    assert isinstance(engine, DeviceEngine)
+    assert isinstance(engine, GpuEngine)
     assert engine.inputs == (("image", (1, 3, 8, 8)),) and engine.outputs == ("y", "z")
     assert engine.output_shapes == ((1, 6, 2, 2), (1, 2, 1, 1))
     assert "onnxruntime-cuda" in available()

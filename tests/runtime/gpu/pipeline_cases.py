@@ -1,4 +1,4 @@
-"""The frame that stays on the GPU against the CPU's: run by test_device_pipeline.py in the simulator.
+"""The frame that stays on the GPU against the CPU's: run by test_pipeline.py in the simulator.
 
     python tests/runtime/gpu/pipeline_cases.py FOLDER
 
@@ -47,7 +47,7 @@ def preprocess_is_exact() -> None:
 
 
 def mask_is_the_cpus(bundle: Bundle) -> None:
-    """On latents that are ordinary, but for some far beyond the tables."""
+    """On latents that are ordinary, except some far beyond the tables."""
     rng, stream = np.random.default_rng(1), cuda.stream()
     shapes = [shape for shape in (bundle.manifest.latent, bundle.manifest.hyper) if shape]
     latents = [Crossing((1, *shape), np.float32, "device") for shape in shapes]
@@ -60,12 +60,12 @@ def mask_is_the_cpus(bundle: Bundle) -> None:
         latent.host[...] = value
         latent.to_device(stream)
     size = bundle.manifest.preprocess.size
-    want = soft_mask(host._latent(values).likelihood_map, (size, size))
+    want = soft_mask(host.latent_of(values).likelihood_map, (size, size))
     np.testing.assert_allclose(masks.queue().copy_to_host()[0], want, rtol=1e-5, atol=1e-6)
 
 
 def packets_are_the_cpus(bundle: Bundle, guard: Guard, memory: Memory, images: list[Image]) -> None:
-    """The same packets, but for symbols that a last bit of the denoised frame has tipped over."""
+    """The same packets, except symbols that a last bit of the denoised frame has tipped over."""
     before = len(opened)
     on_gpu = Head(bundle, EngineOptions(NAME, memory=memory), guard=guard)
     on_cpu = Head(bundle, EngineOptions(threads=1), guard=guard)
@@ -88,9 +88,9 @@ def packets_are_the_cpus(bundle: Bundle, guard: Guard, memory: Memory, images: l
 
 def denoise_on_the_host(images: Any, masks: Any, workspace: Workspace, out: Any, stream: Any) -> None:
     """Stands in for denoise_device, which is slow in the simulator and has tests of its own."""
-    calm = np.empty(images.shape, dtype=np.float32)
-    denoise_planar(images.copy_to_host(), masks.copy_to_host(), workspace.chosen, calm, threads=1)
-    out.copy_to_device(calm)
+    clean = np.empty(images.shape, dtype=np.float32)
+    denoise_planar(images.copy_to_host(), masks.copy_to_host(), workspace.chosen, clean, threads=1)
+    out.copy_to_device(clean)
 
 
 def main(folder: Path) -> None:
@@ -101,16 +101,16 @@ def main(folder: Path) -> None:
     sys.setswitchinterval(5e-4)
     fp, mshp = (load(make_tiny_bundle(folder, prior)) for prior in ("fp", "mshp"))
     robust = load(make_tiny_bundle(folder, "mshp", robust=True))
-    calm = tiny_images(1, seed=3)[0]
-    noise = np.random.default_rng(4).integers(0, 256, calm.shape, dtype=np.uint8)
+    clean = tiny_images(1, seed=3)[0]
+    noise = np.random.default_rng(4).integers(0, 256, clean.shape, dtype=np.uint8)
     preprocess_is_exact()
     mask_is_the_cpus(fp)
     mask_is_the_cpus(mshp)
-    packets_are_the_cpus(fp, Guard("always", Defence(iterations=1)), "device", [calm])
+    packets_are_the_cpus(fp, Guard("always", Defence(iterations=1)), "device", [clean])
     pipeline.denoise_device = denoise_on_the_host
-    packets_are_the_cpus(robust, Guard("auto", QUICK, budget=90), "pinned_mapped", [calm, noise])
+    packets_are_the_cpus(robust, Guard("auto", QUICK, budget=90), "pinned_mapped", [clean, noise])
     varied = Defence(mode="rof", iterations=1, power=2.0, reuse_mask=True)
-    packets_are_the_cpus(mshp, Guard("always", varied), "auto", [calm, noise])
+    packets_are_the_cpus(mshp, Guard("always", varied), "auto", [clean, noise])
     print("the GPU's frame is the CPU's")
 
 

@@ -1,4 +1,4 @@
-"""A DeviceEngine without a GPU: ONNX Runtime's CPU provider on the arrays of Numba's simulator, which lie on
+"""A GpuEngine without a GPU: ONNX Runtime's CPU provider on the arrays of Numba's simulator, which lie on
 the host. Registered as ``stand-in`` where it is imported.
 """
 

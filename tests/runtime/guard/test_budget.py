@@ -140,13 +140,12 @@ def check_budget(heads: Heads, seed: int, more: int, mode: Mode, prior: str, rat
     """Hostile latents at the outputs of both graphs, or hostile frames; any budget that a bundle accepts."""
     head, rng = heads[prior, mode], np.random.default_rng(seed)
     shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
-    smallest = head._pack(head._empty)[0].size
+    smallest = head.pack(head.emptiest).packet.size
     guard = Guard(mode, Defence(iterations=1, rate_control=rate_control), smallest + more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "guard", guard)
-        for engine in ("_engine", "_shield") if seed % 4 else ():
-            if hasattr(head, engine):
-                patch.setattr(head, engine, Scripted([hostile(rng, shape) for shape in shapes]))
+        for owner, engine in ((head, "engine"), (head.ladder, "shield")) if seed % 4 else ():
+            patch.setattr(owner, engine, Scripted([hostile(rng, shape) for shape in shapes]))
         packet = head.encode(IMAGE if seed % 4 else hostile_frame(rng))
     data = packet.to_bytes()
     assert len(data) == packet.size <= smallest + more
@@ -175,7 +174,7 @@ def test_the_least_budget_is_kept_and_one_byte_less_refused(
     shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
     loud = [np.full((1, *shape), 1e9, np.float32) for shape in shapes]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "_engine", Scripted(loud))
+        patch.setattr(head, "engine", Scripted(loud))
         assert len(head.encode(IMAGE).to_bytes()) <= number
     with pytest.raises(BudgetError, match=f"budget of {number - 1} bytes"):
         Head(load(folder), ONE, guard=Guard("never", budget=number - 1))
@@ -210,7 +209,7 @@ def test_the_ladder_descends_rung_by_rung(prior: str, tiny_bundles: dict[str, Pa
     given_up: dict[str, list[tuple[int, float]]] = {}
     for budget in range(plain, lowest - 1, -1):
         head = Head(bundle, ONE, guard=Guard("auto", rounded, budget))
-        head._score = lambda latent: Suspicion(-1.0)
+        head.alarm = lambda latent: Suspicion(-1.0)
         head.encode(image)
         assert head.report is not None
         decision = head.report.decision
@@ -240,11 +239,11 @@ def test_an_ordinary_frame_that_is_over_the_budget_is_coarsened_and_not_defended
     assert plain.report is not None
     assert plain.report.latent.expected_bits < dict(bundle.manifest.clean_bits)[0.99]
     head = Head(bundle, ONE, guard=Guard("auto", budget=size - 8))
-    head._score = lambda latent: Suspicion(-1.0)
+    head.alarm = lambda latent: Suspicion(-1.0)
     assert head.encode(image).size <= size - 8 and head.report is not None
     decision = head.report.decision
     assert decision.rung in ("fitted", "without_z") and not decision.defended
-    head._score = lambda latent: Suspicion(1.0)
+    head.alarm = lambda latent: Suspicion(1.0)
     head.encode(image)
     assert head.report.decision.defended
 
@@ -253,11 +252,11 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
     """z of enormous symbols alone is over the budget; y of the frame is still sent, without it."""
     bundle = load(tiny_bundles["mshp"])
     free = Head(bundle, ONE)
-    y, z = free._engine.run(bundle.manifest.preprocess(IMAGE))
-    without = free._pack(free._latent([y, np.zeros_like(z)]))[0].size
+    y, z = free.engine.run(bundle.manifest.preprocess(IMAGE))
+    without = free.pack(free.latent_of([y, np.zeros_like(z)])).packet.size
     head = Head(bundle, ONE, guard=Guard("never", budget=without + 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "_engine", Scripted([y, np.full_like(z, 1e5)]))
+        patch.setattr(head, "engine", Scripted([y, np.full_like(z, 1e5)]))
         packet = head.encode(IMAGE)
     assert head.report is not None and head.report.decision.rung == "without_z"
     assert packet.flags == Flags.NONE and packet.size <= without + 2
@@ -266,7 +265,7 @@ def test_a_hyper_latent_that_is_too_dear_is_left_out(tiny_bundles: dict[str, Pat
 
 
 def least_error(prior: Prior, streams: tuple[Stream, ...], size: int) -> float:
-    """Squared error of y in the finest steps, or at the least lambda, of which so many bytes are expected."""
+    """Squared error of y in the finest steps, or at the least lambda, that fit so many bytes."""
     *side, y = streams
     room = 8 * (size - 17 - ROUNDING) - sum(float(stream.information_bits().sum()) for stream in side)
     values = values_of(streams)
@@ -288,19 +287,19 @@ def test_of_two_ways_to_fit_the_one_nearer_to_y_is_sent(
     """With z or without, by hand from what is decoded: z is worth its bits where it says what y will be."""
     bundle, smallest = load(tiny_bundles["mshp"]), least(tiny_bundles["mshp"])
     free, rng, seen = Head(bundle, ONE), np.random.default_rng(0), set()
-    prior = free._prior
+    prior = free.prior
     for image in noisy(4):
-        y, z = free._engine.run(bundle.manifest.preprocess(image))
+        y, z = free.engine.run(bundle.manifest.preprocess(image))
         if likely:
             z = rng.choice(np.float32([-6, 6]), z.shape)
             streams = prior.code(np.zeros_like(y), z)
             drawn = rng.normal(0, SCALES[streams[-1].index]) - values_of(streams)
             y = drawn.reshape(y.shape).astype(np.float32)
-        for size in range(smallest + 2, free._pack(free._latent([y, z]))[0].size, 4):
+        for size in range(smallest + 2, free.pack(free.latent_of([y, z])).packet.size, 4):
             head = Head(bundle, ONE, guard=Guard("never", budget=size))
-            monkeypatch.setattr(head, "_engine", Scripted([y, z]))
+            monkeypatch.setattr(head, "engine", Scripted([y, z]))
             packet = head.encode(image)
-            y_hat = prior.read(free._coder.decoder(packet.payload), packet.coarseness)[1]
+            y_hat = prior.read(free.coder.decoder(packet.payload), packet.coarseness).y_hat
             assert head.report is not None
             seen.add(rung := head.report.decision.rung)
             sent = float(np.square(y_hat - y).sum())
@@ -316,7 +315,7 @@ def test_where_no_rate_control_fits_all_symbols_are_zero(prior: str, tiny_bundle
     number = least(tiny_bundles[prior])
     head = Head(load(tiny_bundles[prior]), ONE, guard=Guard("never", budget=number))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head._fitter, "fitting", lambda attempts, coarseness, budget: iter(()))
+        patch.setattr(head.ladder.fitter, "fitting", lambda attempts, coarseness, budget: iter(()))
         packet = head.encode(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     assert packet.size == number and packet.flags == Flags.RATE_CONTROLLED
     streams = Tail(head.bundle, ONE).read(packet.to_bytes())
@@ -335,7 +334,7 @@ def test_a_latent_that_is_not_a_number_is_still_an_engine_error(
         outputs = [np.zeros((1, *shape), np.float32) for shape in (LATENT, HYPER)]
         outputs[broken].flat[3] = np.nan
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(head, "_engine", Scripted(outputs))
+            patch.setattr(head, "engine", Scripted(outputs))
             with pytest.raises(EngineError, match="NaN"):
                 head.encode(IMAGE)
     assert head.counters == counted

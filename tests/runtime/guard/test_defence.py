@@ -81,9 +81,9 @@ class ByHand:
         if defence.mode == "descent":
             weight, iterations = 0.02 if weight is None else weight, iterations or 30
         chosen = settings(defence.mode, weight, iterations, defence.tolerance)
-        calm = np.empty_like(prepared)
-        denoise_planar(prepared[0], mask, chosen, calm[0], threads=1)
-        return self.latent(calm)
+        denoised = np.empty_like(prepared)
+        denoise_planar(prepared[0], mask, chosen, denoised[0], threads=1)
+        return self.latent(denoised)
 
 
 def sent(head: Head) -> Latent:
@@ -211,7 +211,7 @@ def test_a_frame_that_fails_leaves_the_memory_usable(
     image = noisy(1)[0]
     head.encode(image)
     with monkeypatch.context() as patch:
-        patch.setattr(head._engine, "run", lambda *inputs: [np.full((1, 6, 4, 4), np.nan, np.float32)])
+        patch.setattr(head.engine, "run", lambda *inputs: [np.full((1, 6, 4, 4), np.nan, np.float32)])
         with pytest.raises(EngineError, match="NaN"):
             head.encode(image)
     assert head.encode(image).flags == Flags.DENOISED
@@ -242,6 +242,6 @@ def test_settings_that_make_no_sense_are_said_at_once(wrong: dict[str, float], m
 
 def test_the_denoisers_errors_are_ours(tiny_bundles: dict[str, Path]) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=always(Defence()))
-    assert head._defender is not None
+    assert head.ladder.defender is not None
     with pytest.raises(DefenceError, match="does not fit"):
-        head._defender.denoise(np.zeros((1, 3, SIZE, SIZE), np.float32), np.ones((3, 3), np.float32))
+        head.ladder.defender.denoise(np.zeros((1, 3, SIZE, SIZE), np.float32), np.ones((3, 3), np.float32))

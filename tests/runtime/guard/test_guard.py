@@ -33,7 +33,7 @@ ONE = EngineOptions(threads=1)
 Image = NDArray[np.uint8]
 
 
-def calm(count: int, seed: int = 0) -> list[Image]:
+def ordinary(count: int, seed: int = 0) -> list[Image]:
     """Half of the contrast of what the bundles were calibrated on."""
     return [image // 2 + 64 for image in tiny_images(count, seed)]
 
@@ -61,7 +61,7 @@ def folder(
 
 def test_auto_sends_calm_frames_as_never_does(folder: Path) -> None:
     auto, never = Head(load(folder), ONE, guard=Guard()), Head(load(folder), ONE)
-    for image in calm(20):
+    for image in ordinary(20):
         assert auto.encode(image).to_bytes() == never.encode(image).to_bytes()
         assert auto.report is not None and never.report is not None
         decision = auto.report.decision
@@ -95,7 +95,7 @@ def test_dear_frames_are_suspicious_whatever_the_discriminant_says(
     assert isinstance(score, Discriminant)
     blind = replace(score, weights=np.zeros_like(score.weights), bias=score.bias * 0 - 1)
     head, limit = Head(bundle, ONE), 1.15 * dict(bundle.manifest.clean_bits)[0.99]
-    latents = [head.analyse(image) for image in (*calm(5), *noisy(5))]
+    latents = [head.analyse(image) for image in (*ordinary(5), *noisy(5))]
     assert {latent.expected_bits > limit for latent in latents} == {True, False}
     for latent in latents:
         assert (blind(latent).attack > 0) == (latent.expected_bits > limit)
@@ -105,7 +105,7 @@ def test_dear_frames_are_suspicious_whatever_the_discriminant_says(
 def test_the_score_is_the_discriminant_written_out(prior: str, robust_bundles: dict[str, Path]) -> None:
     bundle = load(robust_bundles[prior])
     arrays, head = bundle.arrays("guard"), Head(bundle, ONE, guard=Guard())
-    for image in (*calm(5), *noisy(5)):
+    for image in (*ordinary(5), *noisy(5)):
         latent = head.analyse(image)
         y = latent.streams[-1]
         scores = [float(bias) for bias in arrays["bias"]]
@@ -125,7 +125,7 @@ def test_without_a_discriminant_the_score_is_the_excess_of_bits(tiny_bundles: di
     bundle = load(tiny_bundles["mshp"])
     q99 = dict(bundle.manifest.clean_bits)[0.99]
     head = Head(bundle, ONE, guard=Guard())
-    for image in (*calm(5), *noisy(5)):
+    for image in (*ordinary(5), *noisy(5)):
         bits = head.analyse(image).expected_bits
         assert decided(head, image).score == pytest.approx((bits - q99) / q99)
 
@@ -146,7 +146,7 @@ def test_a_defended_frame_of_two_heads_is_the_shields_and_decodes(
         mask = soft_mask(head.analyse(image).likelihood_map, (SIZE, SIZE))
         smooth = np.empty_like(prepared)
         denoise_planar(prepared[0], mask, settings("descent", 0.02, 30), smooth[0], threads=1)
-        *side, y = head._prior.code(*shield.run(smooth))
+        *side, y = head.prior.code(*shield.run(smooth))
         assert y.values is not None
         symbols = control_rate(y.values, y.index, y.tables, rate_control)
         packet = head.encode(image)
@@ -190,8 +190,8 @@ def test_hysteresis_of_a_scripted_video(
     hold: int, suspicious: str, held: str, tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard(hold=hold))
-    image, scores = calm(1)[0], iter([Suspicion(1.0 if s == "x" else -1.0) for s in suspicious])
-    monkeypatch.setattr(head, "_score", lambda latent: next(scores))
+    image, scores = ordinary(1)[0], iter([Suspicion(1.0 if s == "x" else -1.0) for s in suspicious])
+    monkeypatch.setattr(head, "alarm", lambda latent: next(scores))
     decisions = [decided(head, image) for _ in suspicious]
     assert "".join("x" if d.suspicious else "." for d in decisions) == suspicious
     assert "".join("h" if d.held else "." for d in decisions) == held
@@ -218,15 +218,15 @@ def test_warm_up_defends_but_neither_counts_nor_holds(robust_bundles: dict[str, 
     before = head.counters
     head.warm_up()
     assert head.counters == before and before.frames == before.suspicious == 1
-    assert not decided(head, calm(1)[0]).defended
+    assert not decided(head, ordinary(1)[0]).defended
 
 
 def test_no_score_above_zero_is_no_suspicion(
     tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = Head(load(tiny_bundles["fp"]), ONE, guard=Guard())
-    monkeypatch.setattr(head, "_score", lambda latent: Suspicion(0.0, 0.0))
-    assert decided(head, calm(1)[0]).rung == "plain"
+    monkeypatch.setattr(head, "alarm", lambda latent: Suspicion(0.0, 0.0))
+    assert decided(head, ordinary(1)[0]).rung == "plain"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_what_looks_corrupted_is_sent_as_the_adapted_head_sees_it(copy: Path) ->
         assert (decision.rung, decision.suspicious, decision.defended) == ("adapted", False, False)
         assert decision.score is not None and decision.score < 0 and decision.corruption == 0.5
         assert (packet.flags, packet.coarseness, decision.rate_weight) == (Flags.NONE, 0, 0)
-        streams = auto._prior.code(*adapted.run(bundle.manifest.preprocess(image)))
+        streams = auto.prior.code(*adapted.run(bundle.manifest.preprocess(image)))
         for sent, seen in zip(auto.report.latent.streams, streams, strict=True):
             assert np.array_equal(sent.symbols, seen.symbols)
         assert packet.to_bytes() != whole.to_bytes()
@@ -323,7 +323,7 @@ def test_what_looks_corrupted_is_sent_as_the_adapted_head_sees_it(copy: Path) ->
 @pytest.mark.parametrize(("corruption", "rung"), [(0.5, "adapted"), (0, "plain"), (-0.1, "plain")])
 def test_only_what_looks_corrupted_is_looked_at_again(copy: Path, corruption: float, rung: str) -> None:
     auto = Head(alarming(copy, -1, corruption), ONE, guard=Guard())
-    plain, image = Head(auto.bundle, ONE), calm(1)[0]
+    plain, image = Head(auto.bundle, ONE), ordinary(1)[0]
     decision = decided(auto, image)
     assert decision.rung == rung and decision.corruption == pytest.approx(corruption)
     if rung == "plain":
@@ -334,7 +334,7 @@ def test_only_what_looks_corrupted_is_looked_at_again(copy: Path, corruption: fl
 def test_a_frame_cheaper_than_most_clean_ones_does_not_look_corrupted(
     copy: Path, share: float, rung: str
 ) -> None:
-    bundle, image = alarming(copy, -1, 0.5), calm(1)[0]
+    bundle, image = alarming(copy, -1, 0.5), ordinary(1)[0]
     bits = Head(bundle, ONE).analyse(image).expected_bits
     manifest = replace(bundle.manifest, clean_bits=((0.25, share * bits), (0.99, 9 * bits)))
     decision = decided(Head(replace(bundle, manifest=manifest), ONE, guard=Guard()), image)
@@ -344,7 +344,7 @@ def test_a_frame_cheaper_than_most_clean_ones_does_not_look_corrupted(
 def test_a_guard_that_knows_no_corruption_sees_none(copy: Path) -> None:
     np.savez(copy / "guard.npz", discriminants=GOOD[:1] * 0, bias=ZEROS[:1])
     head = Head(load(rewrite(copy, "guard", copy / "guard.npz")), ONE, guard=Guard())
-    decision = decided(head, calm(1)[0])
+    decision = decided(head, ordinary(1)[0])
     assert (decision.rung, decision.corruption) == ("plain", -np.inf)
 
 
@@ -354,7 +354,7 @@ def test_without_an_adapted_head_what_looks_corrupted_is_left_as_it_is(copy: Pat
     without = replace(bundle, manifest=replace(bundle.manifest, files=files))
     plain = Head(bundle, ONE)
     for auto in (Head(bundle, ONE, guard=Guard(adapt=False)), Head(without, ONE, guard=Guard())):
-        for image in calm(3):
+        for image in ordinary(3):
             assert auto.encode(image).to_bytes() == plain.encode(image).to_bytes()
             assert auto.report is not None and auto.report.decision.rung == "plain"
 
@@ -362,7 +362,7 @@ def test_without_an_adapted_head_what_looks_corrupted_is_left_as_it_is(copy: Pat
 def test_what_looks_attacked_is_defended_whatever_else_it_looks_like(copy: Path) -> None:
     both, attacked = (alarming(copy, 1, corruption) for corruption in (0.5, -0.5))
     heads = [Head(bundle, ONE, guard=Guard()) for bundle in (both, attacked)]
-    for image in calm(3):
+    for image in ordinary(3):
         decisions = [decided(head, image) for head in heads]
         assert [d.rung for d in decisions] == ["defended", "defended"]
         assert decisions[0].bytes == decisions[1].bytes

@@ -29,7 +29,7 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     def metric(self, name: str, **labels: str) -> float:
-        registry = self.server.service.metrics._registry
+        registry = self.server.service.metrics.registry
         return registry.get_sample_value(name, labels) or 0.0
 
     def stop(self) -> None:

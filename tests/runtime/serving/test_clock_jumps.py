@@ -32,7 +32,7 @@ def test_nothing_but_the_log_looks_at_the_wall_clock(
     link = Connection(Address.of(server.http, 5.0))
     for number in range(5):  # known again, however old the answer seems
         for _ in range(2):
-            assert Sender(link).send(f"camera-{number}", packets["fp"])[1] == 1
+            assert Sender(link).send(f"camera-{number}", packets["fp"]).attempts == 1
     link.close()
     assert server.metric("ratehold_repeated_requests_total") == 5
     gate, begin = Gate(monkeypatch), time.monotonic()

@@ -12,9 +12,11 @@ import pytest
 from onnx import helper
 
 from runtime.bundle import DEFAULT, MANIFEST, Bundle, FileEntry, load
+from runtime.engines import Engine, EngineOptions
+from runtime.engines import open_engine as open_one
 from runtime.head import Head
 from runtime.serving.networks import TOLERANCE, Networks
-from runtime.tail import Reader, Tail
+from runtime.tail import PacketReader, Tail
 from tests.tiny_bundle import tiny_images
 
 
@@ -31,10 +33,10 @@ def _photographs(count: int) -> list[np.ndarray]:  # type: ignore[type-arg]
 def check(bundles: list[Bundle], frames: int) -> None:
     """Frames of several bundles, in turns, in one run."""
     networks = Networks(bundles, 2 * frames)
-    assert not networks.one_by_one and len({networks.company(bundle) for bundle in bundles}) == 1
+    assert not networks.one_by_one and len({networks.batch_key(bundle) for bundle in bundles}) == 1
     sent = [(b, packet) for packets_of in zip(*(packets(b, frames) for b in bundles), strict=True)
             for b, packet in zip(bundles, packets_of, strict=True)]  # fmt: skip
-    latents = [Reader(bundle).read(packet).y_hat for bundle, packet in sent]
+    latents = [PacketReader(bundle).read(packet).y_hat for bundle, packet in sent]
     logits = networks.run([bundle for bundle, _ in sent], latents)
     for row, (bundle, packet) in zip(logits, sent, strict=True):
         alone = Tail(bundle).decode(packet)
@@ -51,9 +53,19 @@ def test_default_bundles_share_a_tail_and_differ_in_restore() -> None:
     check([load(name) for name in names], 2)
 
 
-def test_each_file_is_opened_once(tiny_bundles: dict[str, Path]) -> None:
-    bundles = [load(path) for path in tiny_bundles.values()]
-    assert len(Networks(bundles, 1)._engines) == len(Networks(bundles, 4)._engines) == 2
+@pytest.mark.parametrize("batch", [1, 4])
+def test_each_file_is_opened_once(
+    tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    opened: list[str] = []
+
+    def open_engine(graph: Path, options: EngineOptions) -> Engine:
+        opened.append(graph.name)
+        return open_one(graph, options)
+
+    monkeypatch.setattr("runtime.serving.networks.open_engine", open_engine)
+    Networks([load(path) for path in tiny_bundles.values()], batch)
+    assert len(opened) == len(set(opened)) == 2
 
 
 @pytest.fixture
@@ -79,9 +91,9 @@ def test_a_tail_that_mixes_its_frames_gets_them_one_by_one(
 ) -> None:
     other = load(tiny_bundles["fp"])
     networks = Networks([mixing, other], 4)
-    assert list(networks.one_by_one) == ["mixing"] and networks.company(mixing) is None
+    assert list(networks.one_by_one) == ["mixing"] and networks.batch_key(mixing) is None
     assert "do not give what each gives alone" in networks.one_by_one["mixing"]
-    assert networks.company(other) is not None
+    assert networks.batch_key(other) is not None
     (packet,) = packets(mixing, 1)
-    logits = networks.run([mixing], [Reader(mixing).read(packet).y_hat])
+    logits = networks.run([mixing], [PacketReader(mixing).read(packet).y_hat])
     np.testing.assert_array_equal(logits[0], Tail(mixing).decode(packet))

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.bundle import load
+from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags, Packet
+from runtime.engines import EngineOptions
 from runtime.errors import EngineError, PacketError, TryLater
 from runtime.head import Head
 from runtime.serving import pool
 from runtime.serving.networks import TOLERANCE
 from runtime.serving.pool import Pool, empty_packet
 from runtime.serving.protocol import Answer
-from runtime.tail import Tail
+from runtime.tail import PacketReader, Received, Tail
 from tests.tiny_bundle import tiny_images
 
 
@@ -32,8 +33,12 @@ def test_answers_belong_to_their_packets_and_readers_are_few(
     tiny_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[bytes] = []
-    open_one = pool._open
-    monkeypatch.setattr(pool, "_open", lambda bundle: opened.append(bundle.id) or open_one(bundle))
+
+    def open_reader(bundle: Bundle, options: EngineOptions) -> PacketReader:
+        opened.append(bundle.id)
+        return PacketReader(bundle, options)
+
+    monkeypatch.setattr(pool, "PacketReader", open_reader)
     bundles = {prior: load(path) for prior, path in tiny_bundles.items()}
     heads = {prior: Head(bundle) for prior, bundle in bundles.items()}
     asked = [(prior, heads[prior].encode(image).to_bytes()) for image in tiny_images(25) for prior in bundles]
@@ -72,16 +77,30 @@ def test_a_failure_leaves_the_place_free(tiny_bundles: dict[str, Path], packets:
     asyncio.run(ask())
 
 
-def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Workers wait for it before they read a packet, so that the frames behind theirs are taken together."""
-    go, read = threading.Event(), Pool._read
+class Gate:
+    """Holds the workers before they read a packet, so that the frames behind are taken together.
 
-    def wait(workers: Pool, job: pool.Job) -> pool.Received:
-        assert go.wait(20)
-        return read(workers, job)
+    ``shut`` comes after the pool has opened, which reads packets itself.
+    """
 
-    monkeypatch.setattr(Pool, "_read", wait)
-    return go
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self._monkeypatch, self._open, self._entered = monkeypatch, threading.Event(), threading.Event()
+
+    def shut(self, workers: Pool) -> None:
+        read = workers.readers.read
+
+        def wait(bundle: Bundle, packet: bytes) -> Received:
+            self._entered.set()
+            assert self._open.wait(20)
+            return read(bundle, packet)
+
+        self._monkeypatch.setattr(workers.readers, "read", wait)
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def until_a_worker_is_held(self) -> None:
+        assert await asyncio.to_thread(self._entered.wait, 20)
 
 
 def test_frames_that_wait_share_a_run_whatever_is_among_them(
@@ -96,12 +115,14 @@ def test_frames_that_wait_share_a_run_whatever_is_among_them(
         hostile = Packet(bundles[prior].id, Flags.NONE, bytes(12 + place)).to_bytes()
         asked.insert(place, (prior, hostile))
     runs: list[int] = []
-    go = held(monkeypatch)
+    gate = Gate(monkeypatch)
 
     async def ask() -> list[Answer | BaseException]:
         workers = Pool(list(bundles.values()), 1, 100, batch=6, on_run=runs.append)
+        gate.shut(workers)
         futures = [workers.submit(bundles[prior], packet) for prior, packet in asked]
-        asyncio.get_running_loop().call_later(0.1, go.set)
+        await gate.until_a_worker_is_held()
+        gate.open()
         answers = await asyncio.gather(*futures, return_exceptions=True)
         assert workers.pending == workers.waiting == 0
         workers.close()
@@ -123,7 +144,7 @@ def test_frames_that_wait_share_a_run_whatever_is_among_them(
 def test_a_run_that_fails_fails_its_frames_and_no_others(
     tiny_bundles: dict[str, Path], packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, go = load(tiny_bundles["fp"]), held(monkeypatch)
+    bundle, gate = load(tiny_bundles["fp"]), Gate(monkeypatch)
 
     async def ask() -> None:
         workers = Pool([bundle], 1, 100, batch=8)
@@ -135,11 +156,11 @@ def test_a_run_that_fails_fails_its_frames_and_no_others(
             return run(bundles, latents)  # type: ignore[arg-type]
 
         monkeypatch.setattr(workers.networks, "run", fail_together)
+        gate.shut(workers)
         first = workers.submit(bundle, packets["fp"])
-        while workers._waiting:
-            await asyncio.sleep(0.001)
+        await gate.until_a_worker_is_held()
         futures = [workers.submit(bundle, packets["fp"]) for _ in range(3)]
-        go.set()
+        gate.open()
         assert (await first).together == 1
         found = await asyncio.gather(*futures, return_exceptions=True)
         assert [type(answer) for answer in found] == [EngineError] * 3
@@ -153,16 +174,16 @@ def test_a_run_that_fails_fails_its_frames_and_no_others(
 def test_what_waits_when_it_is_closed_is_cancelled(
     tiny_bundles: dict[str, Path], packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, go = load(tiny_bundles["fp"]), held(monkeypatch)
+    bundle, gate = load(tiny_bundles["fp"]), Gate(monkeypatch)
 
     async def ask() -> None:
         workers = Pool([bundle], 1, 100, batch=4)
+        gate.shut(workers)
         first = workers.submit(bundle, packets["fp"])
-        while workers._waiting:
-            await asyncio.sleep(0.001)
+        await gate.until_a_worker_is_held()
         late = [workers.submit(bundle, packets["fp"]) for _ in range(3)]
         workers.close()
-        go.set()
+        gate.open()
         assert (await first).logits.shape == (10,)
         found = await asyncio.gather(*late, return_exceptions=True)
         assert [type(answer) for answer in found] == [asyncio.CancelledError] * 3

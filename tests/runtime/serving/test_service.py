@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 import pytest
 
-from runtime.bundle import load
+from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
 from runtime.serving.grpc_front import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
-from runtime.serving.pool import Job, Pool
+from runtime.serving.pool import Readers
 from tests.runtime.serving.running import Running, Start
 
 
@@ -47,14 +47,14 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
-        read = Pool._read
+        read = Readers.read
 
-        def wait(pool: Pool, job: Job) -> Any:
+        def wait(readers: Readers, bundle: Bundle, packet: bytes) -> Any:
             self.entered.release()
             assert self.open.wait(20)
-            return read(pool, job)
+            return read(readers, bundle, packet)
 
-        monkeypatch.setattr(Pool, "_read", wait)
+        monkeypatch.setattr(Readers, "read", wait)
 
 
 def until(condition: Any, seconds: float = 5.0) -> None:
@@ -151,13 +151,13 @@ def test_only_the_last_answers_are_remembered(start: Start, packets: dict[str, b
 def test_a_frame_that_failed_is_tried_again(
     server: Running, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
-    read = Pool._read
+    read = Readers.read
 
-    def fail(pool: Pool, job: Job) -> Any:
-        monkeypatch.setattr(Pool, "_read", read)
+    def fail(readers: Readers, bundle: Bundle, packet: bytes) -> Any:
+        monkeypatch.setattr(Readers, "read", read)
         raise failure("secret of the machine")
 
-    monkeypatch.setattr(Pool, "_read", fail)
+    monkeypatch.setattr(Readers, "read", fail)
     status, answer, _ = post(server, *body(packets["fp"], "x"))
     assert status == 500 and "secret" not in answer["error"]
     assert server.metric("ratehold_errors_total", protocol="http", kind=failure.__name__) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtime.bundle import load
 from runtime.errors import BudgetError
 from runtime.head import Head
-from runtime.streaming.link_budget import SHARE, LinkBudget
+from runtime.streaming.link_budget import SHARE, BudgetRange, LinkBudget
 from tests.tiny_bundle import tiny_images
 
 LEAST, MOST = 30, 100_000
@@ -20,7 +20,7 @@ LEAST, MOST = 30, 100_000
 
 def follow(interval: float, delay: float, rate: float, sizes: list[int]) -> tuple[LinkBudget, list[int]]:
     """The budget after frames of those sizes, over a link of so many bytes a second; the bytes sent."""
-    link, sent = LinkBudget(LEAST, MOST), []
+    link, sent = LinkBudget(BudgetRange(LEAST, MOST)), []
     for number, size in enumerate(sizes):
         link.captured(number * interval)
         sent.append(min(size, link.bytes))
@@ -57,7 +57,7 @@ def test_simple_pictures_take_nothing_from_the_next_and_room_comes_back() -> Non
 
 
 def test_without_a_second_frame_there_is_no_interval() -> None:
-    link = LinkBudget(LEAST, MOST)
+    link = LinkBudget(BudgetRange(LEAST, MOST))
     link.captured(0.0)
     link.sent(3000, 60.0)
     assert link.bytes == MOST

@@ -12,10 +12,10 @@ import pytest
 
 from runtime.errors import StreamError
 from runtime.streaming import connection
-from runtime.streaming.connection import CONNECT_SECONDS, Address, Answer, Connection, Refused, TryAgain
-from runtime.streaming.sender import FIRST_SECONDS, MOST_SECONDS, Sender
+from runtime.streaming.connection import CONNECT_SECONDS, Address, Connection, Refused, ServerAnswer, TryAgain
+from runtime.streaming.sender import FIRST_SECONDS, MOST_SECONDS, Delivery, Sender
 
-ANSWER = Answer((1,), (1.0,))
+ANSWER = ServerAnswer((1,), (1.0,))
 
 
 class Script:
@@ -24,7 +24,7 @@ class Script:
     def __init__(self, *failures: Exception):
         self.failures, self.sent, self.closed = list(failures), [], 0  # type: ignore[var-annotated]
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         self.sent.append((identity, packet))
         if self.failures:
             raise self.failures.pop(0)
@@ -38,7 +38,7 @@ def test_a_frame_is_sent_under_one_id_until_it_is_answered() -> None:
     link = Script(ConnectionRefusedError(), TimeoutError(), TryAgain("503", None))
     pauses: list[float] = []
     told: list[str] = []
-    assert Sender(link, told.append, pauses.append).send("a-1", b"x") == (ANSWER, 4)
+    assert Sender(link, told.append, pauses.append).send("a-1", b"x") == Delivery(ANSWER, 4)
     assert link.sent == [("a-1", b"x")] * 4 and link.closed == 2 and len(pauses) == len(told) == 3
 
 
@@ -89,7 +89,7 @@ def test_strangers_are_given_up() -> None:
         Sender(Script(error)).send("a", b"")
     cut_off = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
     cut_off.reason = "UNEXPECTED_EOF_WHILE_READING"
-    assert Sender(Script(cut_off), pause=lambda _: None).send("a", b"") == (ANSWER, 2)
+    assert Sender(Script(cut_off), pause=lambda _: None).send("a", b"") == Delivery(ANSWER, 2)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer, Policy
-from runtime.streaming.connection import Answer
-from runtime.streaming.link_budget import FLOOR, bounds
-from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.connection import ServerAnswer
+from runtime.streaming.link_budget import FLOOR, BudgetRange
+from runtime.streaming.pipeline import StreamPipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import Shot, paced
 from runtime.streaming.spool import Encoded
@@ -41,9 +41,10 @@ def test_bounds(bundle: Bundle) -> None:
     clean = dict(bundle.manifest.clean_bits)[0.5] / 8 + MAX_OVERHEAD
     head = Head(bundle)
     least = max(head.least, int(FLOOR * clean))
-    assert bounds(head) == (least, max_payload(bundle) + MAX_OVERHEAD)
-    assert bounds(Head(bundle, guard=Guard("never", budget=least + 9))) == (least, least + 9)
-    assert bounds(Head(bundle, guard=Guard("never", budget=head.least))) == (head.least, head.least)
+    assert BudgetRange.of(head) == BudgetRange(least, max_payload(bundle) + MAX_OVERHEAD)
+    for budget, expected in ((least + 9, (least, least + 9)), (head.least, (head.least, head.least))):
+        guarded = Head(bundle, guard=Guard("never", budget=budget))
+        assert BudgetRange.of(guarded) == BudgetRange(*expected)
 
 
 class Thin:
@@ -52,10 +53,10 @@ class Thin:
     def __init__(self, rate: float):
         self._rate, self.sizes = rate, list[int]()
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         time.sleep(len(packet) / self._rate)
         self.sizes.append(len(packet))
-        return Answer((1,), (1.0,))
+        return ServerAnswer((1,), (1.0,))
 
     def close(self) -> None:
         pass
@@ -67,7 +68,7 @@ def camera() -> Iterator[Shot]:
 
 def stream(head: Head, policy: Policy, link: Thin, log: Path) -> Totals:
     lines, buffer = JsonLog(log), Buffer[Encoded](2, policy)
-    pipeline = Pipeline(paced(camera(), 40.0), head, [Sender(link)], buffer, lines)
+    pipeline = StreamPipeline(paced(camera(), 40.0), head, [Sender(link)], buffer, lines)
     pipeline.run()
     lines.close()
     return pipeline.totals

@@ -21,8 +21,8 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming import pipeline as module
 from runtime.streaming.buffer import Buffer, Policy
-from runtime.streaming.connection import Answer
-from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.connection import ServerAnswer
+from runtime.streaming.pipeline import StreamPipeline
 from runtime.streaming.sender import Sender
 from runtime.streaming.source import shots
 from runtime.streaming.spool import OUTCOMES, Spool
@@ -39,11 +39,11 @@ class Answers:
     def __init__(self, *failures: BaseException):
         self.failures, self.sent = list(failures), []  # type: ignore[var-annotated]
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         self.sent.append(identity)
         if self.failures:
             raise self.failures.pop(0)
-        return Answer((1,), (1.0,))
+        return ServerAnswer((1,), (1.0,))
 
     def close(self) -> None:
         pass
@@ -55,12 +55,14 @@ def outcomes(folder: Path) -> list[dict[str, Any]]:
 
 def pipeline(
     bundle: Path, pictures: Path, folder: Path, link: Answers, policy: Policy, trouble: list[str]
-) -> tuple[Pipeline, Spool]:
+) -> tuple[StreamPipeline, Spool]:
     spool = Spool(folder)
     buffer: Buffer[module.Encoded] = Buffer(10, policy)
     log = JsonLog(folder / "log.jsonl")
     head = Head(load(bundle))
-    return Pipeline(shots(str(pictures)), head, [Sender(link)], buffer, log, spool, trouble.append), spool
+    return StreamPipeline(
+        shots(str(pictures)), head, [Sender(link)], buffer, log, spool, trouble.append
+    ), spool
 
 
 def test_a_client_that_is_killed_sends_the_rest_when_it_is_back(

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.streaming.link_budget import SHARE, LinkBudget
-from runtime.streaming.window import PATIENCE, Trip, Window, send_all
+from runtime.streaming.link_budget import SHARE, BudgetRange, LinkBudget
+from runtime.streaming.window import PATIENCE, InFlightWindow, RoundTrip, send_all
 
 
 def simulate(
     most: int, delay: float, size: int, rate: float, interval: float, frames: int = 400, shrink: bool = False
-) -> tuple[Window, LinkBudget, list[int], list[float]]:
+) -> tuple[InFlightWindow, LinkBudget, list[int], list[float]]:
     """Frames at a steady pace over a link that takes one after the other; only the freshest waits outside.
 
     Window and budget at the end, and bytes and round trip of each answer, in order.
     """
-    window, budget = Window(most), LinkBudget(100, 100_000)
+    window, budget = InFlightWindow(most), LinkBudget(BudgetRange(100, 100_000))
     free, now, waiting = 0.0, 0.0, False  # when the link is done with what it has
     coming = [(number * interval, "frame", 0, 0.0) for number in range(frames)]
     heapq.heapify(coming)
@@ -35,7 +35,7 @@ def simulate(
             inside -= 1
             budget.sent(sent_bytes, (now - begin) / window.size)
             window.enter()
-            window.leave(Trip(sent_bytes, now - begin))
+            window.leave(RoundTrip(sent_bytes, now - begin))
             answers.append(sent_bytes)
             trips.append(now - begin)
         while waiting and inside < window.size:
@@ -84,20 +84,20 @@ def test_shrinking_finds_the_bytes_that_the_link_takes(delay: float) -> None:
 
 
 def test_one_is_one() -> None:
-    window = Window(1)
+    window = InFlightWindow(1)
     for seconds in (0.1, 0.1, 0.5):
         window.enter()
-        window.leave(Trip(100, seconds))
+        window.leave(RoundTrip(100, seconds))
     assert window.size == 1
 
 
 def test_after_waiting_it_takes_patience() -> None:
-    window = Window(4)
+    window = InFlightWindow(4)
 
     def trips(seconds: float, count: int) -> None:
         for _ in range(count):
             window.enter()
-            window.leave(Trip(100, seconds))
+            window.leave(RoundTrip(100, seconds))
 
     trips(0.1, 2)
     assert window.size == 2
@@ -113,10 +113,10 @@ def test_after_waiting_it_takes_patience() -> None:
 
 
 def test_everything_is_sent_once_and_never_more_at_a_time_than_there_may_be() -> None:
-    items, window, lock = iter(range(300)), Window(3), threading.Lock()
+    items, window, lock = iter(range(300)), InFlightWindow(3), threading.Lock()
     sent, inside, most = list[int](), 0, 0
 
-    def send(sender: str, item: int) -> Trip:
+    def send(sender: str, item: int) -> RoundTrip:
         nonlocal inside, most
         with lock:
             inside, most = inside + 1, max(most, inside + 1)
@@ -124,7 +124,7 @@ def test_everything_is_sent_once_and_never_more_at_a_time_than_there_may_be() ->
         with lock:
             inside -= 1
             sent.append(item)
-        return Trip(100, 0.001)  # calm: the window opens
+        return RoundTrip(100, 0.001)  # no queue: the window opens
 
     send_all("abcde", window, lambda: next(items, None), send)
     assert sorted(sent) == list(range(300)) and 1 < most <= 3
@@ -132,14 +132,14 @@ def test_everything_is_sent_once_and_never_more_at_a_time_than_there_may_be() ->
 
 def test_with_one_sender_the_order_is_kept() -> None:
     items, sent = iter(range(50)), list[int]()
-    send_all("a", Window(1), lambda: next(items, None), lambda _, item: sent.append(item))
+    send_all("a", InFlightWindow(1), lambda: next(items, None), lambda _, item: sent.append(item))
     assert sent == list(range(50))
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError, KeyboardInterrupt])
 def test_the_first_failure_is_raised_though_others_are_still_at_it(failure: type[BaseException]) -> None:
     items, release = iter(range(10)), threading.Event()
-    window = Window(2)
+    window = InFlightWindow(2)
     window.size = 2
 
     def send(sender: str, item: int) -> None:
@@ -158,4 +158,4 @@ def test_a_source_that_fails_is_said() -> None:
         raise OSError("the spool is gone")
 
     with pytest.raises(OSError, match="gone"):
-        send_all("ab", Window(2), take, lambda sender, item: None)
+        send_all("ab", InFlightWindow(2), take, lambda sender, item: None)

@@ -79,12 +79,12 @@ def test_measurements_are_shared_by_the_graphs_of_a_device_only(tmp_path: Path) 
     cache = PlanCache(tmp_path)
     assert cache.timing(KEY) == b""
     cache.keep_timing(KEY, b"measured")
-    of_device = {"graph", "level", "workspace_bytes"}
+    of_gpu = {"graph", "level", "workspace_bytes"}
     for other in OTHERS:
         (changed,) = (
             f.name for f in dataclasses.fields(Key) if getattr(other, f.name) != getattr(KEY, f.name)
         )
-        assert cache.timing(other) == (b"measured" if changed in of_device else b"")
+        assert cache.timing(other) == (b"measured" if changed in of_gpu else b"")
 
 
 def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.bundle import load
 from runtime.cli.main import main
-from runtime.engines import DeviceEngine, EngineOptions, missing, open_engine
+from runtime.engines import EngineOptions, GpuEngine, missing, open_engine
 from runtime.engines.tensorrt import engine
 from runtime.engines.tensorrt.plan_cache import PlanCacheWarning
 from runtime.errors import EngineError, EngineUnavailable
@@ -41,7 +41,7 @@ def frames(count: int) -> list[np.ndarray]:
 
 def test_it_describes_its_graph(trt: FakeTensorRt, head: Path) -> None:
     engine = open_engine(head, OPTIONS)
-    assert isinstance(engine, DeviceEngine)
+    assert isinstance(engine, GpuEngine)
     assert engine.inputs == (("image", (1, 3, 32, 32)),)
     assert engine.outputs == ("y", "z") and engine.output_shapes == ((1, 6, 4, 4), (1, 2, 2, 2))
     assert engine.device == "Orin" and engine.precision == "float32"
@@ -185,7 +185,7 @@ def test_results_are_the_callers(trt: FakeTensorRt, head: Path) -> None:
 def test_addresses_are_bound_in_the_order_of_the_graph(trt: FakeTensorRt, head: Path) -> None:
     """The fake engine lists its tensors in another order than the graph."""
     engine = open_engine(head, OPTIONS)
-    assert isinstance(engine, DeviceEngine)
+    assert isinstance(engine, GpuEngine)
     image, y, z = (np.zeros(shape, np.float32) for shape in ((1, 3, 32, 32), *engine.output_shapes))
     places = [trt.gpu.place(values) for values in (image, y, z)]
     stream = trt.gpu.stream()
@@ -237,15 +237,15 @@ def test_what_tensorrt_refuses_is_an_engine_error(trt: FakeTensorRt, head: Path)
     with pytest.raises(EngineError, match="refuses address"):
         bound(trt, head, 77)
     fresh = open_engine(head, OPTIONS)
-    assert isinstance(fresh, DeviceEngine)
+    assert isinstance(fresh, GpuEngine)
     with pytest.raises(EngineError, match="bind"):
         fresh.enqueue()
 
 
-def bound(trt: FakeTensorRt, head: Path, handle: int) -> tuple[DeviceEngine, list[np.ndarray]]:
+def bound(trt: FakeTensorRt, head: Path, handle: int) -> tuple[GpuEngine, list[np.ndarray]]:
     """An engine that is bound to a stream, and its image, y and z."""
     engine = open_engine(head, OPTIONS)
-    assert isinstance(engine, DeviceEngine)
+    assert isinstance(engine, GpuEngine)
     arrays = [np.zeros(shape, np.float32) for shape in ((1, 3, 32, 32), *engine.output_shapes)]
     trt.gpu.stream(handle)
     places = [trt.gpu.place(array) for array in arrays]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common.errors import CampaignError
-from bench.resilience.trivial_defences import check_image
+from bench.resilience.catalogue.trivial_defences import check_image
 from export.errors import ExtensionError
 from export.references import installed, is_reference, resolve
 from export.robust.corruptions import CORRUPTIONS, corrupt

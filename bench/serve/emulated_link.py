@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.common.errors import BenchError
-from runtime.streaming.connection import MODEL, Answer, request
+from runtime.streaming.connection import MODEL, ServerAnswer, request
 from runtime.streaming.sender import Link
 
 BURST_BYTES = 1500
@@ -74,7 +74,7 @@ class EmulatedLink:
         self._link, self._conditions, self._timeout, self._pause = link, conditions, timeout, pause
         self._bucket, self._dice = bucket or TokenBucket(conditions.kbit_s), random.Random(seed)
 
-    def infer(self, identity: str, packet: bytes) -> Answer:
+    def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer, as ``Connection.infer``."""
         self._pause(self._bucket.take(wire_bytes(identity, packet)) + self._conditions.ms / 1000)
         self._lose()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import special
 
-from bench.resilience.trivial_defences import (
+from bench.resilience.catalogue.trivial_defences import (
     TRIVIAL,
     bit_depth,
     gaussian_blur,

@@ -12,38 +12,38 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from native_denoise.vectors.simd import LANES, VectorType, everywhere
+from native_denoise.vectors.simd import LANES, everywhere, vector
 
 ROWS = 2
 
 _NUMBER = ir.IntType(64)
 
 
-def sums_of(kind: VectorType, block: int) -> Any:
+def sums_of(block: int) -> Any:
     """Numba's type of the sums: channel by channel, the upper row before the lower."""
-    return types.UniTuple(kind, ROWS * block)
+    return types.UniTuple(vector, ROWS * block)
 
 
-def zeros_of(kind: VectorType, block: int) -> Any:
+def zeros_of(block: int) -> Any:
     """``zeros()``: sums of nothing."""
 
     @intrinsic
     def zeros(typing_context: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return ir.Constant(ir.ArrayType(kind.llvm, ROWS * block), None)
+            return ir.Constant(ir.ArrayType(vector.llvm, ROWS * block), None)
 
-        return sums_of(kind, block)(), generate
+        return sums_of(block)(), generate
 
     return zeros
 
 
-def products_of(kind: VectorType, block: int, add_product: Callable[[Any, Any, Any, Any], Any]) -> Any:
-    """``add_products(sums, weights, at, upper, lower)``: the sums, and the pixels of both rows times a weight
-    a channel, those from ``at`` on.
+def products_of(block: int, add_product: Callable[[Any, Any, Any, Any], Any]) -> Any:
+    """``add_products(sums, weights, at, upper, lower)``: add to the sums the pixels of both rows times the
+    weight of each channel; the weights begin at ``at``.
 
-    ``add_product`` (builder, weight, pixels, sum) makes the code for one vector of sums.
+    add_product: (builder, weight, pixels, sum) -> the code for one vector of sums.
     """
-    sums_type = sums_of(kind, block)
+    sums_type = sums_of(block)
 
     @intrinsic
     def add_products(typing_context: Any, sums: Any, weights: Any, at: Any, upper: Any, lower: Any) -> Any:
@@ -56,12 +56,12 @@ def products_of(kind: VectorType, block: int, add_product: Callable[[Any, Any, A
                     sums = builder.insert_value(sums, sum_, number)
             return sums
 
-        return sums_type(sums_type, weights, types.intp, kind, kind), generate
+        return sums_type(sums_type, weights, types.intp, vector, vector), generate
 
     return add_products
 
 
-def keep_of(kind: VectorType, block: int) -> Any:
+def keep_of(block: int) -> Any:
     """``keep(scratch, at, sums)``: write the sums, vector after vector."""
 
     @intrinsic
@@ -72,7 +72,7 @@ def keep_of(kind: VectorType, block: int) -> Any:
                 put(builder, builder.extract_value(args[2], number), behind(builder, base, number * LANES))
             return context.get_dummy_value()
 
-        return types.void(scratch, types.intp, sums_of(kind, block)), generate
+        return types.void(scratch, types.intp, sums_of(block)), generate
 
     return keep
 
