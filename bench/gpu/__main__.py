@@ -134,11 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         report.write(options.json, "gpu", chosen, rows, summarise(rows, skipped, gpu))
 
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            bundles = bundle_options.bundles(options)
-        except RateholdError as error:
-            print(f"bench.gpu: {error}", file=sys.stderr)
-            return 2
+        bundles = bundle_options.bundles(options)
         if reason is None:
             bundles += paper_bundles(options, Path(folder))
         cases = itertools.chain(

@@ -6,8 +6,8 @@ import argparse
 import importlib
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 
+from runtime import __version__
 from runtime.cli import programs
 from runtime.cli.parser import Parser
 from runtime.cli.program import run
@@ -71,7 +71,7 @@ def _run(words: list[str], prog: str) -> int:
 def _parser(prog: str, filled: list[str]) -> Parser:
     """The parser, with the arguments of those subcommands that are named in ``filled``."""
     parser = Parser(prog=prog, description=ABOUT)
-    parser.add_argument("--version", action="version", version=f"ratehold {_version()}")
+    parser.add_argument("--version", action="version", version=f"ratehold {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         described = f"{command.summary[0].upper()}{command.summary[1:]}."
@@ -100,10 +100,3 @@ def _complete(options: argparse.Namespace) -> None:
     import shtab
 
     print(shtab.complete(_parser("ratehold", list(COMMANDS)), options.shell))
-
-
-def _version() -> str:
-    try:
-        return metadata.version("ratehold")
-    except metadata.PackageNotFoundError:
-        return "from a checkout that is not installed"
