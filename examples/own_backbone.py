@@ -2,7 +2,7 @@
 
     python examples/own_backbone.py                 # draws shapes/, trains for half a minute
     python -m export calibrate --backbone examples.own_backbone:classifier --cut features --size 64 \
-        --data shapes -o out
+        --photos shapes -o out
 
 ``classifier`` is what ``--backbone`` asks for: a function without arguments that returns an nn.Module from
 ImageNet-normalised images to logits. Replace it by your own; nothing else here is needed for that.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,3 +249,21 @@ def test_decisions_are_numbered_dated_and_in_the_index() -> None:
     assert len(numbers) == len(re.findall(r"^## ", text, re.MULTILINE))
     indexed = {int(n) for n in re.findall(r"\(#r(\d+)\)", text[: text.index("<a id=")])}
     assert indexed == {n for n, _ in numbers}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_readmes_snippet_runs_as_it_stands(tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    (snippet,) = [block for language, block in blocks if language == "python"]
+    file = tmp_path / "snippet.py"
+    file.write_text(snippet, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(file)], capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    size = re.match(r"([\d,]+) bytes, class \d+\n", done.stdout)
+    assert size and int(size[1].replace(",", "")) <= 3400, done.stdout
