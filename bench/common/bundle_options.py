@@ -14,13 +14,11 @@ from runtime.engines import DEFAULT, EngineOptions, available, engine_names
 from runtime.errors import BundleError
 
 __all__ = [
-    "ALL", "WIDTH", "add_arguments", "add_bundle", "add_bundles", "bundles", "console", "engine", "engines",
+    "ALL", "add_arguments", "add_bundle", "add_bundles", "bundles", "console", "engine", "engines",
     "plain_bundles", "positive",
 ]  # fmt: skip
 
 ALL = "all"
-WIDTH = 80
-"""Columns in which every table fits, by leaving some of its own out."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str, every_engine: bool = False) -> None:

@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench.common.provenance import commit
 from runtime.cli.parser import Parser
 from runtime.cli.program import prog
 
@@ -103,6 +104,7 @@ def add_bars(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
+    commit()  # asked for while the checkout is still the code that was loaded
     help = "write the result as JSON to PATH ('-': standard output)"
     parser.add_argument("--json", metavar="PATH", help=help)
 

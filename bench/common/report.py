@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import sys
@@ -14,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.common.provenance import commit, cores, processor, provenance
+from bench.common.provenance import cores, processor, provenance
 
 PACKAGES = (
     "numpy", "numba", "constriction", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "compressai",
@@ -38,14 +37,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
     }
-
-
-def add_json_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json PATH``, the option that every benchmark has."""
-    commit()  # asked for while the checkout is still the code that was loaded
-    parser.add_argument(
-        "--json", metavar="PATH", help="write the result as JSON to PATH ('-': standard output)"
-    )
 
 
 def write(

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.common import options as options_of
 from bench.common import report
 
 COUNTS = {
@@ -81,7 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.fuzz.packet_fuzz")
     parser.add_argument("--seconds", type=int, default=600, help="(default: %(default)s)")
     parser.add_argument("--findings", type=Path, default=Path("out/fuzz"), help="(default: %(default)s)")
-    report.add_json_argument(parser)
+    options_of.add_json(parser)
     options = parser.parse_args()
     counts, said = run(options.seconds, options.findings)
     if counts["status"] or counts["findings"]:

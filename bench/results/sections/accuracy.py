@@ -36,12 +36,12 @@ def _bundles(record: Record) -> Section:
     first, last = (record.row(prior="fp", rate=rate) for rate in (RATES[0], RATES[-1]))
     jpeg = max(record.rows(prior="jpeg"), key=lambda row: row["top1"])
     ours = _bytes_at(jpeg["top1"], record.rows(prior="fp"))
-    webp = _bytes_at(jpeg["top1"], record.rows(prior="webp"))
+    webp, avif = (_bytes_at(jpeg["top1"], record.rows(prior=codec)) for codec in ("webp", "avif"))
     return Section(
-        "Fewer bytes than JPEG and WebP at the same accuracy",
+        "Fewer bytes than JPEG, WebP and AVIF at the same accuracy",
         f"At {share(jpeg['top1'])} top-1, JPEG needs {fixed(jpeg['bytes_mean'] / ours, 1)} times the bytes "
-        f"of FP, WebP {fixed(webp / ours, 1)} times. FP spends {count(first['bytes_mean'])} bytes a "
-        f"photograph at rate 1 and {count(last['bytes_mean'])} at rate 4.",
+        f"of FP, WebP {fixed(webp / ours, 1)} times, AVIF {fixed(avif / ours, 1)} times. FP spends "
+        f"{count(first['bytes_mean'])} bytes a photograph at rate 1 and {count(last['bytes_mean'])} at rate 4.",
         (
             f"{record['summary']['images']} photographs of the NIPS 2017 development set, each through the "
             "real bitstream:",
