@@ -41,7 +41,7 @@ def _bundles(record: Record) -> Section:
         "Fewer bytes than JPEG, WebP and AVIF at the same accuracy",
         f"At {share(jpeg['top1'])} top-1, JPEG needs {fixed(jpeg['bytes_mean'] / ours, 1)} times the bytes "
         f"of FP, WebP {fixed(webp / ours, 1)} times, AVIF {fixed(avif / ours, 1)} times. FP spends "
-        f"{count(first['bytes_mean'])} bytes a photograph at rate 1 and {count(last['bytes_mean'])} at rate 4.",
+        f"{count(first['bytes_mean'])} bytes a photograph at rate 1, {count(last['bytes_mean'])} at rate 4.",
         (
             f"{record['summary']['images']} photographs of the NIPS 2017 development set, each through the "
             "real bitstream:",
