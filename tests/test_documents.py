@@ -24,6 +24,12 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:docs|tests|runtime|export|bench|native_denoise|examples)/[\w./-]+\.\w+)`")
 PLACEHOLDERS = {"N": "1", "PORT": "1", "SECONDS": "1"}
+AS_THEY_STAND = (
+    "ratehold bench latency",
+    "ratehold export triton efficientnet_lite0-mshp-r1-robust -o model_repository",
+)
+"""Commands of the documents that need nothing but time."""
+
 OWN_RUNTIME = ("bundles", "encode", "decode", "inspect")
 """Subcommands that these tests run: seconds on a photograph, nothing to set up."""
 
@@ -267,3 +273,16 @@ def test_the_readmes_snippet_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     size = re.match(r"([\d,]+) bytes, class \d+\n", done.stdout)
     assert size and int(size[1].replace(",", "")) <= 3400, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", AS_THEY_STAND)
+def test_commands_that_need_no_data_run_as_they_stand(command: str, tmp_path: Path) -> None:
+    shown = {" ".join(words) for path in DOCUMENTS for words in commands(path.read_text(encoding="utf-8"))}
+    assert command in shown
+    arguments = [sys.executable, "-m", "runtime", *shlex.split(command)[1:]]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=600, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
