@@ -64,6 +64,24 @@ def test_a_fit_counts_the_bits_of_z(head: Head, ways: list[Attempt]) -> None:
         assert fit.latent.expected_bits <= 8 * (budget - MIN_PACKET) - SEAL_BITS + 1e-3
 
 
+def test_the_first_fit_has_the_finest_steps_that_fit_at_its_lambda(head: Head, ways: list[Attempt]) -> None:
+    """Step by step: bits of z, and of y rate-controlled at the attempt's own lambda."""
+    for way in ways:
+        *side, y = way.latent.streams
+        costs = []
+        for coarseness in range(COARSEST + 1):
+            stream = head.prior.coarser(y, coarseness)
+            assert stream.values is not None
+            symbols = control_rate(stream.values, stream.index, stream.tables, way.rate_weight)
+            costs.append(float(stream.tables.information_bits(symbols, stream.index).sum()))
+        z_bits = sum(float(stream.information_bits().sum()) for stream in side)
+        for budget in range(head.least + 26, head.pack(way.latent).packet.size, 7):
+            room = 8 * (budget - MIN_PACKET) - SEAL_BITS - z_bits
+            finest = next(coarseness for coarseness, cost in enumerate(costs) if cost <= room)
+            (fit,) = alone(head, way, budget, 1)
+            assert fit.latent.coarseness == finest
+
+
 def test_every_fit_keeps_the_lambda_of_its_attempt(head: Head, ways: list[Attempt]) -> None:
     """In all steps, the coarsest included, at a budget that these would keep at a smaller lambda."""
     way = ways[0]
