@@ -64,7 +64,9 @@ def test_a_fit_counts_the_bits_of_z(head: Head, ways: list[Attempt]) -> None:
         assert fit.latent.expected_bits <= 8 * (budget - MIN_PACKET) - SEAL_BITS + 1e-3
 
 
-def test_the_first_fit_has_the_finest_steps_that_fit_at_its_lambda(head: Head, ways: list[Attempt]) -> None:
+def test_the_first_fit_fits_at_its_lambda_and_one_step_finer_does_not(
+    head: Head, ways: list[Attempt]
+) -> None:
     """Step by step: bits of z, and of y rate-controlled at the attempt's own lambda."""
     for way in ways:
         *side, y = way.latent.streams
@@ -77,9 +79,10 @@ def test_the_first_fit_has_the_finest_steps_that_fit_at_its_lambda(head: Head, w
         z_bits = sum(float(stream.information_bits().sum()) for stream in side)
         for budget in range(head.least + 26, head.pack(way.latent).packet.size, 7):
             room = 8 * (budget - MIN_PACKET) - SEAL_BITS - z_bits
-            finest = next(coarseness for coarseness, cost in enumerate(costs) if cost <= room)
             (fit,) = alone(head, way, budget, 1)
-            assert fit.latent.coarseness == finest
+            coarseness = fit.latent.coarseness
+            assert costs[coarseness] <= room + 1e-3
+            assert coarseness == 0 or costs[coarseness - 1] > room - 1e-3
 
 
 def test_every_fit_keeps_the_lambda_of_its_attempt(head: Head, ways: list[Attempt]) -> None:
