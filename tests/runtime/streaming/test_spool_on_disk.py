@@ -16,7 +16,7 @@ from runtime.streaming.spool import LOOK_BACK, OUTCOMES, Encoded, Spool
 
 
 def frame(number: int) -> Encoded:
-    return Encoded(f"picture-{number}", f"a-{number}", b"RH" + bytes(5000), "plain", 0.0)
+    return Encoded(f"picture-{number}", f"a-{number}", b"RH" + bytes(300), "plain", 0.0)
 
 
 def test_a_frame_is_whole_and_synced_before_it_has_its_name_and_the_name_after(
