@@ -65,7 +65,7 @@ def test_a_request_is_sent_in_one_piece() -> None:
             pieces.append(server.recv(1 << 16))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=hear, args=(listener,), daemon=True)
+        server = threading.Thread(target=hear, args=(listener,))
         server.start()
         with pytest.raises(OSError):
             Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0)).infer("a-1", b"packet" * 400)
@@ -110,7 +110,7 @@ def test_statuses(said: bytes, raised: type[Exception]) -> None:
                 client.recv(1 << 16)
                 client.sendall(said)
 
-        thread = threading.Thread(target=answer, daemon=True)
+        thread = threading.Thread(target=answer)
         thread.start()
         link = Connection(Address.of(f"127.0.0.1:{listener.getsockname()[1]}", 5.0))
         with pytest.raises(raised) as error:
@@ -149,7 +149,7 @@ def test_answers_may_take_longer_than_connections(monkeypatch: pytest.MonkeyPatc
                 time.sleep(0.2)
                 client.sendall(b"HTTP/1.1 503 later\r\nContent-Length: 0\r\n\r\n")
 
-        thread = threading.Thread(target=answer, daemon=True)
+        thread = threading.Thread(target=answer)
         thread.start()
         link = Connection(Address("127.0.0.1", listener.getsockname()[1], 5.0))
         with pytest.raises(TryAgain):
