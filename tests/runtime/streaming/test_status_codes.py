@@ -12,10 +12,12 @@ from runtime.streaming.connection import Address, Connection, Refused, TryAgain
 
 ANSWER = json.dumps(
     {
+        "model_name": "ratehold",
+        "id": "a-1",
         "outputs": [
-            {"name": "top_classes", "data": [7, 2]},
-            {"name": "top_probabilities", "data": [0.75, 0.25]},
-        ]
+            {"name": "top_classes", "datatype": "INT64", "shape": [1, 2], "data": [7, 2]},
+            {"name": "top_probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.75, 0.25]},
+        ],
     }
 ).encode()
 
