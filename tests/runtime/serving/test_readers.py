@@ -19,21 +19,19 @@ from runtime.serving.networks import Networks
 from runtime.serving.pool import Pool, Readers, empty_packet
 from runtime.tail import PacketReader, Received
 
-SECONDS = 10.0
-
 
 class Watched(PacketReader):
-    """A reader that is counted, and that writes down what it reads and where."""
+    """A reader that is counted, and that writes down what it reads."""
 
     opened: list[bytes]
-    read_in: list[tuple[threading.Thread, bytes]]
+    read_in: list[bytes]
 
     def __init__(self, bundle: Bundle, options: EngineOptions):
         super().__init__(bundle, options)
         self.opened.append(bundle.id)
 
     def read(self, packet: bytes) -> Received:
-        self.read_in.append((threading.current_thread(), packet))
+        self.read_in.append(packet)
         return super().read(packet)
 
 
@@ -58,33 +56,16 @@ def test_a_bad_packet_costs_no_reader(
     assert watched.opened == [bundle.id for bundle in bundles]
 
 
-def test_a_second_reader_is_opened_warm_and_kept(
+def test_readers_have_read_before_the_first_packet(
     tiny_bundles: dict[str, Path], packets: dict[str, bytes], watched: type[Watched]
 ) -> None:
-    """While the first is in use another thread gets its own, which has read an empty packet before."""
-    bundle = load(tiny_bundles["fp"])
-    readers = Readers([bundle])
-    inside, go_on = threading.Event(), threading.Event()
-    read = watched.read
-
-    def hold(reader: Watched, packet: bytes) -> Received:
-        if threading.current_thread() is holder:
-            inside.set()
-            go_on.wait(SECONDS)
-        return read(reader, packet)
-
-    holder = threading.Thread(target=lambda: readers.read(bundle, packets["fp"]), daemon=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watched, "read", hold)
-        holder.start()
-        assert inside.wait(SECONDS)
-        for _ in range(3):
-            readers.read(bundle, packets["fp"])
-        go_on.set()
-        holder.join(SECONDS)
-    assert watched.opened == [bundle.id] * 2
-    here = [packet for thread, packet in watched.read_in if thread is threading.current_thread()]
-    assert here == [empty_packet(bundle)] * 2 + [packets["fp"]] * 3
+    """Each has decoded an empty packet of its bundle: nothing is left to be compiled or allocated."""
+    bundles = [load(path) for path in tiny_bundles.values()]
+    readers = Readers(bundles)
+    empty = [empty_packet(bundle) for bundle in bundles]
+    assert watched.read_in == empty
+    readers.read(bundles[0], packets[bundles[0].manifest.prior])
+    assert watched.read_in == [*empty, packets[bundles[0].manifest.prior]]
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -111,7 +92,7 @@ def test_a_pool_is_warm_before_its_first_job(
     assert runs == [(bundle.manifest.name, batch) for bundle in bundles]
     assert watched.opened == [bundle.id for bundle in bundles]
     for bundle in bundles:
-        assert empty_packet(bundle) in [packet for _, packet in watched.read_in]
+        assert empty_packet(bundle) in watched.read_in
 
 
 def test_a_pool_that_never_served_leaves_no_thread(tiny_bundles: dict[str, Path]) -> None:
