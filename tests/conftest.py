@@ -14,6 +14,16 @@ settings.register_profile("ratehold", deadline=None)
 settings.load_profile("ratehold")
 
 
+SLOW_SECONDS = 7200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests take minutes, on a busy machine an hour: their limit is not that of the others."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def tiny_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny bundle of each prior, side by side."""

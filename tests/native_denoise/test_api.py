@@ -161,3 +161,25 @@ def test_importing_the_package_does_not_load_numba():
 
 def test_exports():
     assert set(native_denoise.__all__) <= set(dir(native_denoise))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("vectorial", [False, True])
+def test_energies_are_of_each_frame_under_its_own_mask(backend, vectorial):
+    """Two frames, two masks and two channels that differ: E by hand from the definition."""
+    frames, masks = image((2, 11, 13, 2)), image((2, 11, 13))
+    masks[0] *= 0.1
+    found = denoise(
+        frames, masks, weight=0.2, iterations=9, vectorial=vectorial, backend=backend, full_output=True
+    )
+    f, u = (np.moveaxis(a, -1, 1).astype(np.float64) for a in (frames, found.image))
+    stacks = [slice(0, 2)] if vectorial else [slice(0, 1), slice(1, 2)]
+    want = [
+        [
+            objective.energy(u[n, stack], f[n, stack], 0.2, masks[n].astype(np.float64), vectorial)
+            for stack in stacks
+        ]
+        for n in range(2)
+    ]
+    np.testing.assert_allclose(found.objective, want, rtol=1e-6)
+    assert want[1][0] > 1.5 * want[0][0]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native_denoise import DenoiseError, MaskMemory, soft_mask
+from native_denoise.mask import MIN_SPAN
 
 
 def bilinear(small, shape):
@@ -51,6 +52,15 @@ def test_variants():
     np.testing.assert_allclose(soft_mask(flat, (1, 2), stretch=True), flat, atol=1e-6)
 
 
+def test_the_least_span_that_is_stretched():
+    """A map of span 0.1 is stretched to [0, 1] like any other; one below MIN_SPAN stays as it is."""
+    small = np.array([[0.4, 0.45, 0.5]])
+    np.testing.assert_allclose(soft_mask(small, (1, 3), stretch=True), [[0, 0.5, 1]], atol=1e-5)
+    wide, narrow = (np.array([[0.6, 0.6 + share * MIN_SPAN]]) for share in (1.05, 0.95))
+    np.testing.assert_allclose(soft_mask(wide, (1, 2), stretch=True), [[0, 1]], atol=1e-4)
+    np.testing.assert_allclose(soft_mask(narrow, (1, 2), stretch=True), narrow, atol=1e-6)
+
+
 def test_out():
     out = np.empty((8, 9), dtype=np.float32)
     assert soft_mask(np.ones((2, 2)), (8, 9), out=out) is out
@@ -84,6 +94,16 @@ def test_memory_averages_and_fades():
     np.testing.assert_allclose(memory.mask((4, 4)), 0.4 + 0.2 * 0.6, atol=1e-6)
     memory.update(np.zeros((3, 3)))
     np.testing.assert_allclose(memory.mask((4, 4)), 0.0)
+
+
+def test_memory_keeps_the_share_that_it_is_told_to_keep():
+    """m <- 0.8 m + 0.2 map: three maps, none of which weighs as much as another."""
+    memory = MaskMemory(keep=0.8)
+    memory.update(np.array([[0.0, 1.0]]))
+    memory.update(np.array([[0.5, 0.0]]))
+    np.testing.assert_allclose(memory.mask((1, 2)), [[0.1, 0.8]], atol=1e-6)
+    memory.update(np.array([[1.0, 1.0]]))
+    np.testing.assert_allclose(memory.mask((1, 2)), [[0.28, 0.84]], atol=1e-6)
 
 
 @pytest.mark.parametrize("arguments", [{"keep": 1.0}, {"keep": -0.1}, {"fade": 1.1}])

@@ -60,7 +60,8 @@ def test_a_reader_that_sleeps_stops_nothing() -> None:
     assert lost > 0
     read = bytearray()
     thread = threading.Thread(
-        target=lambda: [read.extend(more) for more in iter(lambda: os.read(reader, 1 << 16), b"")]
+        target=lambda: [read.extend(more) for more in iter(lambda: os.read(reader, 1 << 16), b"")],
+        daemon=True,
     )
     thread.start()
     log.close()

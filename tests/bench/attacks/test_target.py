@@ -8,7 +8,7 @@ import torch
 
 from bench.attacks.differentiable.denoise import denoise, soft_mask
 from bench.attacks.differentiable.prior import DifferentiableHyperprior, open_prior
-from bench.attacks.differentiable.target import Target
+from bench.attacks.differentiable.target import DifferentiableSuspicion, Target
 from bench.attacks.on_guard import sent_bits
 from export.prior.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
@@ -181,6 +181,11 @@ def test_suspicion_is_the_guards(kind, bundle, images, squares, request):
     assert suspicion.attack.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert torch.equal(suspicion.worst, suspicion.attack)
     assert torch.equal(attacked.bits_and_suspicion(images)[1].attack, suspicion.attack)
+
+
+def test_the_worst_of_the_scores_is_the_larger_by_hand():
+    attack, corruption = torch.tensor([1.0, -2.0, -1.0, -3.0]), torch.tensor([0.0, -1.0, -torch.inf, 2.0])
+    assert DifferentiableSuspicion(attack, corruption).worst.tolist() == [1.0, -1.0, -1.0, 2.0]
 
 
 def test_both_alarms_are_the_guards(adapting, images, squares):

@@ -43,7 +43,7 @@ def kill_and_stream(bundle: Path, folder: Path, kills: int) -> tuple[list[str], 
     log = JsonLog(folder / "client.jsonl")
     buffer: Buffer[Encoded] = Buffer(4, "block")
     pipeline = StreamPipeline(frames(), Head(load(bundle)), [Sender(link)], buffer, log)
-    client = threading.Thread(target=pipeline.run)
+    client = threading.Thread(target=pipeline.run, daemon=True)
     client.start()
     for number in range(kills):
         time.sleep(0.1 + 0.013 * (number % 11))

@@ -53,7 +53,7 @@ def test_what_a_request_weighs_is_what_is_sent() -> None:
                     received.extend(connection.recv(1 << 16))
                 connection.sendall(b"HTTP/1.1 503 later\r\nContent-Length: 0\r\n\r\n")
 
-        server = threading.Thread(target=answer)
+        server = threading.Thread(target=answer, daemon=True)
         server.start()
         port = listener.getsockname()[1]
         client = Connection(Address("127.0.0.1", port, 5.0))

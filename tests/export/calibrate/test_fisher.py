@@ -103,6 +103,25 @@ def test_fisher_of_a_linear_softmax_is_the_closed_form() -> None:
     assert torch.allclose(sampled.float(), expected, atol=0.05 * float(expected.abs().max()))
 
 
+def test_fisher_of_several_patches_is_the_mean_over_them() -> None:
+    """Four patches an image that matter unequally: the mean of the closed form's blocks, not their sum."""
+    torch.manual_seed(1)
+    weight = torch.randn(4, 2 * 4 * 4) * torch.linspace(0.2, 1.5, 32)
+
+    class Linear(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1) @ weight.T
+
+    f = torch.randn(1, 2, 4, 4)
+    p = torch.softmax(f.flatten() @ weight.T, 0)
+    of_patches = to_patches(weight.reshape(4, 2, 4, 4), 2).flatten(1, 2)  # class, patch, row of the patch
+    blocks = torch.einsum("cpi,cd,dpj->pij", of_patches, torch.diag(p) - torch.outer(p, p), of_patches)
+    assert float(blocks.diagonal(dim1=1, dim2=2).sum(1).max()) > 3 * float(blocks[0].trace())
+    sampled = fisher_information(f.expand(5000, 2, 4, 4).contiguous(), Linear(), 2)
+    expected = blocks.mean(0)
+    assert torch.allclose(sampled.float(), expected, atol=0.06 * float(expected.abs().max()))
+
+
 def test_restore_inverts_analysis_when_all_is_sent(calibration: Calibration, features: torch.Tensor) -> None:
     transform = transform_at(calibration, features, step=1e-6)
     assert transform.analysis.out_channels == len(calibration.mean)

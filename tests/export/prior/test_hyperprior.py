@@ -75,6 +75,41 @@ def test_channel_tables_cost_the_entropy() -> None:
     assert bits == pytest.approx(32 * np.log2(7), rel=2e-3)
 
 
+def test_training_starts_at_the_bits_of_the_true_scales() -> None:
+    """Channels of four known scales: before the first step y costs what Gaussians of these scales do."""
+    torch.manual_seed(0)
+    scales = torch.tensor([0.3, 1.0, 4.0, 20.0])
+    y = torch.randn(32, 4, 7, 7) * scales[:, None, None]
+    model = HyperpriorModule(4, 7, 3)
+    model.start_from(y)
+    with torch.no_grad():
+        bits = float(model(y)[0]) / y.numel()
+    assert bits == pytest.approx(np.mean([entropy(scale) for scale in scales.tolist()]), abs=0.03)
+
+
+def entropy(scale: float) -> float:
+    """Bits of a rounded zero-mean Gaussian, by the error function."""
+    edges = torch.arange(-200, 202).double() - 0.5
+    mass = torch.special.ndtr(edges / scale).diff()
+    return float(-(mass * torch.log2(mass.clamp_min(1e-300))).sum())
+
+
+def test_a_step_has_the_gradient_of_its_own_batch_alone() -> None:
+    """One frame, at a rate of 0: after four steps the gradient is that of one step, not of four."""
+
+    def gradient(steps: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = HyperpriorModule(2, 4, 2)
+        plan = HyperpriorPlan(float_steps=steps, batch=2, learning_rate=0.0)
+        train(model, torch.linspace(-2, 3, 32).reshape(1, 2, 4, 4), plan, False, lambda bits: None)
+        bias = model.h_s.quantised_layers()[-1].layer.bias
+        assert bias is not None and bias.grad is not None
+        return bias.grad
+
+    assert float(gradient(1).abs().max()) > 0.1
+    torch.testing.assert_close(gradient(4), gradient(1))
+
+
 def test_training_finds_the_scales_and_exactness_costs_little() -> None:
     torch.manual_seed(0)
     y = latents(128, channels=12)

@@ -221,11 +221,11 @@ def test_threads_of_the_caller_do_not_disturb_one_another():
         for _ in range(5):
             solver.solve(planes[n : n + 1], masks[n : n + 1], chosen, False, 2, outs[n : n + 1])
 
-    jobs = [threading.Thread(target=job, args=(n,)) for n in range(8)]
+    jobs = [threading.Thread(target=job, args=(n,), daemon=True) for n in range(8)]
     for one in jobs:
         one.start()
     for one in jobs:
-        one.join()
+        one.join(60)
     np.testing.assert_array_equal(outs, want)
 
 
@@ -243,7 +243,11 @@ def test_works_in_a_forked_child():
     solver.solve(planes, None, settings("rof", iterations=50), False, 2, out)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_denoise_in_child, args=(queue, planes))
+    child = context.Process(target=_denoise_in_child, args=(queue, planes), daemon=True)
     child.start()
-    assert queue.get(timeout=30) == out.sum()
-    child.join()
+    try:
+        assert queue.get(timeout=30) == out.sum()
+        child.join(10)
+        assert child.exitcode == 0
+    finally:  # a child that hangs would be waited for at the end of the run
+        child.kill()

@@ -19,8 +19,9 @@ def test_every_job_is_done_once_and_the_first_one_here(count):
 
 
 def test_jobs_run_at_the_same_time():
-    meeting = threading.Barrier(2, timeout=10)
-    share(lambda i: meeting.wait(), 2)
+    meeting, met = threading.Barrier(2, timeout=10), []
+    share(lambda i: met.append(meeting.wait()), 2)
+    assert sorted(met) == [0, 1]
 
 
 def test_a_job_may_wait_for_an_earlier_one():
@@ -31,6 +32,7 @@ def test_a_job_may_wait_for_an_earlier_one():
         begun[i].set()
 
     share(job, 5)
+    assert all(event.is_set() for event in begun)
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -52,9 +54,10 @@ def test_nothing_that_a_job_refers_to_is_kept():
     class Large:
         pass
 
-    large = Large()
+    large, seen = Large(), []
     kept = weakref.ref(large)
-    share(lambda i, large=large: None, 2)
+    share(lambda i, large=large: seen.append(type(large)), 2)
+    assert seen == [Large, Large]
     del large
     share(lambda i: None, 2)  # the one helper that there is has come back for more
     gc.collect()
@@ -74,11 +77,11 @@ def test_callers_do_not_disturb_one_another():
             share(job, 3)
             sums[n] += sum(parts)
 
-    callers = [threading.Thread(target=caller, args=(n,)) for n in range(8)]
+    callers = [threading.Thread(target=caller, args=(n,), daemon=True) for n in range(8)]
     for one in callers:
         one.start()
     for one in callers:
-        one.join()
+        one.join(60)
     assert sums == [50 * (3 * n + 3) for n in range(8)]
 
 
@@ -95,7 +98,11 @@ def test_a_forked_child_has_helpers_of_its_own():
     assert any(thread.name == "native_denoise" for thread in threading.enumerate())
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_share_in_child, args=(queue,))
+    child = context.Process(target=_share_in_child, args=(queue,), daemon=True)
     child.start()
-    assert queue.get(timeout=30) == 3
-    child.join()
+    try:
+        assert queue.get(timeout=30) == 3
+        child.join(10)
+        assert child.exitcode == 0
+    finally:  # a child that hangs would be waited for at the end of the run
+        child.kill()

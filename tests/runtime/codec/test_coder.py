@@ -340,11 +340,11 @@ def test_threads_may_share_a_coder():
             encoder.push(*part)
             results.append(encoder.finish() == expected)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert results == [True] * 80
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,26 @@ from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head
 from runtime.serving.options import Options
+from runtime.serving.pool import Pool
 from tests.runtime.serving.running import Running, Start
 from tests.tiny_bundle import tiny_images
+
+
+@pytest.fixture(autouse=True)
+def no_pool_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close each pool, also where an assertion fails first: Python would wait for its threads at the end."""
+    opened: list[weakref.ref[Pool]] = []
+    begin = Pool.__init__
+
+    def watched(self: Pool, *arguments: Any, **more: Any) -> None:
+        begin(self, *arguments, **more)
+        opened.append(weakref.ref(self))
+
+    monkeypatch.setattr(Pool, "__init__", watched)
+    yield
+    for kept in opened:
+        if (pool := kept()) is not None:
+            pool.close()
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_the_oldest_job_takes_along_those_with_its_batch_key(
 def test_a_frame_waits_until_there_are_enough(bundle: Bundle) -> None:
     queue, found = JobQueue(1, 3, 60.0), list[Job]()
     jobs = put(queue, bundle, "a")
-    worker = threading.Thread(target=lambda: found.extend(queue.take() or []))
+    worker = threading.Thread(target=lambda: found.extend(queue.take() or []), daemon=True)
     worker.start()
     jobs += put(queue, bundle, "ba")
     worker.join(0.05)
@@ -75,7 +75,7 @@ def test_a_frame_does_not_wait_longer_than_it_may(bundle: Bundle) -> None:
 def test_closing_cancels_what_waits_and_ends_the_wait(bundle: Bundle, keys: str) -> None:
     queue, found = JobQueue(2, 8, 60.0), list[object]()
     jobs = put(queue, bundle, keys)
-    workers = [threading.Thread(target=lambda: found.append(queue.take())) for _ in range(2)]
+    workers = [threading.Thread(target=lambda: found.append(queue.take()), daemon=True) for _ in range(2)]
     for worker in workers:
         worker.start()
     queue.close()
@@ -93,7 +93,7 @@ def test_many_workers_take_each_frame_once(bundle: Bundle) -> None:
             with lock:
                 found.extend(some)
 
-    workers = [threading.Thread(target=work) for _ in range(4)]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for number, job in enumerate(jobs):
         queue.put(job)
         if number == 100:

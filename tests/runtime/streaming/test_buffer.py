@@ -21,7 +21,7 @@ def test_drop_oldest_keeps_what_is_fresh() -> None:
 def test_block_makes_the_source_wait() -> None:
     buffer: Buffer[int] = Buffer(1, "block")
     assert buffer.put(0) is None
-    source = threading.Thread(target=buffer.put, args=(1,))
+    source = threading.Thread(target=buffer.put, args=(1,), daemon=True)
     source.start()
     time.sleep(0.05)
     assert source.is_alive() and len(buffer) == 1
@@ -39,7 +39,7 @@ def test_every_item_is_got_or_given_back(policy: Policy) -> None:
         given_back.extend(buffer.put(item) for item in range(500))
         buffer.close()
 
-    source = threading.Thread(target=produce)
+    source = threading.Thread(target=produce, daemon=True)
     source.start()
     got = []
     while (item := buffer.get()) is not None:
@@ -54,7 +54,7 @@ def test_closing_wakes_both_sides() -> None:
     buffer: Buffer[int] = Buffer(1, "block")
     buffer.put(0)
     given_back: list[int | None] = []
-    source = threading.Thread(target=lambda: given_back.append(buffer.put(1)))
+    source = threading.Thread(target=lambda: given_back.append(buffer.put(1)), daemon=True)
     source.start()
     buffer.close()
     source.join(5)

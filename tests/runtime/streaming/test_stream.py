@@ -39,7 +39,7 @@ def events(log: Path) -> list[dict[str, Any]]:
 
 def in_background(function: Callable[..., int], *arguments: Any) -> tuple[threading.Thread, list[int]]:
     status: list[int] = []
-    thread = threading.Thread(target=lambda: status.append(function(*arguments)))
+    thread = threading.Thread(target=lambda: status.append(function(*arguments)), daemon=True)
     thread.start()
     return thread, status
 

@@ -161,7 +161,11 @@ def test_without_a_place_for_plans_it_still_runs(
     monkeypatch.setenv("RATEHOLD_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.warns(PlanCacheWarning):
         engine = open_engine(head, OPTIONS)
-    engine.run(*frames(1))
+    (frame,) = frames(1)
+    expected = open_engine(head, EngineOptions(threads=1)).run(frame)
+    for actual, right in zip(engine.run(frame), expected, strict=True):
+        np.testing.assert_array_equal(actual, right)
+    assert len(trt.named("build")) == 1 and not (tmp_path / "cache").exists()
 
 
 def test_it_computes_what_the_cpu_does_before_and_after_the_recording(trt: FakeTensorRt, head: Path) -> None:
