@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from runtime.errors import StreamError
-from runtime.streaming.address import POLL_SECONDS, TLS_PORT, Address
-from runtime.streaming.answers import (
+from runtime.streaming.remote.address import POLL_SECONDS, TLS_PORT, Address
+from runtime.streaming.remote.answers import (
     Ended,
     Refused,
     ServerAnswer,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Protocol
 
-from runtime.streaming.answers import Ended, ServerAnswer, TryAgain
+from runtime.streaming.remote.answers import Ended, ServerAnswer, TryAgain
 
 FIRST_SECONDS, MOST_SECONDS = 0.05, 1.0
 """First and longest pause after a failure; pauses double."""
@@ -29,6 +29,14 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close; the next ``infer`` connects anew."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The two steps in which a client ends. soon: no more frames are captured; now: none is sent any more."""
+
+    soon: threading.Event = field(default_factory=threading.Event)
+    now: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,3 @@ class Sender:
                 )  # random, or all devices would return at one moment
             delay = min(2 * delay, MOST_SECONDS)
         raise Ended
-
-    def close(self) -> None:
-        """Close the link."""
-        self._link.close()

@@ -8,15 +8,19 @@ import time
 from dataclasses import dataclass
 
 STATUS_SECONDS = 0.2
+CLEAR = "\r\x1b[K"
+"""Begins a terminal's line anew."""
 
 
 @dataclass
 class Totals:
-    """Frames by outcome: captured and left frames are answered, refused, dropped, unreadable, or wait.
+    """Frames by outcome: captured and left frames have one of these outcomes, or none.
 
     left: frames of an earlier client, found in the spool.
     defended: captured frames that were denoised.
     repeated: repetitions of requests.
+    kept: frames without an outcome that the spool keeps for the next client.
+    unanswered: frames without an outcome that no spool keeps: they are lost.
     unrecorded: outcomes that the full disk did not take: the next client sends these frames again.
     bytes: sum over the packets of answered frames.
     seconds: from capture to answer, for the last answered frame.
@@ -28,6 +32,8 @@ class Totals:
     refused: int = 0
     dropped: int = 0
     unreadable: int = 0
+    kept: int = 0
+    unanswered: int = 0
     defended: int = 0
     repeated: int = 0
     unrecorded: int = 0
@@ -61,6 +67,11 @@ class Status:
                 print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
             self._trouble = text
 
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        with self._lock:
+            print(f"{CLEAR if self._live else ''}ratehold: {text}", file=sys.stderr, flush=True)
+
     def end(self, totals: Totals, lost: int) -> None:
         """Write the last line. lost: log lines that could not be written."""
         if self._live:
@@ -69,7 +80,7 @@ class Status:
         print(f"ratehold: {_counts(totals)}{told}", file=sys.stderr)
 
     def _show(self, text: str) -> None:
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        print(f"{CLEAR}{text}", end="", file=sys.stderr, flush=True)
 
 
 def _counts(totals: Totals) -> str:
@@ -77,7 +88,8 @@ def _counts(totals: Totals) -> str:
     counts = {
         "captured": totals.captured, "left by an earlier client": totals.left,
         "answered": totals.answered, "dropped": totals.dropped, "refused": totals.refused,
-        "unreadable": totals.unreadable, "sent again": totals.repeated, "defended": totals.defended,
+        "unreadable": totals.unreadable, "kept in the spool": totals.kept, "unanswered": totals.unanswered,
+        "sent again": totals.repeated, "defended": totals.defended,
         "not recorded": totals.unrecorded,
     }  # fmt: skip
     shown = [f"{n} {name}" for name, n in counts.items() if n or name in ("captured", "answered")]

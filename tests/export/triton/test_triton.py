@@ -27,8 +27,8 @@ from runtime.engines.tensorrt.build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
 from runtime.serving.protocol import Answer, Request, metadata, tensors
-from runtime.streaming.answers import Refused, TryAgain
 from runtime.streaming.connection import Address, Connection, request
+from runtime.streaming.remote.answers import Refused, TryAgain
 from runtime.tail import Tail
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images

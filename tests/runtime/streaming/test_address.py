@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import StreamError
-from runtime.streaming import address as module
-from runtime.streaming.address import Address, first_connected
-from runtime.streaming.answers import Ended
+from runtime.streaming.remote import address as module
+from runtime.streaming.remote.address import Address, first_connected
+from runtime.streaming.remote.answers import Ended
 
 NOT_YET = threading.Event()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.streaming.answers import (
+from runtime.streaming.remote.answers import (
     BUSY,
     GIVEN_UP,
     MOST_TEXT,

@@ -17,9 +17,9 @@ import pytest
 import trustme
 
 from runtime.errors import StreamError
-from runtime.streaming.address import Address
-from runtime.streaming.answers import Ended, Refused, ServerAnswer, TryAgain
 from runtime.streaming.connection import MOST_BODY, Connection
+from runtime.streaming.remote.address import Address
+from runtime.streaming.remote.answers import Ended, Refused, ServerAnswer, TryAgain
 
 Talk = Callable[[socket.socket], None]
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from runtime.errors import StreamError
-from runtime.streaming.answers import Ended, Refused, ServerAnswer, TryAgain
+from runtime.streaming.remote.answers import Ended, Refused, ServerAnswer, TryAgain
 from runtime.streaming.sender import FIRST_SECONDS, MOST_SECONDS, ODD_SECONDS, Delivery, Sender
 
 ANSWER = ServerAnswer((1,), (1.0,))

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runtime.errors import StreamError
-from runtime.streaming.answers import Ended
+from runtime.streaming.remote.answers import Ended
 
 PORT, TLS_PORT = 8000, 443
 PROBE_SECONDS = 1.0
