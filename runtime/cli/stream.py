@@ -200,7 +200,7 @@ def _on_signals(handler: Callable[..., None]) -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
 def _interrupt(*_: object) -> None:

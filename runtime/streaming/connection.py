@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import quote
 
@@ -222,6 +222,8 @@ class _BoundedReader(io.RawIOBase):
                 count = self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
+            if self._left == MOST_BYTES and bytes(buffer[:2]) == TLS_ALERT.encode("latin-1"):
+                raise BadStatusLine(TLS_ALERT)  # no line end would ever come
             self._left -= count
             if self._left < 0:
                 raise HTTPException(f"more than {MOST_BYTES} bytes")

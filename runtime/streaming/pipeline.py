@@ -217,7 +217,7 @@ class StreamPipeline:
                 self.totals.kept += 1
             else:
                 self.totals.unanswered += 1
-                self._settle(frame, "unanswered")
+                self._log("unanswered", frame=frame.name, id=frame.identity)
 
     def _give_up(self, frame: Encoded, **why: str) -> None:
         with self._lock:

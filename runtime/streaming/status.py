@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
 from dataclasses import dataclass
 
 STATUS_SECONDS = 0.2
+QUIET_SECONDS, REPEAT_SECONDS, REMEMBERED = 1.0, 3600.0, 16
 CLEAR = "\r\x1b[K"
 """Begins a terminal's line anew."""
 
@@ -48,7 +50,8 @@ class Status:
         self._live = sys.stderr.isatty()
         self._next = 0.0
         self._lock = threading.Lock()
-        self._trouble = ""
+        self._told: dict[str, float] = {}
+        self._quiet_until = -math.inf
         self._totals = Totals()
 
     def progress(self, totals: Totals) -> None:
@@ -59,13 +62,23 @@ class Status:
             self._show(f"{_counts(totals)}, {1e3 * totals.seconds:.0f} ms")
 
     def trouble(self, text: str) -> None:
-        """Show a failure that is being handled; without a terminal, the same text only once in a row."""
+        """Show a failure that is being handled.
+
+        Without a terminal, one line a second at most, and the last ``REMEMBERED`` texts once an hour.
+        """
+        now = time.monotonic()
         with self._lock:
             if self._live:
                 self._show(f"{_counts(self._totals)}; trying again: {text}")
-            elif text != self._trouble:
-                print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
-            self._trouble = text
+                return
+            if now < max(self._quiet_until, self._told.get(text, -math.inf) + REPEAT_SECONDS):
+                return
+            print(f"ratehold: trying again: {text}", file=sys.stderr, flush=True)
+            self._quiet_until = now + QUIET_SECONDS
+            self._told.pop(text, None)
+            self._told[text] = now
+            if len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
 
     def say(self, text: str) -> None:
         """Write a line that stays."""

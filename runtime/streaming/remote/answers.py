@@ -26,7 +26,7 @@ CAUSES = {
     405: "another server?",
     407: "a proxy asks for a login",
     413: "a proxy with a lower limit?",
-    500: "the server failed; its log says how",
+    500: "an error of the server's own",
     511: "the network asks for a login",
 }
 """The likely cause of an odd status code."""
