@@ -1,4 +1,4 @@
-"""Wall time by stage."""
+"""Elapsed time by stage, by a clock that no adjustment of the date moves."""
 
 from __future__ import annotations
 

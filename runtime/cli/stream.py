@@ -1,9 +1,15 @@
-"""``ratehold stream``: the arguments. The client is imported when it is about to start."""
+"""``ratehold stream``: the arguments, signals and the exit status. The client is imported when it starts."""
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
+import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runtime.bundle import DEFAULT, load
@@ -14,13 +20,24 @@ from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.spool import Encoded
-from runtime.streaming.status import Status
+from runtime.streaming.status import Status, Totals
 from runtime.streaming.window import MOST
+
+LIMITS = {
+    "buffer": (1, 10_000), "in_flight": (1, 64), "timeout": (0.01, 3600.0), "fps": (1e-4, 1e4),
+    "drain": (0.0, 3600.0), "dashboard": (0, 65_535),
+}  # fmt: skip
+"""The least and the most of options that are numbers."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser; the guard's options are those of ``encode``."""
-    parser.description = "Encode frames and send them to a tail server; a JSON line for each goes to stdout."
+    parser.description = (
+        "Encode frames and send them to a tail server; a JSON line for each goes to stdout. Ctrl-C and "
+        "SIGTERM end it in order; exit status 0: every captured frame is answered, or kept in the spool."
+    )
     parser.set_defaults(run=_stream)
     parser.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
     parser.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
@@ -51,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--timeout", type=float, default=5.0, metavar="SECONDS",
-        help="connect again where an answer takes longer",
+        help="longest wait for a connection, and for an answer; then it is tried again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drain", type=float, default=5.0, metavar="SECONDS",
+        help="after Ctrl-C or SIGTERM, still send captured frames for so long; a second one ends at once",
     )  # fmt: skip
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="append JSON lines to it (default: standard output)"
@@ -74,42 +95,122 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _stream(given: argparse.Namespace) -> None:
+    with _on_signals(_interrupt):
+        _check(given)
+        _open_and_run(given)
+
+
+def _open_and_run(given: argparse.Namespace) -> None:
     from runtime.dashboard.listener import Listener
-    from runtime.streaming.connection import Address, Connection
+    from runtime.streaming.connection import Connection
     from runtime.streaming.dashboard import DeviceView
     from runtime.streaming.pipeline import StreamPipeline
-    from runtime.streaming.sender import Sender
+    from runtime.streaming.remote.address import Address
+    from runtime.streaming.sender import Ending, Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
 
-    guard = guard_of(given)
-    positive = (given.buffer, given.in_flight, given.timeout, 1.0 if given.fps is None else given.fps)
-    if not all(value > 0 for value in positive):
-        raise StreamError("--buffer, --in-flight, --timeout and --fps must be above 0")
+    guard, ending, status = guard_of(given), Ending(), Status()
     address = Address.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
-    frames = paced(shots(given.source), given.fps)
+    frames = paced(shots(given.source), given.fps, ending.soon.wait)
+    _say_unless_resolved(address.resolve, status.say)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
-    spool = Spool(given.spool) if given.spool else None
-    if spool is not None:
-        keep(f"unanswered frames are kept in {given.spool}")
-    status = Status()
-    senders = [Sender(Connection(address, given.model), status.trouble) for _ in range(given.in_flight)]
+
+    def trouble(text: str) -> None:
+        status.trouble(f"{address.url}: {text}")
+
+    senders = [
+        Sender(Connection(address, given.model, ending.now), trouble, ended=ending.now)
+        for _ in range(given.in_flight)
+    ]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
-    view = DeviceView(head.bundle, guard) if given.dashboard is not None else None
-    page = Listener(given.dashboard, view.state) if view else None
-    if page is not None:
-        print(f"ratehold: {page.url}", file=sys.stderr, flush=True)
-    log = JsonLog(given.log or 1)
-    pipeline = StreamPipeline(frames, head, senders, buffer, log, spool, status.trouble, view)
-    try:
-        pipeline.run(status.progress)
-    finally:
-        log.close()
-        if page is not None:
-            page.close()
+    with contextlib.ExitStack() as closing:
+        spool = Spool(given.spool, status.say) if given.spool else None
         if spool is not None:
-            spool.close()
-        status.end(pipeline.totals, log.lost)
+            keep(f"unanswered frames are kept in {given.spool}")
+            closing.callback(spool.close)
+        view = DeviceView(head.bundle, guard) if given.dashboard is not None else None
+        if view is not None:
+            page = Listener(given.dashboard, view.state)
+            closing.callback(page.close)
+            status.say(page.url)
+        log = JsonLog(given.log or 1)
+        closing.callback(log.close)
+        pipeline = StreamPipeline(
+            frames, head, senders, buffer, log, spool, status.trouble, view, ending, given.drain
+        )
+        lost = True
+        try:
+            with _on_signals(lambda *_: pipeline.stop()):
+                pipeline.run(status.progress)
+            lost = _lost(pipeline.totals) > 0
+        finally:
+            log.close()
+            status.end(pipeline.totals, log.lost)
+            if pipeline.totals.kept:
+                kept = f"unanswered frames are kept in {given.spool}"
+                status.say(f"stopped; {kept}: the same command goes on from there")
+            if pipeline.stuck:
+                status.say("the source does not return: it is left alone")
+                atexit.register(_leave, int(lost))
     if pipeline.totals.refused:
         raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
+    if lost:
+        raise StreamError(
+            f"{_lost(pipeline.totals)} captured frames have no answer; --spool DIR would keep them"
+        )
+
+
+def _check(given: argparse.Namespace) -> None:
+    for name, (least, most) in LIMITS.items():
+        value = getattr(given, name)
+        if value is not None and not least <= value <= most:
+            option = name.replace("_", "-")
+            raise StreamError(f"--{option} must be from {least:g} to {most:g}, not {value:g}")
+    if given.log is None and sys.stdout is None:  # another file would have its number
+        raise StreamError("standard output is closed: --log FILE takes the lines")
+
+
+def _lost(totals: Totals) -> int:
+    return totals.refused + totals.dropped + totals.unanswered
+
+
+def _say_unless_resolved(resolve: Callable[[], object], say: Callable[[str], None]) -> None:
+    """Look the server's name up beside all else: a name server that is away takes its time."""
+
+    def look() -> None:
+        try:
+            resolve()
+        except OSError as error:
+            say(f"{error}; trying again until it does")
+
+    threading.Thread(target=look, name="resolve", daemon=True).start()
+
+
+@contextlib.contextmanager
+def _on_signals(handler: Callable[..., None]) -> Iterator[None]:
+    """Handle SIGINT, unless a shell ignores it for us, and SIGTERM; as process 1 we would get neither."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    chosen = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in chosen}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave(status: int) -> None:
+    """End though a thread is inside a library: it would abort when the interpreter has ended."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(status)

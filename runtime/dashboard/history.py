@@ -42,7 +42,8 @@ class Shown:
     budget: most bytes of the packet; None where unknown or unlimited.
     score: the alarm's score of an attack, above 0 for a suspicious frame; None where unknown.
     outcome: ``answered``, ``refused`` or ``dropped``.
-    time: seconds since the epoch.
+    steady: seconds of a clock that nobody adjusts, for durations.
+    time: seconds since the epoch, to be shown.
     """
 
     identity: str
@@ -57,6 +58,7 @@ class Shown:
     budget: int | None = None
     score: float | None = None
     outcome: str = "answered"
+    steady: float = field(default_factory=time.monotonic)
     time: float = field(default_factory=time.time)
 
 
@@ -99,7 +101,8 @@ class History:
         frames = [{"number": number, **dataclasses.asdict(frame)} for number, frame in fresh]
         return {
             "role": self._role, "session": self._session, "cursor": f"{self._session}.{totals['frames']}",
-            "now": time.time(), "clean": self._clean, "totals": totals, "frames": frames,
+            "now": time.time(), "steady": time.monotonic(), "clean": self._clean, "totals": totals,
+            "frames": frames,
         }  # fmt: skip
 
     def _after(self, cursor: str) -> int:

@@ -171,7 +171,7 @@ function drawLatency() {
 
 function drawTiles() {
   const totals = state.totals, last = frames.at(-1), times = frames.map(duration);
-  const span = last.time - frames[0].time, rate = span > 0 ? (frames.length - 1) / span : 0;
+  const span = last.steady - frames[0].steady, rate = span > 0 ? (frames.length - 1) / span : 0;
   const mean = sum(frames.map((frame) => frame.bytes)) / frames.length;
   text("frames", whole(totals.frames));
   text("rate", rate ? `${fixed(rate)} a second` : "");
@@ -266,7 +266,7 @@ function draw(answer) {
   }
   cursor = state.cursor;
   frames = frames.concat(state.frames).slice(-SHOWN);
-  const idle = frames.length ? state.now - frames.at(-1).time : Infinity;
+  const idle = frames.length ? state.steady - frames.at(-1).steady : Infinity;
   $("link").className = idle < 5 ? "live" : "waiting";
   text("link", idle < 5 ? "live" : frames.length ? `no frame for ${whole(idle)} s` : "waiting for frames");
   $("empty").hidden = frames.length > 0;

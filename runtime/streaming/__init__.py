@@ -7,6 +7,7 @@
     link_budget  the byte budget that the link allows: smaller frames instead of fewer frames
     sender       sends a frame until it is answered: reconnects, backs off, repeats it under the same id
     connection   one HTTP connection, Open Inference Protocol v2
+    remote       the server's address, and what its answers mean
     spool        encoded frames on disk until they are answered, for a client that is killed
     status       counts of frames by outcome, on one line
     dashboard    what the device's page shows

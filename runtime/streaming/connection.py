@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import selectors
 import socket
 import ssl
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from pathlib import Path
+import threading
+import time
+from functools import partial
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from runtime.errors import StreamError
+from runtime.streaming.remote.address import POLL_SECONDS, TLS_PORT, Address
+from runtime.streaming.remote.answers import (
+    Ended,
+    Refused,
+    ServerAnswer,
+    TryAgain,
+    printable,
+    read_answer,
+)
 
 MODEL = "ratehold"
 """The model name of our own server that takes packets of every bundle."""
@@ -19,77 +31,19 @@ MODEL = "ratehold"
 LENGTH_BYTES = 4
 """A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
 
-PORT = 8000
 JSON_LENGTH = "Inference-Header-Content-Length"
-CONNECT_SECONDS = 1.0
-"""Time-out of an attempt to connect. The system would repeat it with doubled pauses; with a short time-out a
-server that was silent is found as soon as a server that refused."""
 
-TRY_AGAIN = (408, 425, 429, 502, 503, 504)
-"""Status codes that say nothing about the frame."""
+MOST_BODY, MOST_BYTES = 1 << 17, 1 << 18
+"""Most bytes of an answer's body, and of all that is read for one answer: five classes take 500."""
 
+TLS_ALERT = "\x15\x03"
+"""How a TLS server begins its answer to plain HTTP."""
 
-@dataclass(frozen=True)
-class ServerAnswer:
-    """The server's answer to a frame: its likeliest classes and their probabilities, likeliest first."""
+CLOCK_CODES = (9, 10)
+"""OpenSSL's codes of a certificate that is not valid yet, or no more: a clock may be wrong."""
 
-    classes: tuple[int, ...]
-    probabilities: tuple[float, ...]
-
-
-class Refused(Exception):
-    """The server does not take this frame and never will; the message is the server's."""
-
-
-class TryAgain(Exception):
-    """The server cannot answer now. seconds: the pause that it asks for, or None."""
-
-    def __init__(self, text: str, seconds: float | None):
-        super().__init__(text)
-        self.seconds = seconds
-
-
-@dataclass(frozen=True)
-class Address:
-    """Address of a server, and the TLS settings of this client.
-
-    timeout: a connection counts as dead after so many seconds without a byte.
-    tls: None for plain HTTP.
-    """
-
-    host: str
-    port: int
-    timeout: float
-    tls: ssl.SSLContext | None = None
-
-    @classmethod
-    def of(
-        cls,
-        text: str,
-        timeout: float,
-        ca: Path | None = None,
-        certificate: Path | None = None,
-        key: Path | None = None,
-    ) -> Address:
-        """Parse ``[http[s]://]HOST[:PORT]``; PEM files need https. Raises StreamError for anything else."""
-        try:
-            parts = urlsplit(text if "://" in text else f"http://{text}")
-            host, port = parts.hostname, parts.port or PORT
-        except ValueError as error:
-            raise StreamError(f"{text}: {error}") from error
-        if parts.scheme not in ("http", "https") or not host or parts.path.strip("/"):
-            raise StreamError(f"{text}: a server is [http[s]://]HOST[:PORT]")
-        if parts.scheme == "http":
-            if ca or certificate or key:
-                raise StreamError(f"{text}: certificates need https://{host}:{port}")
-            return cls(host, port, timeout)
-        return cls(host, port, timeout, _context(ca, certificate, key))
-
-    @property
-    def url(self) -> str:
-        """The address in the form that ``of`` parses."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
+DISTRUST = ("UNKNOWN_CA", "CERTIFICATE_REQUIRED", "ALERT_ACCESS_DENIED", "ALERT_BAD_CERTIFICATE")
+"""Words of a TLS alert with which a server declines our certificate."""
 
 
 class Connection:
@@ -98,47 +52,93 @@ class Connection:
     Args:
         address: of the server.
         model: the server's name for the model that takes packets.
+        ended: once it is set, ``infer`` soon raises Ended.
     """
 
-    def __init__(self, address: Address, model: str = MODEL):
+    def __init__(self, address: Address, model: str = MODEL, ended: threading.Event | None = None):
         self.address = address
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
-        self._known = address.tls is None
-        host, port, timeout = address.host, address.port, address.timeout
-        if address.tls is None:
-            self._http: HTTPConnection = _AtOnce(host, port, timeout)
-        else:
-            self._http = _AtOnceByTls(host, port, timeout=timeout, context=address.tls)
-        self._http._create_connection = _connect  # type: ignore[attr-defined]
+        self._ended = ended or threading.Event()
+        self._http = _AtOnce(address, self._ended)
 
     def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer.
 
-        Raises Refused, TryAgain, or OSError or HTTPException when the connection can be used no more.
+        Raises Refused or TryAgain; OSError or HTTPException when the connection can be used no more;
+        StreamError when server and client do not trust each other; Ended when the client ends.
         """
         content, headers = request(identity, packet)
         try:
+            self._http.refresh()
             self._http.request("POST", self._path, content, headers)
             response = self._http.getresponse()
-        except (ConnectionError, ssl.SSLEOFError) as error:
-            if self._known:
-                raise
-            # With TLS 1.3 a server that wants our certificate hangs up like a server that has died.
-            text = f"{self.address.url} hung up before its first answer; does it want a client's certificate?"
-            raise ConnectionResetError(text) from error
-        self._known = True
-        text = response.read().decode(errors="replace")
-        if response.status == 200:
-            return _answer(text)
-        said = f"{response.status} {_error(text) or response.reason}"
-        if response.status in TRY_AGAIN:
-            later = response.headers.get("Retry-After", "")
-            raise TryAgain(said, float(later) if later.isascii() and later.isdigit() else None)
-        raise Refused(said)
+            body = response.read(MOST_BODY)
+            if not response.isclosed():
+                self.close()
+                _check_whole(response, body)
+            answer = read_answer(response.status, response.reason, response.headers, body, identity)
+        except (Refused, TryAgain, Ended) as settled:
+            if isinstance(settled, Refused):
+                self.address.known.set()
+            elif isinstance(settled, Ended) or settled.odd:
+                self.close()
+            raise
+        except ssl.SSLEOFError as error:
+            self.close()
+            raise self._hung_up(error) from error
+        except ssl.SSLError as error:
+            self.close()
+            raise self._distrust(error) from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            self.close()
+            raise self._hung_up(error) from error
+        except (OSError, IncompleteRead):
+            self.close()
+            raise
+        except Exception as error:  # http.client has many words for what is not HTTP
+            self.close()
+            raise self._nonsense(error) from error
+        self.address.known.set()
+        return answer
 
     def close(self) -> None:
         """Close; the next ``infer`` connects anew."""
         self._http.close()
+
+    def _hung_up(self, error: OSError) -> OSError:
+        if self.address.known.is_set():
+            return error
+        # With TLS 1.3 a server that wants our certificate hangs up like a server that has died.
+        guess = "does it want a client's certificate?" if self.address.tls else "does it want https://?"
+        return ConnectionResetError(f"{self.address.url} hung up before its first answer; {guess}")
+
+    def _distrust(self, error: ssl.SSLError) -> Exception:
+        """What a failure of TLS means: an error of the user's, or something that may pass."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in CLOCK_CODES:
+                today = time.strftime("%Y-%m-%d %H:%M")
+                return TryAgain(f"{error.verify_message}: here it is {today}; is a clock wrong?", odd=True)
+            final = True
+        else:
+            final = any(word in str(error.reason or "").upper() for word in DISTRUST)
+        if final and not self.address.known.is_set():
+            return StreamError(f"server and client do not trust each other: {self.address.url}: {error}")
+        guess = "another server or a login page?" if final else "does it speak http:// without TLS?"
+        return TryAgain(f"TLS failed ({error.reason or error}): {guess}", odd=True)
+
+    def _nonsense(self, error: Exception) -> TryAgain:
+        said, line = printable(str(error)), getattr(error, "line", "")
+        tls = line.startswith(TLS_ALERT)
+        guess = "it speaks TLS: is it https://?" if tls else "not a tail server, or not HTTP?"
+        return TryAgain(f"nonsense instead of an answer ({type(error).__name__}: {said}): {guess}", odd=True)
+
+
+def _check_whole(response: HTTPResponse, body: bytes) -> None:
+    """Raise what an answer that ended early, or did not end, deserves; an error's first bytes are enough."""
+    if len(body) < MOST_BODY and response.length:
+        raise IncompleteRead(body, response.length)
+    if len(body) >= MOST_BODY and response.status == 200:
+        raise TryAgain(f"200, but more than {MOST_BODY} bytes: not a tail server?", odd=True)
 
 
 class _AtOnce(HTTPConnection):
@@ -146,11 +146,37 @@ class _AtOnce(HTTPConnection):
 
     _held: bytes | None = None
 
+    def __init__(self, address: Address, ended: threading.Event):
+        super().__init__(address.name, address.port)
+        self._address, self._ended = address, ended
+        if address.tls is not None:
+            self.default_port = TLS_PORT
+        self.response_class = partial(_BoundedResponse, seconds=address.timeout, ended=ended)  # type: ignore[assignment]
+
+    def connect(self) -> None:
+        """Connect as the address says."""
+        self.sock = self._address.connect(self._ended)
+
+    def refresh(self) -> None:
+        """Close a kept connection on which something came: its end, or an answer nobody asked for."""
+        if self.sock is None:
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.sock, selectors.EVENT_READ)
+            stale = bool(selector.select(0))
+        if stale or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+            self.close()
+        else:
+            self.sock.settimeout(self._address.timeout)
+
     def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
         """End the headers, and send them together with the body, which is bytes."""
         self._held = b""
-        super().endheaders(message_body, encode_chunked=encode_chunked)
-        whole, self._held = self._held, None
+        try:
+            super().endheaders(message_body, encode_chunked=encode_chunked)
+            whole = self._held
+        finally:
+            self._held = None
         self.send(whole)
 
     def send(self, data: Any) -> None:
@@ -161,15 +187,53 @@ class _AtOnce(HTTPConnection):
             self._held += data
 
 
-class _AtOnceByTls(_AtOnce, HTTPSConnection):
-    """The same over TLS."""
+class _BoundedResponse(HTTPResponse):
+    """A response that is read within bounds of time and size, whatever it consists of."""
+
+    def __init__(
+        self, sock: socket.socket, *args: Any, seconds: float, ended: threading.Event, **kwargs: Any
+    ):
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, seconds, ended))
 
 
-def _connect(where: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
-    """Like ``socket.create_connection``; ``timeout`` also holds for the TLS handshake and later."""
-    connection = socket.create_connection(where, min(timeout, CONNECT_SECONDS), source)
-    connection.settimeout(timeout)
-    return connection
+class _BoundedReader(io.RawIOBase):
+    """Reads from a socket: at most ``MOST_BYTES``, and for so many seconds from now on.
+
+    kept: a file of the socket, which keeps it open while there is something to read.
+    """
+
+    def __init__(self, sock: socket.socket, kept: Any, seconds: float, ended: threading.Event):
+        self._sock, self._kept, self._ended = sock, kept, ended
+        self._seconds, self._deadline, self._left = seconds, time.monotonic() + seconds, MOST_BYTES
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError, HTTPException for too many bytes, or Ended."""
+        while not self._ended.is_set():
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"no whole answer within {self._seconds:g} s")
+            self._sock.settimeout(min(left, POLL_SECONDS))
+            try:
+                count = self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+            if self._left == MOST_BYTES and bytes(buffer[:2]) == TLS_ALERT.encode("latin-1"):
+                raise BadStatusLine(TLS_ALERT)  # no line end would ever come
+            self._left -= count
+            if self._left < 0:
+                raise HTTPException(f"more than {MOST_BYTES} bytes")
+            return count
+        raise Ended
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._kept.close()
+        super().close()
 
 
 def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
@@ -188,33 +252,3 @@ def request(identity: str, packet: bytes) -> tuple[bytes, dict[str, str]]:
     header = {"id": identity, "inputs": [tensor], "outputs": outputs}
     text = json.dumps(header, separators=(",", ":")).encode()
     return text + element, {JSON_LENGTH: str(len(text))}
-
-
-def _answer(text: str) -> ServerAnswer:
-    try:
-        data = {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
-        classes, shares = data["top_classes"], data["top_probabilities"]
-        return ServerAnswer(tuple(int(c) for c in classes), tuple(float(p) for p in shares))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise HTTPException(f"not an answer of the Open Inference Protocol: {error!r}") from error
-
-
-def _error(text: str) -> str:
-    try:
-        parsed: Any = json.loads(text)
-        return str(parsed["error"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
-
-
-def _context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        if certificate is not None:
-            context.load_cert_chain(certificate, key, password="")
-    except (OSError, ValueError) as error:
-        files = ", ".join(str(path) for path in (ca, certificate, key) if path is not None)
-        raise StreamError(
-            f"TLS: {error}; PEM files of CA, certificate and key were expected: {files}"
-        ) from error
-    return context

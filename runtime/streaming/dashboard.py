@@ -75,7 +75,8 @@ class DeviceView:
         if "ms" in about:
             milliseconds["link and server"] = max(0.0, about["ms"] - sum(milliseconds.values()))
         top = named(self._labels, about.get("classes", ()), about.get("probabilities", ()))
-        self._history.add(replace(shown, milliseconds=milliseconds, top=top, outcome=event, time=time.time()))
+        shown = replace(shown, steady=time.monotonic(), time=time.time())
+        self._history.add(replace(shown, milliseconds=milliseconds, top=top, outcome=event))
 
     def state(self, cursor: str) -> dict[str, Any]:
         """JSON for the page, with pictures where there are new frames. Any thread may call it."""

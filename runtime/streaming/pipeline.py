@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import Buffer
-from runtime.streaming.connection import Refused
 from runtime.streaming.dashboard import DeviceView
 from runtime.streaming.link_budget import BudgetRange, LinkBudget
-from runtime.streaming.sender import Delivery, Sender
+from runtime.streaming.remote.answers import Ended, Refused
+from runtime.streaming.sender import Delivery, Ending, Sender
 from runtime.streaming.source import Shot
 from runtime.streaming.spool import Encoded, Spool
 from runtime.streaming.status import Totals
@@ -23,6 +25,9 @@ from runtime.streaming.window import InFlightWindow, RoundTrip, send_all
 
 FULL_SECONDS = 1.0
 """Pause before a full spool is tried again."""
+
+JOIN_SECONDS, SOURCE_SECONDS = 10.0, 1.0
+"""Longest wait for the frame that is being encoded, and for a source that returns none, at the end."""
 
 
 class StreamPipeline:
@@ -39,9 +44,12 @@ class StreamPipeline:
         spool: keeps frames until they are answered; frames that an earlier client left are sent first.
         on_trouble: called in words when the spool cannot be written.
         view: gets each frame when it is encoded, and again when its outcome is known.
+        ending: events that senders and source share with the pipeline.
+        drain: seconds for which captured frames are still sent after ``stop``.
 
     Attributes:
         totals: counts so far.
+        stuck: after ``run``, whether the source still holds the thread that captures.
     """
 
     def __init__(
@@ -54,21 +62,39 @@ class StreamPipeline:
         spool: Spool | None = None,
         on_trouble: Callable[[str], None] = lambda _: None,
         view: DeviceView | None = None,
+        ending: Ending | None = None,
+        drain: float = 0.0,
     ):
-        self.totals = Totals()
+        self.totals, self.stuck = Totals(), False
         self._frames, self._head, self._senders, self._buffer, self._log = frames, head, senders, buffer, log
         self._spool, self._on_trouble, self._view = spool, on_trouble, view
+        self._ending, self._drain = ending or Ending(), drain
         self._link = LinkBudget(BudgetRange.of(head)) if buffer.policy == "shrink" else None
         self._window = InFlightWindow(len(senders))
         self._lock = threading.Lock()  # of totals, log, link and outcomes, which all threads write
-        self._ended = False
+        self._stops: SimpleQueue[bool] = SimpleQueue()  # True: stop, False: the run is over
+        self._in_source, self._over = True, False
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 
+    def stop(self) -> None:
+        """Capture no more frames, and end when the others are sent, or after ``drain`` seconds.
+
+        A second call ends at once. Safe in a signal handler, at any time.
+        """
+        self._stops.put(True)
+
     def run(self, on_progress: Callable[[Totals], None] = lambda _: None) -> None:
-        """Send every frame, and call ``on_progress`` after each. Raises what source, head or sender raise."""
+        """Send every frame, and call ``on_progress`` after each. Raises what source, head or sender raise.
+
+        All threads have ended afterwards, but for a source that does not return (``stuck``).
+        """
         left = self._spool.left() if self._spool else iter(())
         producer = threading.Thread(target=self._produce, name="encode", daemon=True)
+        watcher = threading.Thread(target=self._watch, name="stop", daemon=True)
+
+        def take_left() -> Encoded | None:
+            return None if self._ending.now.is_set() else self._count(next(left, None))
 
         def send(sender: Sender, frame: Encoded) -> RoundTrip | None:
             trip = self._send(sender, frame)
@@ -76,17 +102,43 @@ class StreamPipeline:
                 on_progress(self.totals)
             return trip
 
+        watcher.start()
         try:
-            send_all(self._senders, self._window, lambda: self._count(next(left, None)), send)
-            producer.start()
-            send_all(self._senders, self._window, self._buffer.get, send)
+            send_all(self._senders, self._window, take_left, send, self._end_now)
+            if not self._ending.soon.is_set():
+                producer.start()
+            send_all(self._senders, self._window, self._buffer.get, send, self._end_now)
         finally:
-            self._buffer.close()
+            self._end_now()
+            self._stops.put(False)
+            watcher.join()
+            if producer.ident is not None:
+                producer.join(SOURCE_SECONDS if self._in_source else JOIN_SECONDS)
+                self.stuck = producer.is_alive()
             with self._lock:
-                self._ended = True
-        producer.join()
+                self._over = True
         if self._failure is not None:
             raise self._failure
+
+    def _watch(self) -> None:
+        """End in two steps: signal handlers can do no more than put something into a queue."""
+        if not self._stops.get():
+            return
+        with self._lock:
+            self._ending.soon.set()
+            if self._in_source:
+                self._buffer.close()
+        with contextlib.suppress(Empty):
+            if not self._stops.get(timeout=self._drain):
+                return
+        self._end_now()
+
+    def _end_now(self) -> None:
+        self._ending.soon.set()
+        self._ending.now.set()
+        for sender in self._senders:
+            sender.ended.set()
+        self._buffer.close()
 
     def _count(self, left: Encoded | None) -> Encoded | None:
         self.totals.left += left is not None
@@ -95,15 +147,29 @@ class StreamPipeline:
     def _produce(self) -> None:
         try:
             for number, shot in enumerate(self._frames):
-                frame = self._encode(number, shot)
-                kept = frame and self._keep(frame)
-                given_up = kept and self._buffer.put(kept)
-                if given_up is not None and (given_up is not kept or self._spool is None):
-                    self._give_up(given_up)  # but a spool keeps the frame itself for the next client
+                with self._lock:
+                    if self._ending.soon.is_set():
+                        break
+                    self._in_source = False
+                self._handle(number, shot)
+                with self._lock:
+                    self._in_source = True
         except BaseException as error:
             self._failure = error
         finally:
+            self._in_source = False
             self._buffer.close()
+
+    def _handle(self, number: int, shot: Shot) -> None:
+        frame = self._encode(number, shot)
+        kept = frame and self._keep(frame)
+        given_up = kept and self._buffer.put(kept)
+        if given_up is None:
+            return
+        if given_up is kept:  # the buffer is closed: the client ends
+            self._abandon(given_up)
+        else:
+            self._give_up(given_up)
 
     def _encode(self, number: int, shot: Shot) -> Encoded | None:
         """Encode one frame; None where the image cannot be read."""
@@ -139,8 +205,19 @@ class StreamPipeline:
                 if self._buffer.policy != "block":
                     self._give_up(frame, error=f"spool: {error.strerror}")
                     return None
-                time.sleep(FULL_SECONDS)
+            if self._ending.now.wait(FULL_SECONDS):
+                self._abandon(frame)
+                return None
         return frame
+
+    def _abandon(self, frame: Encoded) -> None:
+        """The client ends before the frame has an outcome: the spool keeps it for the next client."""
+        with self._lock:
+            if frame.file is not None:
+                self.totals.kept += 1
+            else:
+                self.totals.unanswered += 1
+                self._log("unanswered", frame=frame.name, id=frame.identity)
 
     def _give_up(self, frame: Encoded, **why: str) -> None:
         with self._lock:
@@ -152,6 +229,9 @@ class StreamPipeline:
         begin = time.perf_counter()
         try:
             delivery = sender.send(frame.identity, frame.packet)
+        except Ended:
+            self._abandon(frame)
+            return None
         except Refused as error:
             with self._lock:
                 self.totals.refused += 1
@@ -186,7 +266,7 @@ class StreamPipeline:
         self._log(event, **about)
         if self._view is not None:
             self._view.settled(frame, event, fields)
-        if self._spool is not None and frame.file is not None and not self._ended:
+        if self._spool is not None and frame.file is not None and not self._over:
             try:
                 self._spool.settle(frame, {"event": event, **about})
             except OSError as error:

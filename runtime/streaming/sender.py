@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
-import ssl
-import time
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Protocol
 
-from runtime.errors import StreamError
-from runtime.streaming.connection import ServerAnswer, TryAgain
+from runtime.streaming.remote.answers import Ended, ServerAnswer, TryAgain
 
 FIRST_SECONDS, MOST_SECONDS = 0.05, 1.0
 """First and longest pause after a failure; pauses double."""
 
-FATAL_TLS = ("CERTIFICATE", "UNKNOWN_CA", "ALERT_ACCESS_DENIED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST")
-"""Words in the reason of a TLS error that no repetition will change."""
+ODD_SECONDS = 30.0
+"""Longest pause after what no tail server answers: a login page does not pass within seconds."""
+
+LATER_SECONDS = 50.0
+"""Longest pause that a server may ask for; with the random part it is at most a minute."""
 
 
 class Link(Protocol):
@@ -28,6 +29,14 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close; the next ``infer`` connects anew."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The two steps in which a client ends. soon: no more frames are captured; now: none is sent any more."""
+
+    soon: threading.Event = field(default_factory=threading.Event)
+    now: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -42,45 +51,47 @@ class Sender:
     """Sends frames over one link.
 
     Args:
-        link: every failure of it is tried again, for ever, except Refused and StreamError.
+        link: every failure of it is tried again, for ever, except Refused, StreamError and Ended.
         on_trouble: called with each failure in words, before the pause after it.
-        pause: waits so many seconds.
+        pause: waits so many seconds; None: until ``ended`` at the latest.
+        ended: once it is set, ``send`` soon raises Ended.
     """
 
     def __init__(
         self,
         link: Link,
         on_trouble: Callable[[str], None] = lambda _: None,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], object] | None = None,
+        ended: threading.Event | None = None,
     ):
-        self._link, self._on_trouble, self._pause = link, on_trouble, pause
+        self.ended = ended or threading.Event()
+        self._link, self._on_trouble, self._pause = link, on_trouble, pause or self.ended.wait
 
     def send(self, identity: str, packet: bytes) -> Delivery:
         """Send one frame until it is answered.
 
         Every repetition has the same id, so the server counts the frame once. Raises Refused when the server
-        does not take the frame, StreamError when server and client do not trust each other.
+        does not take the frame, StreamError when server and client do not trust each other, Ended when the
+        client ends before there is an answer.
         """
-        attempts, delay = 0, FIRST_SECONDS
-        while True:
+        attempts, delay, odd_delay = 0, FIRST_SECONDS, FIRST_SECONDS
+        while not self.ended.is_set():
             attempts += 1
             try:
                 return Delivery(self._link.infer(identity, packet), attempts)
             except TryAgain as error:
-                self._on_trouble(f"server says {error}")
-                self._pause(max(delay, error.seconds or 0.0) * random.uniform(1.0, 1.2))
+                self._on_trouble(str(error) if error.odd else f"server says {error}")
+                if error.odd:
+                    odd_delay = min(2 * odd_delay, ODD_SECONDS)
+                    self._pause(odd_delay * random.uniform(0.5, 1.0))
+                    continue
+                asked = min(error.seconds or 0.0, LATER_SECONDS)
+                self._pause(max(delay, asked) * random.uniform(1.0, 1.2))
             except (OSError, HTTPException) as error:
                 self._link.close()
-                _check_trust(error)
                 self._on_trouble(f"{type(error).__name__}: {error}")
                 self._pause(
                     delay * random.uniform(0.5, 1.0)
                 )  # random, or all devices would return at one moment
             delay = min(2 * delay, MOST_SECONDS)
-
-
-def _check_trust(error: Exception) -> None:
-    """Raise StreamError where no repetition will help."""
-    reason = str(getattr(error, "reason", None) or "").upper()
-    if isinstance(error, ssl.SSLError) and any(word in reason for word in FATAL_TLS):
-        raise StreamError(f"server and client do not trust each other: {error}") from error
+        raise Ended

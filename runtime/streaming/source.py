@@ -55,12 +55,14 @@ def shots(source: str) -> Iterator[Shot]:
     return _video(source)
 
 
-def paced(frames: Iterator[Shot], fps: float | None) -> Iterator[Shot]:
-    """The same frames, at most ``fps`` a second; None: without a limit."""
+def paced(
+    frames: Iterator[Shot], fps: float | None, wait: Callable[[float], object] = time.sleep
+) -> Iterator[Shot]:
+    """The same frames, at most ``fps`` a second; None: without a limit. wait: for so many seconds."""
     begin = time.monotonic()
     for number, shot in enumerate(frames):
         if fps is not None:
-            time.sleep(max(0.0, begin + number / fps - time.monotonic()))
+            wait(max(0.0, begin + number / fps - time.monotonic()))
         yield shot
 
 

@@ -8,6 +8,7 @@ which link it is.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ FEW, MANY = 0.5, 0.75
 
 PATIENCE = 16
 """Round trips without a queue before the window grows, once it has shrunk."""
+
+JOIN_SECONDS = 2.0
+"""Longest wait for threads that send, once one of them has failed: a name server may hold one for longer."""
 
 Item = TypeVar("Item")
 Sender = TypeVar("Sender")
@@ -96,6 +100,7 @@ def send_all(
     window: InFlightWindow,
     take: Callable[[], Item | None],
     send: Callable[[Sender, Item], RoundTrip | None],
+    end: Callable[[], None] | None = None,
 ) -> None:
     """Send items with whichever sender is free; returns when all are done.
 
@@ -105,8 +110,9 @@ def send_all(
         take: waits for the next item and returns it, None after the last. One thread at a time calls it, and
             only when the item may be sent at once.
         send: sends an item; returns what ``InFlightWindow.leave`` is told.
+        end: called after a failure, to make ``take`` and ``send`` return soon.
 
-    Raises the first exception of any sender, at once; the other threads are then left alone.
+    Raises the first exception of any sender; the other threads then have ``JOIN_SECONDS`` to end.
     """
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     turn = threading.Lock()
@@ -132,9 +138,23 @@ def send_all(
         else:
             done.put(None)
 
-    for sender in senders:
-        threading.Thread(target=work, args=(sender,), name="send", daemon=True).start()
-    for _ in senders:
-        failure = done.get()
-        if failure is not None:
-            raise failure
+    threads = [threading.Thread(target=work, args=(sender,), name="send", daemon=True) for sender in senders]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in senders:
+            failure = done.get()
+            if failure is not None:
+                raise failure
+    except BaseException:
+        if end is not None:
+            end()
+            _join(threads)
+        raise
+    _join(threads)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    deadline = time.monotonic() + JOIN_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -27,7 +27,8 @@ from runtime.engines.tensorrt.build import BuildSettings, build
 from runtime.errors import EngineError
 from runtime.head import Head
 from runtime.serving.protocol import Answer, Request, metadata, tensors
-from runtime.streaming.connection import Address, Connection, Refused, request
+from runtime.streaming.connection import Address, Connection, request
+from runtime.streaming.remote.answers import Refused, TryAgain
 from runtime.tail import Tail
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images
@@ -223,7 +224,7 @@ def test_our_client_gets_the_ensembles_answers(
         assert answer.classes == tuple(np.argsort(-logits, kind="stable")[:5])
         with pytest.raises(Refused, match="PacketBundleMismatch"):
             client.infer("camera-8", packets["fp"][0])
-        with pytest.raises(Refused, match="no%20such%2Fmodel"):
+        with pytest.raises(TryAgain, match="no%20such%2Fmodel"):
             stranger.infer("camera-9", packets["mshp"][0])
         client.close()
         stranger.close()

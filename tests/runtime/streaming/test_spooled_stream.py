@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,10 +92,9 @@ def test_what_was_not_sent_when_the_client_ends_stays(
     first, spool = pipeline(tiny_bundles["fp"], pictures, tmp_path, Answers(KeyboardInterrupt()), "block", [])
     with pytest.raises(KeyboardInterrupt):
         first.run()
-    until(lambda: first.totals.captured == 6)
-    time.sleep(0.05)
     spool.close()
     left = len(list(tmp_path.glob("*.frame")))
+    assert left == first.totals.captured
     again, spool = pipeline(tiny_bundles["fp"], pictures, tmp_path, Answers(), "block", [])
     again.run()
     spool.close()
@@ -169,16 +167,36 @@ def test_calm_frames_are_defended_after_a_suspicious_one(
     assert "it needs --guard auto" in capsys.readouterr().err
 
 
-def test_ctrl_c_says_that_the_same_command_goes_on(
-    pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
+    pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     spool = tmp_path / "spool"
     command = [sys.executable, "-m", "runtime", "stream", "--source", str(pictures), "--to", "127.0.0.1:9"]
     command += ["--bundle", str(tiny_bundles["fp"]), "--guard", "never", "--spool", str(spool)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as client:
+    with subprocess.Popen(
+        [*command, "--drain", "0.3"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as client:
         until(lambda: len(list(spool.glob("*.frame"))) == 6, 20)
-        client.send_signal(signal.SIGINT)
+        client.send_signal(number)
         _, said = client.communicate(timeout=20)
-    assert client.returncode == 130
-    last = f"stream: stopped; unanswered frames are kept in {spool}: the same command goes on from there"
-    assert said.splitlines()[-1] == f"python -m runtime {last}" and "Traceback" not in said
+    assert client.returncode == 0 and "Traceback" not in said
+    totals, last = said.splitlines()[-2:]
+    assert "6 captured, 0 answered, 6 kept in the spool" in totals
+    kept = f"unanswered frames are kept in {spool}: the same command goes on from there"
+    assert last == f"ratehold: stopped; {kept}" and len(list(spool.glob("*.frame"))) == 6
+
+
+def test_without_a_spool_unanswered_frames_are_an_error(
+    pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "runtime", "stream", "--source", str(pictures), "--to", "127.0.0.1:9"]
+    command += ["--bundle", str(tiny_bundles["fp"]), "--guard", "never", "--log", str(log), "--drain", "0.1"]
+    with subprocess.Popen([*command, "--fps", "20"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stderr is not None
+        assert "Connection refused" in client.stderr.readline()
+        client.send_signal(signal.SIGTERM)
+        said = client.stderr.read()
+    assert client.returncode == 1 and "Traceback" not in said and "have no answer" in said.splitlines()[-1]
+    assert {json.loads(line)["event"] for line in log.read_text().splitlines()} == {"unanswered"}

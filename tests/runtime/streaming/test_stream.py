@@ -185,14 +185,15 @@ def test_a_slow_link_drops_the_oldest_and_says_so(
     server, log = serve(), tmp_path / "client.jsonl"
     proxy = LossyProxy(server, {1}, half_open=True)  # nothing moves for 0.5 s
     more = ["--timeout", "0.5", "--policy", "drop-oldest", "--buffer", "2", "--in-flight", "1"]
-    assert stream(pictures, proxy.address, tiny_bundles["fp"], log, *more) == 0
+    assert stream(pictures, proxy.address, tiny_bundles["fp"], log, *more) == 1
     proxy.close()
     by_event: dict[str, list[str]] = {"answered": [], "dropped": []}
     for event in events(log):
         by_event[event["event"]].append(event["frame"])
     assert by_event["answered"][-2:] == ["4.png", "5.png"] and len(by_event["dropped"]) >= 3
     assert sorted(by_event["answered"] + by_event["dropped"]) == [f"{n}.png" for n in range(6)]
-    assert f"{len(by_event['dropped'])} dropped" in capsys.readouterr().err
+    said, dropped = capsys.readouterr().err, len(by_event["dropped"])
+    assert f"{dropped} dropped" in said and f"{dropped} captured frames have no answer" in said
     assert server.metrics()[FRAMES] == len(by_event["answered"])
 
 
@@ -280,6 +281,15 @@ def test_mistakes_are_one_line(pictures: Path, tiny_bundles: dict[str, Path], tm
         (pictures, "edge", ["--buffer", "0"]),
         (pictures, "edge", ["--fps", "0"]),
         (pictures, "edge", ["--in-flight", "0"]),
+        (pictures, "edge", ["--in-flight", "99999999"]),
+        (pictures, "edge", ["--timeout", "nan"]),
+        (pictures, "edge", ["--timeout", "inf"]),
+        (pictures, "edge", ["--timeout", "1e10"]),
+        (pictures, "edge", ["--fps", "1e-9"]),
+        (pictures, "edge", ["--fps", "inf"]),
+        (pictures, "edge", ["--drain", "-1"]),
+        (pictures, "edge", ["--dashboard", "-1"]),
+        (pictures, "edge", ["--dashboard", "99999"]),
     ):
         assert stream(source, to, bundle, tmp_path / "log", *more) == 1
         message = capsys.readouterr().err

@@ -1,0 +1,132 @@
+"""What a server's answer says: classes, a refusal, or that the frame must be sent again.
+
+Whatever comes back may be the work of a proxy, a login page or an attacker. Only an answer of the Open
+Inference Protocol settles a frame; everything else says nothing about it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+GIVEN_UP = (400, 413, 422)
+"""Status codes, with the protocol's JSON error, of a frame that no repetition makes acceptable."""
+
+BUSY = (408, 425, 429, 502, 503, 504)
+"""Status codes of a server that may take the frame soon."""
+
+CAUSES = {
+    400: "another server, or one that wants https://?",
+    401: "a proxy or a login page?",
+    403: "a proxy or a login page?",
+    404: "another server, or no model of this name?",
+    405: "another server?",
+    407: "a proxy asks for a login",
+    413: "a proxy with a lower limit?",
+    500: "an error of the server's own",
+    511: "the network asks for a login",
+}
+"""The likely cause of an odd status code."""
+
+MOST_TEXT = 200
+"""Most characters of a peer's text that are repeated."""
+
+LARGEST_CLASS = 2**31 - 1
+ROUNDING = 1e-3
+"""A probability may exceed 1 by so much."""
+
+
+@dataclass(frozen=True)
+class ServerAnswer:
+    """The server's answer to a frame: its likeliest classes and their probabilities, likeliest first."""
+
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+
+class Refused(Exception):
+    """The server does not take this frame and never will; the message is the server's."""
+
+
+class TryAgain(Exception):
+    """The frame has no answer yet.
+
+    Args:
+        seconds: the pause that the server asks for, or None.
+        odd: the answer is not one of a tail server: ask less and less often.
+    """
+
+    def __init__(self, text: str, seconds: float | None = None, odd: bool = False):
+        super().__init__(text)
+        self.seconds, self.odd = seconds, odd
+
+
+class Ended(Exception):
+    """The client ends: what is under way is given up."""
+
+
+def read_answer(status: int, reason: str, headers: Message, body: bytes, identity: str) -> ServerAnswer:
+    """The answer to the frame ``identity``. Raises Refused or TryAgain."""
+    if status == 200:
+        return _classes(body, identity)
+    said = f"{status} {error_text(body) or printable(reason)}"
+    if status in GIVEN_UP and error_text(body):
+        raise Refused(said)
+    if status in BUSY:
+        raise TryAgain(said, _seconds(headers.get("Retry-After") or ""))
+    if 300 <= status < 400:
+        where = printable(headers.get("Location") or "nowhere")
+        raise TryAgain(f"{said}: it sends us to {where}; a proxy or a login page?", odd=True)
+    raise TryAgain(f"{said}: {CAUSES.get(status, 'not a tail server?')}", odd=True)
+
+
+def error_text(body: bytes) -> str:
+    """The text of the protocol's error, ``{"error": text}``; empty for anything else."""
+    try:
+        text = json.loads(body.decode())["error"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return printable(text) if isinstance(text, str) else ""
+
+
+def printable(text: str) -> str:
+    """A peer's text, cut, and without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MOST_TEXT])
+
+
+def _seconds(text: str) -> float | None:
+    """A Retry-After in seconds; None for a date, which would need a clock that is right."""
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _classes(body: bytes, identity: str) -> ServerAnswer:
+    try:
+        parsed = json.loads(body.decode())
+        data = {output["name"]: output["data"] for output in parsed["outputs"]}
+        classes, shares = data["top_classes"], data["top_probabilities"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        page = body.lstrip()[:1] == b"<"
+        what = (
+            "a web page: a proxy or a login page?" if page else f"no answer of a tail server ({error!r:.80})"
+        )
+        raise TryAgain(f"200, but {what}", odd=True) from error
+    if parsed.get("id") != identity:
+        raise TryAgain("200, but the answer to another frame", odd=True)
+    if not (
+        isinstance(classes, list)
+        and isinstance(shares, list)
+        and 0 < len(classes) == len(shares)
+        and all(type(number) is int and 0 <= number <= LARGEST_CLASS for number in classes)
+        and all(_is_share(share) for share in shares)
+    ):
+        raise TryAgain("200, but classes and probabilities that make no sense", odd=True)
+    return ServerAnswer(tuple(classes), tuple(float(share) for share in shares))
+
+
+def _is_share(value: Any) -> bool:
+    if type(value) is int:
+        return value in (0, 1)
+    return type(value) is float and math.isfinite(value) and 0.0 <= value <= 1.0 + ROUNDING
