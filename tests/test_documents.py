@@ -219,6 +219,7 @@ def test_quick_commands_run(
     if not quick:
         pytest.skip("no command that takes a second or two")
     Image.open(ROOT / "bench/common/attacked_photos/cat.png").convert("RGB").save(tmp_path / "photo.jpg")
+    (tmp_path / "bench").symlink_to(ROOT / "bench")
     monkeypatch.chdir(tmp_path)
     for arguments in quick:
         assert run_main("runtime", arguments, monkeypatch) == 0, capsys.readouterr().err

@@ -26,6 +26,10 @@ READING = (
     "are noisy, their bytes and answers are not.",
     "*Recovered* means that the benchmark did not write its provenance yet. Day and commit are then those of "
     "the commit that holds the file; the code that ran is that one or a little older.",
+    "The labelled photographs are 500 of the development set of the NIPS 2017 competition on adversarial "
+    "attacks (Kaggle has it), square, 299 pixels wide. `--data` is a folder with `images/` and `labels.csv`, "
+    "whose columns are `image` and `label`, an ImageNet class of 0 to 999. They are easier than ImageNet's "
+    "validation set.",
     "What was tried and given up, and figures of earlier versions, are in [history.md](history.md).",
 )
 
