@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,24 +192,29 @@ def _orientation(image: Image.Image) -> int:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits to 8 bits: Pillow's own conversion clips at 255."""
     if image.mode == "F":
-        return _by_own_range(np.asarray(image, dtype=np.float64))
+        return _by_own_range(np.asarray(image))
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # older Pillows read 16 bits of these as "I"
         values = np.asarray(image)
         unsigned = _tag(image, "SampleFormat") == (1,) and _tag(image, "BitsPerSample") == (32,)
-        return _by_own_range((values.view(np.uint32) if unsigned else values).astype(np.float64))
+        return _by_own_range(values.view(np.uint32) if unsigned else values)
     if image.mode.startswith("I"):
         bits = 4 if _tag(image, "BitsPerSample") == (12,) else 8
         return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> bits).astype(np.uint8))
     return image
 
 
-def _by_own_range(values: NDArray[np.float64]) -> Image.Image:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+def _by_own_range(values: NDArray[Any]) -> Image.Image:
+    """Grey (H, W) of any number type, its smallest value as 0 and its largest as 255. Raises ImageError."""
+    finite = np.isfinite(values)
+    ends = values[finite] if not finite.all() else values
+    low, high = (float(ends.min()), float(ends.max())) if ends.size else (0.0, 0.0)
     if not high > low:
         raise ImageError("all its values are the same or not finite, and without a range there is no grey")
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    return Image.fromarray(np.rint((values - low) / (high - low) * 255).astype(np.uint8))
+    grey = np.empty(values.shape, np.uint8)
+    for into, row in zip(grey, values, strict=True):  # in float64 by rows: a whole copy would be 800 MB
+        row = np.nan_to_num(row.astype(np.float64), nan=low, posinf=high, neginf=low)
+        into[:] = np.rint((row - low) / (high - low) * 255)
+    return Image.fromarray(grey)
 
 
 TIFF_TAGS = {"BitsPerSample": 258, "SampleFormat": 339}

@@ -6,6 +6,7 @@ opened again.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +26,16 @@ GST = "gst:"
 """Prefix of a GStreamer pipeline that ends in ``! appsink``."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before a live source is opened again: doubled each time until it gives a frame."""
+"""Seconds before a live source is opened again: doubled until it gives frames for longer than it paused."""
+
+STEADY = 5.0
+"""So many times as long: what drops at once again, or gives single pictures, is not opened without end."""
 
 MOST_FAILURES = 10
 """Frames in a row that raise an error: after them the source counts as dropped."""
+
+MOST_MISSING = 10_000
+"""Frames in a row of a recording that are damaged, before others are given up."""
 
 WHOLE = 0.9
 """Share of its frames, or of its duration, that a recording gives at least: both are estimates."""
@@ -51,6 +58,7 @@ def video(source: str, say: Callable[[str], None]) -> Iterator[Shot]:
 
     Raises StreamError when it cannot be opened, and, on iteration, when it has no frame or is cut short.
     """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # else a line or more for each damaged frame
     try:
         import cv2
     except ImportError as error:
@@ -103,7 +111,7 @@ def _recorded(source: str, capture: Any) -> Iterator[Shot]:
     expected, rate = (_property(capture, name) for name in ("CAP_PROP_FRAME_COUNT", "CAP_PROP_FPS"))
     number, whole, last = 0, 0, 0.0
     try:
-        for decoded, read in _frames(source, capture):
+        for decoded, read in _frames(source, capture, expected):
             yield Shot(str(number), read)
             number, whole = number + 1, whole + decoded
             last = max(last, _property(capture, "CAP_PROP_POS_MSEC") / 1e3)
@@ -120,13 +128,14 @@ def _recorded(source: str, capture: Any) -> Iterator[Shot]:
 
 
 def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[str], None]) -> Iterator[Shot]:
-    number, whole, pause, dropped = 0, 0, FIRST_PAUSE, None
+    number, whole, pause, dropped, back = 0, 0, FIRST_PAUSE, None, time.monotonic()
     while True:
         try:
             for decoded, read in _frames(source, capture):
                 if decoded and dropped is not None:
-                    say(f"{shown(source)}: back after {time.monotonic() - dropped:.0f} s")
-                    dropped, pause = None, FIRST_PAUSE
+                    back = time.monotonic()
+                    say(f"{shown(source)}: back after {back - dropped:.0f} s")
+                    dropped = None
                 yield Shot(str(number), read)
                 number, whole = number + 1, whole + decoded
         finally:
@@ -135,9 +144,11 @@ def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[s
             raise StreamError(f"{shown(source)}: it opens, and gives no frame")
         if dropped is None:
             dropped = time.monotonic()
+            if dropped - back > STEADY * pause:
+                pause = FIRST_PAUSE
             say(
                 f"{shown(source)}: dropped after {number} frames; it is opened again in {pause:.0f} s, and "
-                f"then every {LONGEST_PAUSE:.0f} s at least"
+                f"then less and less often, down to every {LONGEST_PAUSE:.0f} s"
             )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
@@ -145,11 +156,16 @@ def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[s
             capture = reopen()
 
 
-def _frames(source: str, capture: Any) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8]]]]:
-    """Whether OpenCV decoded each frame, and what returns it as RGB or raises ImageError."""
+def _frames(
+    source: str, capture: Any, expected: float = 0.0
+) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8]]]]:
+    """Whether OpenCV decoded each frame, and what returns it as RGB or raises ImageError.
+
+    expected: frames of a recording. Others may come behind damaged ones, which look like the end to OpenCV.
+    """
     pixel_format = named_format(source) if source.startswith(GST) else None
     height = int(_property(capture, "CAP_PROP_FRAME_HEIGHT"))
-    failures = 0
+    failures = number = missing = 0
     while failures < MOST_FAILURES:
         try:
             there, frame = capture.read()
@@ -158,8 +174,13 @@ def _frames(source: str, capture: Any) -> Iterator[tuple[bool, Callable[[], NDAr
             yield False, partial(_failed, " ".join(f"{type(error).__name__}: {error}".split())[:200])
             continue
         if not there:
-            return
-        failures = 0
+            missing += 1
+            if number + missing > expected or missing > MOST_MISSING:
+                return
+            continue
+        for _ in range(missing):
+            yield False, partial(_failed, "damaged")
+        number, missing, failures = number + missing + 1, 0, 0
         yield True, partial(to_rgb, frame, pixel_format, height)
 
 

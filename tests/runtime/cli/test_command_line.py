@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +220,19 @@ def test_standard_output_takes_one_thing(photo: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as stop:
         main(["encode", str(photo), "-o", "-", "--json", "-"])
     assert stop.value.code == 2 and "cannot both be standard output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(os.mkfifo, "not a regular file"), (Path.mkdir, "not a regular file"), (Path.touch, "not an image")],
+)
+def test_what_is_no_image_file_is_said_at_once(
+    make: Callable[[Path], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "photo.jpg")
+    assert main(["encode", str(tmp_path / "photo.jpg"), "-o", str(tmp_path / "x")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not (tmp_path / "x").exists()
 
 
 def test_bytes_that_are_no_image_are_said(

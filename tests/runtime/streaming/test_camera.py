@@ -40,12 +40,13 @@ class Camera:
             return False, None
         if isinstance(frame := self.frames.pop(0), Exception):
             raise frame
-        return True, frame
+        return frame is not None, frame
 
     def release(self) -> None:
         self.released = True
 
 
+END = ", down to every 30 s"
 FRAME = np.full((4, 6, 3), (0, 10, 200), np.uint8)  # blue, green, red
 
 
@@ -74,12 +75,25 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return made
 
 
+class Clock:
+    """A clock that only ``sleep`` and ``passed`` move; ``pauses``: what was slept, in an instant."""
+
+    def __init__(self) -> None:
+        self.passed, self.pauses = 100.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+        self.pauses.append(seconds)
+
+
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that were slept, in an instant."""
-    slept: list[float] = []
-    monkeypatch.setattr("runtime.streaming.video.time.sleep", slept.append)
-    return slept
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("runtime.streaming.video.time", made)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -102,41 +116,49 @@ def test_what_opencv_is_asked_for(source: str, arguments: tuple[Any, ...], rig: 
 
 
 @pytest.mark.parametrize("source", ["0", "/dev/null", "rtsp://me:secret@camera/stream", f"gst:{PIPELINE}"])
-def test_what_drops_is_opened_again_and_said(source: str, rig: Rig, pauses: list[float]) -> None:
+def test_what_drops_is_opened_again_and_said(source: str, rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, FRAME], [], [], [FRAME], [FRAME]]
     said: list[str] = []
     frames = shots(source, said.append)
-    assert [next(frames).name for _ in range(4)] == ["0", "1", "2", "3"]
-    assert pauses == [1, 2, 4, 1]
+    assert [next(frames).name for _ in range(3)] == ["0", "1", "2"]
+    clock.passed += 60
+    assert next(frames).name == "3"
+    assert clock.pauses == [1, 2, 4, 1]
     assert len({camera.arguments for camera in rig.opened}) == 1
     assert [camera.released for camera in rig.opened] == [True, True, True, True, False]
     told = shown(source)
     assert [line.removeprefix(told) for line in said] == [
-        ": dropped after 2 frames; it is opened again in 1 s, and then every 30 s at least",
-        ": back after 0 s",
-        ": dropped after 3 frames; it is opened again in 1 s, and then every 30 s at least",
-        ": back after 0 s",
+        ": dropped after 2 frames; it is opened again in 1 s, and then less and less often" + END,
+        ": back after 7 s",
+        ": dropped after 3 frames; it is opened again in 1 s, and then less and less often" + END,
+        ": back after 1 s",
     ]
     assert not any("secret" in line for line in said)
 
 
-def test_pauses_have_an_end_and_openings_may_raise(rig: Rig, pauses: list[float]) -> None:
+def test_what_drops_at_once_again_is_opened_less_often(rig: Rig, clock: Clock) -> None:
+    rig.gives = [[FRAME]]  # as an address of single pictures
+    assert len(list(islice(shots("http://camera/now.jpg", lambda _: None), 8))) == 8
+    assert clock.pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_pauses_have_an_end_and_openings_may_raise(rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, FRAME], *(7 * [[OSError("no such device")]]), [FRAME]]
     frames = shots("0", lambda _: None)
     assert [next(frames).name for _ in range(3)] == ["0", "1", "2"]
-    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert clock.pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 @pytest.mark.parametrize("source", ["0", "rtsp://camera/stream", "gst:filesrc location=a.avi ! appsink"])
-def test_what_opens_and_gives_no_frame_is_an_error(source: str, rig: Rig, pauses: list[float]) -> None:
+def test_what_opens_and_gives_no_frame_is_an_error(source: str, rig: Rig, clock: Clock) -> None:
     for gives in ([], [cv2.error("bad")]):
         rig.gives = [gives]
         with pytest.raises(StreamError, match="gives no frame"):
             list(shots(source))
-    assert not pauses and all(camera.released for camera in rig.opened)
+    assert not clock.pauses and all(camera.released for camera in rig.opened)
 
 
-def test_a_frame_that_opencv_fails_on_costs_itself(rig: Rig, pauses: list[float]) -> None:
+def test_a_frame_that_opencv_fails_on_costs_itself(rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, cv2.error("bad\ndata"), FRAME], 20 * [cv2.error("gone")], [FRAME]]
     frames = list(islice(shots("0", lambda _: None), 3 + MOST_FAILURES + 1))
     for number, frame in enumerate(frames):
@@ -145,7 +167,7 @@ def test_a_frame_that_opencv_fails_on_costs_itself(rig: Rig, pauses: list[float]
         else:
             with pytest.raises(ImageError, match="cannot be decoded: error: "):
                 frame.read()
-    assert pauses == [1, 2]
+    assert clock.pauses == [1, 2]
 
 
 @pytest.mark.parametrize("source", ["http://server/film.mp4", "gst:filesrc location=a.avi ! appsink"])
@@ -154,6 +176,19 @@ def test_a_recording_has_an_end_wherever_it_is(source: str, rig: Rig) -> None:
     assert len(list(shots(source))) == 2
     (camera,) = rig.opened
     assert camera.released
+
+
+def test_frames_behind_damaged_ones_of_a_recording(rig: Rig) -> None:
+    rig.known = {cv2.CAP_PROP_FRAME_COUNT: 5.0, cv2.CAP_PROP_FPS: 10.0}
+    rig.gives = [[FRAME, None, None, FRAME]]
+    frames = list(shots("http://server/film.mp4"))
+    assert [frame.name for frame in frames] == ["0", "1", "2", "3"]
+    for number, frame in enumerate(frames):
+        if number in (0, 3):
+            assert frame.read().shape == (4, 6, 3)
+        else:
+            with pytest.raises(ImageError, match="damaged"):
+                frame.read()
 
 
 @pytest.mark.parametrize(
