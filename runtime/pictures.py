@@ -71,18 +71,19 @@ def find_pictures(folder: str | Path, say: Callable[[str], None] = tell) -> list
 
     been: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(root, onerror=unlisted, followlinks=True):
-        here = Path(where).stat()
-        if (here.st_dev, here.st_ino) in been:  # links may go round in circles
+        here = Path(where)
+        if _identity(here) in been:  # links may go round in circles
             folders.clear()
             continue
-        been.add((here.st_dev, here.st_ino))
+        been.add(_identity(here))
         for name in [*folders, *files]:
-            reason = _passed_over(Path(where, name))
+            reason = _passed_over(here / name)
             if reason is None:
-                found.append(Path(where, name))
+                found.append(here / name)
             elif reason:
                 passed[reason] += 1
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(shown, key=lambda name: ((here / name).is_symlink(), name))  # links come last
     told = "passed over " + ", ".join(f"{n} {reason}" for reason, n in sorted(passed.items()))
     if not found:
         more = f"; {told}: convert or rename them" if passed else ""
@@ -94,13 +95,31 @@ def find_pictures(folder: str | Path, say: Callable[[str], None] = tell) -> list
 
 def _passed_over(path: Path) -> str | None:
     """Why an entry of a folder is not taken: None where it is, "" where it is no picture's name anyway."""
-    suffix = path.suffix.lower()
-    folder = path.is_dir()
+    suffix, mode = path.suffix.lower(), _mode(path)
+    folder = stat.S_ISDIR(mode)
     if path.name.startswith("."):  # ._x.jpg: macOS leaves one beside each file of an exFAT card
         return "hidden" if folder or suffix in (*SUFFIXES, *OTHER_KINDS) else ""
     if suffix in SUFFIXES:
-        return None if path.is_file() else "folders named like pictures" if folder else "that are no files"
+        return (
+            None if stat.S_ISREG(mode) else "folders named like pictures" if folder else "that are no files"
+        )
     return f"of another kind ({suffix})" if suffix in OTHER_KINDS and not folder else ""
+
+
+def _mode(path: Path) -> int:
+    """What a path or its link leads to, 0 where it leads to nothing that may be looked at."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        about = folder.stat()
+    except OSError:  # it went away just now, and its files with it
+        return -1, -1
+    return about.st_dev, about.st_ino
 
 
 def readable(

@@ -253,6 +253,7 @@ def mixed(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 6)).save(tmp_path / name)
     (tmp_path / "gone.png").symlink_to("/nowhere")
     (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "self.png").symlink_to("self.png")
     os.mkfifo(tmp_path / "pipe.png")
     for name in ("._b.JPG", "c.heic", "d.GIF", "labels.csv"):
         (tmp_path / name).write_bytes(b"")
@@ -267,7 +268,7 @@ def test_a_folder_says_what_it_passed_over(mixed: Path) -> None:
     assert [str(path.relative_to(mixed)) for path in found] == ["b.JPG", "frames.jpg/a.png"]
     assert said == [
         f"{mixed}: 2 pictures; passed over 1 folders named like pictures, 2 hidden, "
-        "1 of another kind (.gif), 1 of another kind (.heic), 2 that are no files"
+        "1 of another kind (.gif), 1 of another kind (.heic), 3 that are no files"
     ]
 
 
@@ -284,6 +285,8 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link").symlink_to(tmp_path / "away")
     assert find_pictures(tmp_path / "here") == [tmp_path / "here" / "link" / "x.png"]
+    (tmp_path / "a link").symlink_to(tmp_path / "away")
+    assert find_pictures(tmp_path) == [tmp_path / "away" / "x.png"]  # once, and by its own name
 
 
 def test_folders_without_pictures(tmp_path: Path) -> None:
