@@ -11,6 +11,9 @@ from runtime.errors import ImageError, StreamError
 from runtime.pictures import SUFFIXES, find_pictures, read_image, tell
 from runtime.streaming.video import GST, Shot, video
 
+MOST_LATE = 1.0
+"""Seconds that frames may be behind their time, and still come faster until they are not."""
+
 
 def shots(source: str, say: Callable[[str], None] = tell) -> Iterator[Shot]:
     """The frames of a folder (images sorted by path), of one image, or of a video that OpenCV opens.
@@ -41,9 +44,15 @@ def shots(source: str, say: Callable[[str], None] = tell) -> Iterator[Shot]:
 
 
 def paced(frames: Iterator[Shot], fps: float | None) -> Iterator[Shot]:
-    """The same frames, at most ``fps`` a second; None: without a limit."""
+    """The same frames, at most ``fps`` a second on average; None: without a limit.
+
+    A delay of more than ``MOST_LATE`` is not made up for: a camera may have been away for hours.
+    """
     begin = time.monotonic()
     for number, shot in enumerate(frames):
         if fps is not None:
-            time.sleep(max(0.0, begin + number / fps - time.monotonic()))
+            early = begin + number / fps - time.monotonic()
+            if early < -MOST_LATE:
+                begin -= early
+            time.sleep(max(0.0, early))
         yield shot

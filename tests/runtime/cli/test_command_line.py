@@ -241,3 +241,13 @@ def test_bytes_that_are_no_image_are_said(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
     assert main(["encode", "-", "-o", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err == "ratehold encode: standard input: not an image that Pillow can read\n"
+
+
+def test_standard_input_without_an_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("runtime.cli.files.MOST_BYTES", 1 << 21)
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert main(["encode", "-", "-o", str(tmp_path / "x")]) == 1
+    assert "more than 2,097,152 bytes" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -78,6 +79,26 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     ):
         with pytest.raises(StreamError, match=message):
             shots(source)
+
+
+@pytest.mark.parametrize(
+    ("away", "pauses"), [(0.35, [0, 0, 0, 0, 0.05, 0.1]), (60.0, [0, 0, 0.1, 0.1, 0.1, 0.1])]
+)
+def test_what_a_camera_missed_is_not_made_up_for(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, away: float, pauses: list[float]
+) -> None:
+    now, slept = 100.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(round(seconds, 6))
+
+    monkeypatch.setattr("runtime.streaming.source.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    for _ in paced(shots(str(pictures)), 10.0):
+        if len(slept) == 1:
+            now += away
+    assert slept == pauses
 
 
 def test_frames_are_paced(pictures: Path) -> None:
