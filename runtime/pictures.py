@@ -155,8 +155,8 @@ def read_image(path: str | Path | BinaryIO) -> NDArray[np.uint8]:
     """The pixels of a picture file of any mode that Pillow knows, as uint8 HxWx3 (RGB).
 
     Orientation in EXIF is obeyed where it can be read, and alpha is dropped. Of an animation it is the first
-    frame. 16-bit grey keeps its high byte. Float and 32-bit grey has no full scale: its own smallest value
-    becomes 0 and its largest 255; NaN counts as the smallest.
+    frame. 16-bit grey keeps its high byte, and is refused where that would be black. Float and 32-bit grey
+    has no full scale: its own smallest value becomes 0 and its largest 255; NaN counts as the smallest.
 
     Raises ImageError, and nothing else, for a missing, unreadable, damaged, truncated or monstrous file.
     """
@@ -165,9 +165,7 @@ def read_image(path: str | Path | BinaryIO) -> NDArray[np.uint8]:
             return _pixels(path)
         if not stat.S_ISREG(Path(path).stat().st_mode):  # reading from a pipe could wait forever
             raise ImageError(f"{path}: not a regular file")
-        with Path(path).open(
-            "rb"
-        ) as file:  # not by its path: Pillow would map it, and misread some TIFF files
+        with Path(path).open("rb") as file:  # Pillow maps what it opens itself, and misreads some TIFF files
             return _pixels(file)
     except ImageError as error:
         raise error if str(error).startswith(f"{path}:") else ImageError(f"{path}: {error}") from error
@@ -218,7 +216,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return _by_own_range(values.view(np.uint32) if unsigned else values)
     if image.mode.startswith("I"):
         bits = 4 if _tag(image, "BitsPerSample") == (12,) else 8
-        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> bits).astype(np.uint8))
+        values = np.clip(np.asarray(image), 0, 65535)
+        if 0 < values.max() < 1 << bits:  # 8 bits in a file of 16, as some programs write them
+            raise ImageError(
+                f"16-bit grey with no value above {values.max()} would be black: save it as 8 bits"
+            )
+        return Image.fromarray((values >> bits).astype(np.uint8))
     return image
 
 

@@ -25,7 +25,8 @@ MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
 def test_every_mode_of_pillow_is_read(mode: str, tmp_path: Path) -> None:
     grey = Image.fromarray(np.linspace(0, 255, 12 * 9).reshape(12, 9).astype(np.uint8))
     path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "F", "I", "I;16") else "x.png")
-    grey.convert(mode).save(path)
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 256)
+    (deep if mode == "I;16" else grey.convert(mode)).save(path)
     image = read_image(path)
     assert image.shape == (12, 9, 3) and image.dtype == np.uint8
 
@@ -42,6 +43,14 @@ def test_orientation_is_obeyed(tmp_path: Path) -> None:
     exif[0x0112] = 6  # rotated by 90 degrees
     image.save(tmp_path / "x.jpg", exif=exif)
     assert read_image(tmp_path / "x.jpg").shape == (8, 4, 3)
+
+
+def test_sixteen_bits_that_would_be_black_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], dtype=np.uint16)).save(tmp_path / "x.png")
+    with pytest.raises(ImageError, match="above 255 would be black: save it as 8 bits"):
+        read_image(tmp_path / "x.png")
+    Image.fromarray(np.zeros((1, 2), dtype=np.uint16)).save(tmp_path / "x.png")  # black, and meant so
+    assert not read_image(tmp_path / "x.png").any()
 
 
 def test_unreadable_files_say_what_is_wrong(tmp_path: Path) -> None:
