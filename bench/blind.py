@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when the bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    samples = labelled(options.data)
+    samples = labelled(options.data, 2 * options.limit)
     if len(samples) < 2 * options.limit:
         raise ImageError(f"{options.data}: {len(samples)} images; --limit {options.limit} needs twice that")
     rows = run(

@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     options_of.add_limit(parser)
     options_of.add_json(parser)
     options = parser.parse_args(arguments)
-    samples = labelled(options.data)[: options.limit]
+    samples = labelled(options.data, options.limit)
     rows = rows_of(measure(bundle_options.bundles(options), samples, bundle_options.engine(options)))
     summary = summarise(rows)
     show(rows, summary, len(samples), bundle_options.console(options))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.errors import RateholdError
     from runtime.guard import Defence, Guard
     from runtime.head import Head
-    from runtime.preprocess import read_image
+    from runtime.pictures import read_image
     from runtime.tail import Tail
 
     __version__: str
@@ -52,7 +52,7 @@ _HOME = {
     "Tail": "runtime.tail",
     "installed": "runtime.bundle",
     "load": "runtime.bundle",
-    "read_image": "runtime.preprocess",
+    "read_image": "runtime.pictures",
 }
 """A name -> the module that defines it."""
 

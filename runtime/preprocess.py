@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from runtime.errors import ImageError
-
-MAX_PIXELS = 100_000_000  # what a decompressed file may hold: 300 MB of RGB, beyond any edge camera
 
 
 @dataclass(frozen=True)
@@ -69,33 +65,3 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     return np.ascontiguousarray(image[:, :, :3])
-
-
-def read_image(path: str | Path | BinaryIO) -> NDArray[np.uint8]:
-    """Read an image file of any mode that Pillow knows (grey, palette, RGBA, CMYK, 16 bit) as uint8 HxWx3.
-
-    Raises ImageError for a missing, unreadable, truncated or monstrous file. Orientation in EXIF is obeyed.
-    """
-    from PIL import ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                size = f"{opened.width}x{opened.height}"
-                raise ImageError(f"{path}: {size} is more than {MAX_PIXELS:,} pixels; scale it down")
-            return np.array(ImageOps.exif_transpose(_eight_bits(opened)).convert("RGB"))
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image that Pillow can read") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{path}: cannot be read, damaged or truncated: {error}") from error
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by its high byte: Pillow's own conversion clips at 255."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
-    return image

@@ -39,6 +39,7 @@ FLOORS = {
         "json_log": "",
         "codec": "errors",
         "preprocess": "errors",
+        "pictures": "errors",
         "bundle": "errors codec preprocess",
         "engines": "errors native_denoise",
         "prior": "errors codec bundle engines",
@@ -47,13 +48,13 @@ FLOORS = {
         "gpu": "errors codec preprocess bundle engines prior latent guard native_denoise",
         "head": "errors clock codec bundle engines prior latent guard gpu",
         "tail": "errors clock codec bundle engines prior",
-        "__init__": "errors codec preprocess bundle engines guard head tail",
+        "__init__": "errors codec preprocess pictures bundle engines guard head tail",
         "dashboard": "errors bundle latent",
         "serving": "errors json_log codec bundle engines prior latent tail dashboard __init__",
-        "streaming": "errors json_log codec preprocess bundle guard head tail dashboard __init__",
+        "streaming": "errors json_log codec preprocess pictures bundle guard head tail dashboard __init__",
         "cli": (
-            "errors json_log codec preprocess bundle engines guard head tail dashboard serving streaming "
-            "__init__ native_denoise"
+            "errors json_log codec preprocess pictures bundle engines guard head tail dashboard serving "
+            "streaming __init__ native_denoise"
         ),
         "__main__": "cli",
     },

@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when a bundle or the images cannot be had."""
     options = _parser().parse_args(arguments)
     bundles = bundle_options.bundles(options)
-    samples = labelled(options.data)[: options.limit]
+    samples = labelled(options.data, options.limit)
     pictures = choose_pictures(not options.no_pictures)
     points = measure(bundles, samples, bundle_options.engine(options), pictures)
     rows = [point.as_row() for point in points]

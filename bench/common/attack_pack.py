@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.preprocess import read_image
+from runtime.pictures import read_image
 
 FOLDER = Path(__file__).parent / "attacked_photos"
 ABOUT = "pack.json"

@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     found: list[BandRow] = []
-    bundles, samples = bundle_options.bundles(options), labelled(options.data)[: options.limit]
+    bundles, samples = bundle_options.bundles(options), labelled(options.data, options.limit)
     for bundle in bundles:
         of_bundle = measure(bundle, samples, options.eps, bundle_options.engine(options))
         show(of_bundle, bundle.manifest.preprocess.size, bundle_options.console(options))

@@ -119,7 +119,7 @@ def choose_photos(folder: Path | None, limit: int) -> Photos:
     """The first ``limit`` photos of a folder, or the sample photos."""
     if folder is None:
         return photos()[:limit]
-    return [(sample.path.stem, sample.image()) for sample in samples(folder)[:limit]]
+    return [(sample.path.stem, sample.image()) for sample in samples(folder, limit)]
 
 
 def _parser() -> argparse.ArgumentParser:

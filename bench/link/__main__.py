@@ -30,6 +30,7 @@ from runtime.bundle import Bundle, load
 from runtime.cli.program import program
 from runtime.codec.packet import MAX_OVERHEAD
 from runtime.engines import EngineOptions
+from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.streaming.window import MOST
@@ -56,13 +57,30 @@ def clean_and_attacked(
         known = [(image, frame) for image, frame in pairs if frame is not None][:count]
         if known:
             return {"clean": [image for image, _ in known], "attacked": [frame for _, frame in known]}, True
-    images = [s.image() for s in samples(clean)] if clean else [image for _, image in photos()]
+    if clean is not None and attacked is not None:
+        return _same_frames(clean, attacked, count), True
+    images = [s.image() for s in samples(clean, count)] if clean else [image for _, image in photos()]
     if attacked is not None:
-        frames = [sample.image() for sample in samples(attacked)]
-        return {"clean": images[:count], "attacked": frames[:count]}, clean is not None
+        frames = [sample.image() for sample in samples(attacked, count)]
+        return {"clean": images[:count], "attacked": frames}, False
     rng, side = np.random.default_rng(0), preprocess.size
     noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in images]
     return {"clean": images[:count], "attacked": noise[:count]}, False
+
+
+def _same_frames(clean: Path, attacked: Path, count: int) -> dict[str, list[Image]]:
+    """The first frames that both folders have, by their names; a file that fails takes its pair with it.
+
+    Raises ImageError when there is none.
+    """
+    named = {sample.path.stem: sample for sample in samples(attacked)}
+    pairs = [(sample, named[sample.path.stem]) for sample in samples(clean) if sample.path.stem in named]
+    if not pairs:
+        raise ImageError(f"{attacked}: no file in it is named like one of {clean}")
+    return {
+        "clean": [sample.image() for sample, _ in pairs[:count]],
+        "attacked": [sample.image() for _, sample in pairs[:count]],
+    }
 
 
 def default_budget(bundle: Bundle) -> int:

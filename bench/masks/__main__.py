@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     bundles = bundle_options.bundles(options)
-    samples = labelled(options.data)[: options.limit]
+    samples = labelled(options.data, options.limit)
     found, summary = measure(bundles, samples, options.occlude, bundle_options.engine(options))
     show(found, summary, bundle_options.console(options))
     if options.plot:

@@ -76,7 +76,7 @@ def workers(options: argparse.Namespace) -> Run:
 def run(options: argparse.Namespace) -> tuple[Outcomes, dict[str, Any]]:
     """The outcomes of the campaign and its settings. Raises a RateholdError when something is missing."""
     limit = options.limit or (QUICK_LIMIT if options.preset == "quick" else None)
-    samples = labelled(options.data)[:limit]
+    samples = labelled(options.data, limit)
     if not samples:
         raise CampaignError(f"{options.data}: no images in it")
     wanted = plan(options, [Subject.of(bundle) for bundle in bundle_options.bundles(options)])

@@ -38,7 +38,8 @@ from runtime.cli.program import program
 from runtime.engines import EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
-from runtime.preprocess import Preprocess, read_image
+from runtime.pictures import read_image
+from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 
 LOGITS_MAY_DIFFER = 0.1

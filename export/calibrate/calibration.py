@@ -13,7 +13,7 @@ from torch import nn
 
 from export.calibrate.backbones import Backbone
 from export.calibrate.fisher import Calibration, calibrate
-from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.images import squares
 from export.calibrate.patches import to_patches
 from export.errors import CalibrationError
 from export.progress import bar, say
@@ -45,14 +45,14 @@ class Calibrated:
         return self.features[::VIEWS]
 
 
-def calibrate_backbone(backbone: Backbone, data: Path, patch: int | None = None) -> Calibrated:
-    """Compute features and transform.
+def calibrate_backbone(
+    backbone: Backbone, paths: list[Path], data: Path, patch: int | None = None
+) -> Calibrated:
+    """Compute features and transform from the usable photographs of the folder ``data``.
 
-    Raises ImageError when ``data`` has no usable photographs, CalibrationError when the network's answers do
-    not depend on them.
+    Raises CalibrationError when the network's answers do not depend on them.
     """
     preprocess = Preprocess(backbone.size, backbone.crop)
-    paths = sharp_enough(find_images(data), backbone.size)
     say(f"{len(paths)} photographs in {data} are large enough for {backbone.size} pixels")
     features = _features(backbone, paths, preprocess)
     check_answers_vary(backbone.tail, features[::VIEWS][:SAMPLE])
@@ -62,9 +62,14 @@ def calibrate_backbone(backbone: Backbone, data: Path, patch: int | None = None)
     return Calibrated(calibration, features, len(paths), data.name)
 
 
-def load_or_calibrate(backbone: Backbone, data: Path, cache: Path, patch: int | None = None) -> Calibrated:
-    """The calibration from ``cache`` when it was made from the same network and images, else a new one."""
-    key = _key(backbone, data, patch)
+def load_or_calibrate(
+    backbone: Backbone, paths: list[Path], data: Path, cache: Path, patch: int | None = None
+) -> Calibrated:
+    """The calibration from ``cache`` when it was made from the same network and images, else a new one.
+
+    paths: the usable photographs of the folder ``data``.
+    """
+    key = _key(backbone, paths, data, patch)
     if cache.exists():
         kept = torch.load(cache, weights_only=True)
         if kept["key"] == key:
@@ -72,7 +77,7 @@ def load_or_calibrate(backbone: Backbone, data: Path, cache: Path, patch: int | 
             return Calibrated(
                 Calibration(**kept["calibration"]), kept["features"], kept["images"], kept["data"]
             )
-    calibrated = calibrate_backbone(backbone, data, patch)
+    calibrated = calibrate_backbone(backbone, paths, data, patch)
     fields = {f.name: getattr(calibrated.calibration, f.name) for f in dataclasses.fields(Calibration)}
     cache.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
@@ -159,12 +164,12 @@ def _largest_patch(features: tuple[int, ...]) -> int:
     return max(fits, default=1)
 
 
-def _key(backbone: Backbone, data: Path, patch: int | None) -> str:
+def _key(backbone: Backbone, paths: list[Path], data: Path, patch: int | None) -> str:
     digest = hashlib.sha256(f"{backbone.name} {backbone.size} {backbone.crop} {patch} {VIEWS}".encode())
     for module in (backbone.head, backbone.tail):
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
-    for path in find_images(data):
+    for path in paths:
         digest.update(f"{path.relative_to(data)} {path.stat().st_size}".encode())
     return digest.hexdigest()

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.preprocess import Preprocess, read_image
+from runtime.pictures import find_pictures, read_image, readable
+from runtime.preprocess import Preprocess
 
 if TYPE_CHECKING:
     import torch
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-
 
 MARGIN = 1.125
 """Times the input's side: photographs without this reserve have often been enlarged already."""
 
 
-def find_images(folder: str | Path) -> list[Path]:
-    """All image files under ``folder``, sorted. Raises ImageError when there are none."""
-    root = Path(folder)
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise ImageError(f"{root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
-    return found
+def usable(folder: str | Path, size: int) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """The photographs under ``folder`` that can be read and are sharp enough, sorted; and their pixels.
 
+    Those with little resolution in reserve are left out: enlarged ones are soft and teach low rates. Files
+    that cannot be read are passed over, with a line each and their number.
 
-def sharp_enough(paths: list[Path], size: int) -> list[Path]:
-    """Keep the images with some resolution in reserve: enlarged ones are soft and teach low rates."""
-    kept = []
-    for path in paths:
-        with Image.open(path) as image:
-            if min(image.size) >= MARGIN * size:
-                kept.append(path)
-    return kept
+    Raises ImageError when there is no photograph, or none is usable.
+    """
+    kept = 0
+    for path, image in readable(find_pictures(folder), read_image):
+        if min(image.shape[:2]) >= MARGIN * size:
+            kept += 1
+            yield path, image
+    if not kept:
+        least = math.ceil(MARGIN * size)
+        raise ImageError(
+            f"{folder}: no photograph is large enough for {size} pixels: its shorter side needs {least}"
+        )
 
 
 def photographs_of(folder: str | Path, size: int) -> list[Path]:
-    """The image files under ``folder`` that are sharp enough, sorted.
-
-    Raises ImageError when the folder has no images at all.
-    """
-    return sharp_enough(find_images(folder), size)
+    """The files of ``usable`` photographs. All are read: what is missing is said now, not after hours."""
+    return [path for path, _ in usable(folder, size)]
 
 
 def squares(

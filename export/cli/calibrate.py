@@ -68,13 +68,14 @@ def builder_for(options: argparse.Namespace, plan: HyperpriorPlan | None = None)
     from export.calibrate.images import photographs_of
 
     backbone = _backbone(options)
+    photographs = photographs_of(options.photos, backbone.size)
     cache = options.output / "calibration.pt"
     return Builder(
         backbone=backbone,
-        calibrated=load_or_calibrate(backbone, options.photos, cache, options.patch),
+        calibrated=load_or_calibrate(backbone, photographs, options.photos, cache, options.patch),
         out=options.output,
         command=command_line(options),
-        photographs=photographs_of(options.photos, backbone.size),
+        photographs=photographs,
         plan=plan or HyperpriorPlan(),
     )
 

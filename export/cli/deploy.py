@@ -31,16 +31,17 @@ def add_parsers(commands: Any) -> None:
 
 
 def _fp16(options: argparse.Namespace) -> None:
-    from export.calibrate.images import find_images
     from export.graphs.fp16 import write_half_graphs
     from export.graphs.fp16_drift import drifts
     from export.progress import say
     from runtime.bundle import load
+    from runtime.pictures import find_pictures, read_image, readable
 
     bundle = load(options.bundle)
+    photographs = [path for path, _ in readable(find_pictures(options.photos), read_image)]
     for path in write_half_graphs(bundle):
         say(str(path))
-    for drift in drifts(bundle, find_images(options.photos), options.threads):
+    for drift in drifts(bundle, photographs, options.threads):
         print(drift)
 
 

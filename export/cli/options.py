@@ -101,8 +101,7 @@ def command_line(options: argparse.Namespace) -> str:
 
 
 def photographs_for(bundle: Bundle, folder: Path) -> list[NDArray[np.uint8]]:
-    """The photographs under ``folder`` that are large enough for a bundle, uint8 (H, W, 3) each."""
-    from export.calibrate.images import photographs_of
-    from runtime.preprocess import read_image
+    """The photographs under ``folder`` that are usable for a bundle, uint8 (H, W, 3) each."""
+    from export.calibrate.images import usable
 
-    return [read_image(path) for path in photographs_of(folder, bundle.manifest.preprocess.size)]
+    return [image for _, image in usable(folder, bundle.manifest.preprocess.size)]

@@ -17,7 +17,7 @@ from runtime.bundle import Bundle
 from runtime.engines import EngineOptions
 from runtime.engines.precision import HALVED, Precision
 from runtime.head import Head
-from runtime.preprocess import read_image
+from runtime.pictures import read_image
 from runtime.tail import Tail
 
 

@@ -28,7 +28,6 @@ from export.progress import bar, say
 from runtime.bundle import SCHEMA, FileEntry, Manifest
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import Tables, gaussian_tables, scale_index
-from runtime.errors import ImageError
 from runtime.preprocess import Preprocess
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork
 
@@ -60,10 +59,8 @@ class Imported:
 
 
 def calibration_photographs(data: Path) -> list[Path]:
-    """At most ``PHOTOGRAPHS`` image files of a folder. Raises ImageError when none is large enough."""
+    """At most ``PHOTOGRAPHS`` usable files of a folder. Raises ImageError when it has none."""
     paths = photographs_of(data, SIZE)
-    if not paths:
-        raise ImageError(f"{data}: no photograph is large enough for {SIZE} pixels")
     return paths[:: -(-len(paths) // PHOTOGRAPHS)]
 
 

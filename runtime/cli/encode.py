@@ -10,7 +10,7 @@ from runtime.bundle import DEFAULT, load
 from runtime.cli.files import STANDARD, StandardInput, add_json, completes_files, report, write_bytes
 from runtime.cli.guard_options import add_guard, guard_of
 from runtime.head import Head, HeadReport
-from runtime.preprocess import read_image
+from runtime.pictures import read_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

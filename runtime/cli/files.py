@@ -9,14 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runtime.errors import ImageError
+
 STANDARD = "-"
+
+MOST_BYTES = 1 << 30
+"""Of an image on standard input: 100 million pixels of 16-bit RGB, uncompressed, are 600 MB."""
 
 
 class StandardInput(io.BytesIO):
-    """All bytes of standard input, with a name for messages."""
+    """All bytes of standard input, with a name for messages. Raises ImageError beyond ``MOST_BYTES``."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stdin.buffer.read())
+        super().__init__()
+        while chunk := sys.stdin.buffer.read(1 << 20):
+            self.write(chunk)
+            if self.tell() > MOST_BYTES:  # a pipe may have no end
+                raise ImageError(f"standard input: more than {MOST_BYTES:,} bytes, no image is that large")
+        self.seek(0)
 
     def __str__(self) -> str:
         return "standard input"

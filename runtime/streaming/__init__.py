@@ -1,6 +1,8 @@
 """The head as a client: frames from a folder, a video or a camera -> packets -> a tail server.
 
-    source       frames of a folder, a video, a camera or a GStreamer pipeline
+    source       frames of a folder, an image or a video, in order and paced
+    video        frames of a recording, or of a camera, an address or a pipeline: opened again when it drops
+    pixel_formats  grey, YUV, BGR or JPEG, as OpenCV gives them -> RGB
     pipeline     captures and encodes the next frame while others are in flight
     buffer       packets between encoder and link, and the policy when the link is slower than the source
     window       the in-flight window: how many frames are sent and not yet answered

@@ -13,14 +13,15 @@ from export.build import keep_or_write
 from export.calibrate.backbones import from_factory
 from export.calibrate.calibration import load_or_calibrate
 from export.calibrate.finetune import finetune
-from export.calibrate.images import find_images, sharp_enough, squares
+from export.calibrate.images import photographs_of, squares
 from export.calibrate.transform import transform_at
 from export.graphs.torch_to_onnx import compare
 from export.plans import FinetunePlan
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head
-from runtime.preprocess import Preprocess, read_image
+from runtime.pictures import read_image
+from runtime.preprocess import Preprocess
 from runtime.tail import Tail
 from tests.export.models import OWN
 from tests.tiny_bundle import tiny_images
@@ -88,7 +89,8 @@ def test_calibration_is_kept_and_used_again(
 
 def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_path: Path) -> None:
     backbone = from_factory("tests.export.models:classifier", "features", 32)
-    calibrated = load_or_calibrate(backbone, photographs, built / "calibration.pt", 2)
+    paths = photographs_of(photographs, 32)
+    calibrated = load_or_calibrate(backbone, paths, photographs, built / "calibration.pt", 2)
 
     plan = FinetunePlan(steps=8, batch=8, save_every=2, prior_steps=5)
 
@@ -131,7 +133,7 @@ def test_a_tuned_transform_can_be_built(
 
 
 def test_views_are_deterministic_and_plain_first(photographs: Path) -> None:
-    paths = sharp_enough(find_images(photographs), 32)
+    paths = photographs_of(photographs, 32)
     assert len(paths) == 60  # the small one is left out
     prepare = Preprocess(32, 1.0)
     first, again = (list(squares(paths[:3], prepare, 3)) for _ in range(2))
@@ -141,7 +143,7 @@ def test_views_are_deterministic_and_plain_first(photographs: Path) -> None:
 
 def test_mistakes_are_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ImageError, match="no images"):
-        find_images(tmp_path)
+        photographs_of(tmp_path, 32)
     assert main(["calibrate", "--data", str(tmp_path), "-o", str(tmp_path), "--backbone", "x:y"]) == 1
     assert "--cut MODULE" in capsys.readouterr().err
     assert main(["calibrate", "--photos", str(tmp_path), "-o", str(tmp_path), "--cut", "layer2"]) == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.preprocess import Preprocess, as_rgb, read_image, to_input
+from runtime.preprocess import Preprocess, as_rgb, to_input
 
 PREPARE = Preprocess(size=32, crop=1.0)
 
@@ -94,62 +92,3 @@ def test_panorama_takes_little_memory() -> None:
 def test_what_is_no_image_is_refused(bad: object) -> None:
     with pytest.raises(ImageError, match="an image"):
         as_rgb(bad)  # type: ignore[arg-type]
-
-
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_of_pillow_is_read(mode: str, tmp_path: Path) -> None:
-    grey = Image.fromarray(np.linspace(0, 255, 12 * 9).reshape(12, 9).astype(np.uint8))
-    path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "F", "I", "I;16") else "x.png")
-    grey.convert(mode).save(path)
-    image = read_image(path)
-    assert image.shape == (12, 9, 3) and image.dtype == np.uint8
-
-
-def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
-    values = np.array([[0, 256, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "x.png")
-    assert read_image(tmp_path / "x.png")[0, :, 0].tolist() == [0, 1, 255]
-
-
-def test_orientation_is_obeyed(tmp_path: Path) -> None:
-    image = Image.fromarray(np.zeros((4, 8, 3), dtype=np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotated by 90 degrees
-    image.save(tmp_path / "x.jpg", exif=exif)
-    assert read_image(tmp_path / "x.jpg").shape == (8, 4, 3)
-
-
-def test_unreadable_files_say_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no such file"):
-        read_image(tmp_path / "none.png")
-    (tmp_path / "text.png").write_text("not an image")
-    with pytest.raises(ImageError, match="not an image"):
-        read_image(tmp_path / "text.png")
-    with pytest.raises(ImageError):
-        read_image(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "gif", "tif"])
-def test_truncated_files_are_an_image_error(suffix: str, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    whole = tmp_path / f"whole.{suffix}"
-    Image.fromarray(pixels).save(whole)
-    data = whole.read_bytes()
-    for length in (0, 1, 10, len(data) // 2, len(data) - 30):
-        part = tmp_path / f"part.{suffix}"
-        part.write_bytes(data[:length])
-        try:
-            image = read_image(part)
-        except ImageError:
-            continue
-        assert image.shape == (64, 64, 3)  # a format that still decodes without its last bytes
-
-
-def test_monstrous_files_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.png"
-    Image.new("1", (20_000, 20_000)).save(path)
-    with pytest.raises(ImageError, match=r"scale it down|decompression bomb"):
-        read_image(path)

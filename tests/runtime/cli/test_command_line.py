@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -220,9 +222,32 @@ def test_standard_output_takes_one_thing(photo: Path, capsys: pytest.CaptureFixt
     assert stop.value.code == 2 and "cannot both be standard output" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(os.mkfifo, "not a regular file"), (Path.mkdir, "not a regular file"), (Path.touch, "not an image")],
+)
+def test_what_is_no_image_file_is_said_at_once(
+    make: Callable[[Path], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "photo.jpg")
+    assert main(["encode", str(tmp_path / "photo.jpg"), "-o", str(tmp_path / "x")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not (tmp_path / "x").exists()
+
+
 def test_bytes_that_are_no_image_are_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
     assert main(["encode", "-", "-o", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err == "ratehold encode: standard input: not an image that Pillow can read\n"
+
+
+def test_standard_input_without_an_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("runtime.cli.files.MOST_BYTES", 1 << 21)
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert main(["encode", "-", "-o", str(tmp_path / "x")]) == 1
+    assert "more than 2,097,152 bytes" in capsys.readouterr().err

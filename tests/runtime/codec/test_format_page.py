@@ -16,7 +16,7 @@ from bench.common.attack_pack import FOLDER as PACK
 from runtime.bundle import DEFAULT, INSTALLED, installed, load
 from runtime.guard import Guard
 from runtime.head import Head
-from runtime.preprocess import read_image
+from runtime.pictures import read_image
 from tests.runtime.codec import page_decoder
 from tests.runtime.codec.agreement import check_equal
 from tests.runtime.codec.page_decoder import FACTORS, PageDecoder, Stack, Table, seal

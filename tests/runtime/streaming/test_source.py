@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -43,15 +44,61 @@ def test_a_video_in_rgb(tmp_path: Path) -> None:
     assert images[2][..., 2].mean() < 20
 
 
+def test_a_video_that_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    assert len(list(shots(str(path)))) == 30
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    frames = shots(str(path))
+    for _ in range(10):
+        assert next(frames).read().shape == (48, 64, 3)
+    with pytest.raises(StreamError, match=r"of about 30: damaged, or cut short"):
+        list(frames)
+
+
+def test_a_folder_says_what_it_passes_over(pictures: Path) -> None:
+    (pictures / "x.heic").write_bytes(b"")
+    said: list[str] = []
+    assert len(list(shots(str(pictures), said.append))) == 6
+    assert said == [f"{pictures}: 6 pictures; passed over 1 of another kind (.heic)"]
+
+
 def test_what_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("no video")
     for source, message in (
         (str(tmp_path), "no images"),
         (str(tmp_path / "none"), "neither a folder"),
         (str(tmp_path / "x.txt"), "cannot open"),
+        (str(tmp_path / "none.jpg"), "no such file"),
+        (" ", "no source"),
     ):
         with pytest.raises(StreamError, match=message):
             shots(source)
+
+
+@pytest.mark.parametrize(
+    ("away", "pauses"), [(0.35, [0, 0, 0, 0, 0.05, 0.1]), (60.0, [0, 0, 0.1, 0.1, 0.1, 0.1])]
+)
+def test_what_a_camera_missed_is_not_made_up_for(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, away: float, pauses: list[float]
+) -> None:
+    now, slept = 100.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(round(seconds, 6))
+
+    monkeypatch.setattr("runtime.streaming.source.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    for _ in paced(shots(str(pictures)), 10.0):
+        if len(slept) == 1:
+            now += away
+    assert slept == pauses
 
 
 def test_frames_are_paced(pictures: Path) -> None:

@@ -20,7 +20,7 @@ import trustme
 from runtime.bundle import load
 from runtime.cli.main import main
 from runtime.head import Head
-from runtime.preprocess import read_image
+from runtime.pictures import read_image
 from runtime.tail import Tail
 from tests.runtime.streaming.server_process import ROOT, ServerProcess
 
