@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.errors import BundleError
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork
 
 WORTH_SHARING = 1 << 24
@@ -30,11 +31,17 @@ class Synthesis(Protocol):
 
 def open_synthesis(bundle: Bundle, options: EngineOptions) -> Synthesis:
     """The exact h_s of a bundle. Raises BundleError for one that may leave exact arithmetic, EngineError."""
+    manifest = bundle.manifest
     network = IntegerNetwork.from_arrays(bundle.arrays("prior"))  # refuses a network that may round
-    positions = math.prod(bundle.manifest.latent[1:])
+    channels, *grid = manifest.latent
+    if manifest.hyper is None or network.shape(manifest.hyper) != (2 * channels, *grid):
+        raise BundleError(
+            f"bundle {manifest.name}: its h_s does not return a table and a mean of each symbol"
+        )
+    positions = math.prod(grid)
     if sum(layer.weight.size for layer in network.layers) * positions < WORTH_SHARING:
         options = replace(options, threads=1)
-    return GraphSynthesis(open_engine(bundle.path("h_s"), options))
+    return GraphSynthesis(open_engine(bundle.graph("h_s"), options))
 
 
 class GraphSynthesis:
