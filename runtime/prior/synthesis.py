@@ -32,12 +32,13 @@ class Synthesis(Protocol):
 def open_synthesis(bundle: Bundle, options: EngineOptions) -> Synthesis:
     """The exact h_s of a bundle. Raises BundleError for one that may leave exact arithmetic, EngineError."""
     manifest = bundle.manifest
-    network = IntegerNetwork.from_arrays(bundle.arrays("prior"))  # refuses a network that may round
     channels, *grid = manifest.latent
-    if manifest.hyper is None or network.shape(manifest.hyper) != (2 * channels, *grid):
-        raise BundleError(
-            f"bundle {manifest.name}: its h_s does not return a table and a mean of each symbol"
-        )
+    try:
+        network = IntegerNetwork.from_arrays(bundle.arrays("prior"))  # refuses a network that may round
+        if manifest.hyper is None or network.shape(manifest.hyper) != (2 * channels, *grid):
+            raise BundleError("it does not return a table and a mean of each symbol")
+    except BundleError as error:
+        raise BundleError(f"bundle {manifest.name}: its h_s: {error}") from error
     positions = math.prod(grid)
     if sum(layer.weight.size for layer in network.layers) * positions < WORTH_SHARING:
         options = replace(options, threads=1)
