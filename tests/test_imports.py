@@ -108,7 +108,6 @@ ON_USE = {
     "native_denoise.reference": "only for who asks for the float64 reference",
     "runtime.codec.pricing": "Numba takes half a second to load",
     "runtime.prior.rounding": "Numba takes half a second to load",
-    "runtime.engines.graph_check": "protobuf comes with the engines",
     "runtime.engines.stem": "Numba takes half a second to load",
     "runtime.gpu": "needs Numba-CUDA, and a GPU or its simulator",
 }

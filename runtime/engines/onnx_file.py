@@ -27,29 +27,13 @@ message Tensor {
   repeated int64 int64_data = 7;
   string name = 8;
   bytes raw_data = 9;
-  repeated Entry external_data = 13;
-  int32 data_location = 14;
 }
-message Entry { string key = 1; string value = 2; }
-message SparseTensor { Tensor values = 1; Tensor indices = 2; }
-message Attribute {
-  string name = 1;
-  int64 i = 3;
-  bytes s = 4;
-  Tensor t = 5;
-  Graph g = 6;
-  repeated int64 ints = 8;
-  repeated Tensor tensors = 10;
-  repeated Graph graphs = 11;
-  SparseTensor sparse_tensor = 22;
-  repeated SparseTensor sparse_tensors = 23;
-}
+message Attribute { string name = 1; int64 i = 3; bytes s = 4; repeated int64 ints = 8; }
 message Node {
   repeated string input = 1;
   repeated string output = 2;
   string op_type = 4;
   repeated Attribute attribute = 5;
-  string domain = 7;
 }
 message Graph {
   repeated Node node = 1;
@@ -57,15 +41,8 @@ message Graph {
   repeated Value input = 11;
   repeated Value output = 12;
   repeated Value value_info = 13;
-  repeated SparseTensor sparse_initializer = 15;
 }
-message Function { string name = 1; }
-message Training { Graph initialization = 1; }
-message Model {
-  Graph graph = 7;
-  repeated Training training_info = 20;
-  repeated Function functions = 25;
-}
+message Model { Graph graph = 7; }
 """,
     "onnx_subset",
     syntax="proto2",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from runtime.engines.base import DEFAULT, Engine, EngineOptions
+from runtime.engines.first_run import FirstRun
 from runtime.engines.graph import OnnxGraph
+from runtime.engines.graph_check import check_graph
 from runtime.engines.precision import at_precision
 from runtime.errors import BundleError, EngineError, EngineUnavailable
 
@@ -45,8 +47,6 @@ def open_engine(graph: Path | OnnxGraph, options: EngineOptions) -> Engine:
     Raises EngineUnavailable (how to install the engine), EngineError (what is wrong), or BundleError where a
     bundle's graph is not one, or not the one that its manifest promises.
     """
-    from runtime.engines.graph_check import check_graph  # protobuf: comes with the engines, not with the head
-
     module = _module(options.engine)
     reason = module.missing()
     if reason is not None:
@@ -66,7 +66,7 @@ def open_engine(graph: Path | OnnxGraph, options: EngineOptions) -> Engine:
             raise _of(graph, str(error)) from error
         raise
     engine.precision = precision
-    return engine
+    return FirstRun(engine, graph) if options.engine == DEFAULT and graph.interface else engine
 
 
 def _open(module: EngineModule, graph: OnnxGraph, options: EngineOptions) -> Engine:

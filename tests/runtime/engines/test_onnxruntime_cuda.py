@@ -101,7 +101,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", MODULE)
     monkeypatch.setattr(device.cuda, "is_available", lambda: True)
     monkeypatch.setattr(OnnxGraph, "of_file", lambda path: OnnxGraph(path, path.name.encode()))
-    monkeypatch.setattr("runtime.engines.graph_check.check_graph", lambda graph: None)
+    monkeypatch.setattr("runtime.engines.registry.check_graph", lambda graph: None)
 
 
 def opened() -> Any:
