@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from export.atomic import share, whole_folder
 from export.calibrate.backbones import Backbone
 from export.calibrate.calibration import Calibrated, step_for_loss
 from export.calibrate.images import squares
@@ -28,7 +30,7 @@ from export.prior.factorized import channel_tables
 from export.prior.hyperprior_fit import fit_hyperprior
 from export.progress import bar, say
 from export.rates import LOSS_OF_RATE
-from runtime.bundle import MANIFEST, SCHEMA, FileEntry, Manifest, load
+from runtime.bundle import MANIFEST, SCHEMA, SHARED, FileEntry, Manifest, check_name, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 
@@ -78,20 +80,24 @@ class Builder:
 
     def build(self, prior: PriorName, rate: int, transform: Transform | None = None) -> Path:
         """Write one bundle; returns its folder. ``transform`` defaults to the calibrated one."""
-        folder = self.out / f"{self.backbone.name}-{prior}-r{rate}"
-        folder.mkdir(parents=True, exist_ok=True)
-        transform = transform or self.transform(rate)
+        name = f"{self.backbone.name}-{prior}-r{rate}"
+        check_name(name)
+        with whole_folder(self.out / name) as folder:
+            self._write(prior, rate, transform or self.transform(rate), name, folder)
+        return self.out / name
+
+    def _write(self, prior: PriorName, rate: int, transform: Transform, name: str, folder: Path) -> None:
         round_to_half(transform.analysis)
         round_to_half(transform.restore)
         y = self._latents(transform)
-        say(f"{folder.name}: step {transform.step:.5f}, {y.shape[1]} active coefficients")
+        say(f"{name}: step {transform.step:.5f}, {y.shape[1]} active coefficients")
         written = self._write_prior(prior, folder, transform, y)
         files = written.files | self._write_shared(rate, transform)
         with torch.no_grad():
             classes = self.backbone.tail(self.calibrated.features[:1]).shape[1]
         manifest = Manifest(
             schema=SCHEMA,
-            name=folder.name,
+            name=name,
             backbone=self.backbone.name,
             prior=prior,
             rate=rate,
@@ -105,7 +111,7 @@ class Builder:
             files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
             provenance=self._provenance() | written.notes,
         )
-        return finish_bundle(folder, manifest, self.photographs)
+        finish_bundle(folder, manifest, self.photographs)
 
     def transform(self, rate: int) -> Transform:
         """The calibrated transform of one rate."""
@@ -144,17 +150,22 @@ class Builder:
         """Write restore, tail and labels, one file each for all bundles; returns the files by role."""
         name = self.backbone.name
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
-        shared = self.out / "shared"
+        shared = self.out / SHARED
         shape = (1, int(transform.analysis.out_channels), *self._grid(transform))
-        keep_or_write(transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features")
+        restore = keep_or_write(
+            transform.restore, torch.randn(shape), shared / files["restore"], "y_hat", "features"
+        )
         tail = copy.deepcopy(self.backbone.tail)
         round_to_half(tail)
         example = self.calibrated.features[:1]
-        keep_or_write(tail, example, shared / files["tail"], "features", "logits")
+        placed = {
+            "restore": restore,
+            "tail": keep_or_write(tail, example, shared / files["tail"], "features", "logits"),
+        }
         if self.backbone.labels is not None:
-            files["labels"] = f"{name}-labels.txt"
-            (shared / files["labels"]).write_text("\n".join(self.backbone.labels) + "\n", encoding="utf-8")
-        return {role: f"../shared/{file}" for role, file in files.items()}
+            text = "\n".join(self.backbone.labels) + "\n"
+            placed["labels"] = share(shared / f"{name}-labels.txt", text.encode())
+        return {role: f"../{SHARED}/{path.name}" for role, path in placed.items()}
 
     def _grid(self, transform: Transform) -> tuple[int, int]:
         _, height, width = self.calibrated.calibration.features
@@ -176,29 +187,35 @@ class Builder:
         }
 
 
-def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> Path:
-    """Measure the clean rates with the runtime itself, then write the final manifest; returns ``folder``."""
+def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> None:
+    """Measure the clean rates with the runtime itself, then write the final manifest."""
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     head = Head(load(folder))
     bits = []
-    with bar(len(photographs), f"{folder.name}: clean rates", "image") as progress:
+    with bar(len(photographs), f"{manifest.name}: clean rates", "image") as progress:
         for square in squares(photographs, manifest.preprocess, views=1):
             bits.append(head.analyse(square).expected_bits)
             progress.update(1)
     quantiles = tuple((q, float(np.quantile(bits, q))) for q in QUANTILES)
     final = replace(manifest, clean_bits=quantiles)
     (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
-    say(f"{folder.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
-    return folder
+    say(f"{manifest.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
 
 
-def keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> None:
-    """Keep the graph at ``path`` if it computes what ``module`` does; otherwise write it anew."""
-    if path.exists():
-        with suppress(GraphError):
-            compare(module, example, path)
-            return
-    write_graph(module, example, path, [given], [returned])
+def keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> Path:
+    """Keep the graph at ``path`` if it computes what ``module`` does; otherwise write one beside it.
+
+    Returns where the graph is. The graph that is there stays, as other bundles may use it.
+    """
+    for there in (path, *sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))):
+        if there.exists():
+            with suppress(GraphError):
+                compare(module, example, there)
+                return there
+    with TemporaryDirectory() as folder:
+        written = Path(folder, path.name)
+        write_graph(module, example, written, [given], [returned])
+        return share(path, written.read_bytes())
 
 
 def _shape(y: torch.Tensor) -> tuple[int, int, int]:

@@ -125,11 +125,11 @@ class Head:
         self.report: HeadReport | None = None
         self.counters = Counters()
         self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
-        self.engine = open_engine(bundle.path("head"), options)
+        self.engine = open_engine(bundle.graph("head"), options)
         on_gpu = isinstance(self.engine, GpuEngine)
         self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
         self.coder = open_coder(coder)
-        self._energy = _energy(bundle)
+        self._energy = bundle.energy()
         self.alarm = open_score(bundle) if self.guard.mode == "auto" else None
         self._watch = Watch(self.guard.hold)
         defender, shield = None, None
@@ -263,7 +263,7 @@ class Head:
         """The graph of this role, tried once; None where the bundle has none."""
         if role not in self.bundle.manifest.files:
             return None
-        second, head = open_engine(self.bundle.path(role), options), self.engine
+        second, head = open_engine(self.bundle.graph(role), options), self.engine
         if (second.inputs, second.outputs) == (head.inputs, head.outputs):
             try:
                 self.latent_of(second.run(*(np.zeros(shape, np.float32) for _, shape in second.inputs)))
@@ -304,10 +304,3 @@ class Head:
         return self.ladder.fitter.emptied(
             self.latent_of([np.zeros((1, *shape), np.float32) for shape in shapes])
         )
-
-
-def _energy(bundle: Bundle) -> NDArray[np.float32]:
-    energy = bundle.arrays("prior").get("energy")
-    if energy is None or energy.ndim != 3 or len(energy) != bundle.manifest.latent[0]:
-        raise BundleError(f"bundle {bundle.manifest.name}: its basis energy does not fit its latent")
-    return energy.astype(np.float32)

@@ -101,8 +101,8 @@ class Tail:
         self.bundle = bundle
         self.report: TailReport | None = None
         self._reader = PacketReader(bundle, options, coder)
-        self._restore = open_engine(bundle.path("restore"), options)
-        self._tail = open_engine(bundle.path("tail"), options)
+        self._restore = open_engine(bundle.graph("restore"), options)
+        self._tail = open_engine(bundle.graph("tail"), options)
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
         """Decode one packet to logits, float32 (classes,); ``report`` then says how it went.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
 
 from export.errors import GraphError
-from export.graphs.onnx_file import save
+from export.graphs.onnx_file import read_model, save
 from runtime.bundle import Bundle
 from runtime.engines.precision import HALVED, half_graph
 
@@ -35,7 +35,7 @@ def write_half_graph(graph: Path) -> Path:
     Raises GraphError for a weight that float16 cannot hold, or an operator without a float16 form.
     """
     path = half_graph(graph)
-    half = to_half(onnx.load(graph), graph.name)
+    half = to_half(read_model(graph), graph.name)
     try:
         save(half, path)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:

@@ -1,4 +1,4 @@
-"""What all graph files share: opset, check, large constants in 16 bits. Without torch."""
+"""What all graph files share: opset, check, reading, large constants in 16 bits. Without torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from export.atomic import write_whole
+from runtime.engines import OnnxGraph
+from runtime.engines.graph_check import check_graph
+
 OPSET = 18
 HALF_FROM = 1024  # elements: smaller constants stay in float32
 
@@ -15,8 +19,14 @@ HALF_FROM = 1024  # elements: smaller constants stay in float32
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Check a model fully and write it."""
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    write_whole(path, model.SerializeToString(deterministic=True))
+
+
+def read_model(source: Path | OnnxGraph) -> onnx.ModelProto:
+    """The model in a file, or of a bundle (``Bundle.graph``). Raises EngineError for external data."""
+    graph = OnnxGraph.of_file(source) if isinstance(source, Path) else source
+    check_graph(graph)
+    return onnx.load_model_from_string(graph.model)
 
 
 def store_in_half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,6 +14,8 @@ import torch
 from onnx import helper, numpy_helper
 from torch.nn import functional
 
+from export.graphs.onnx_file import read_model
+
 Attributes = dict[str, Any]
 Values = list[torch.Tensor]
 
@@ -27,7 +29,7 @@ class TorchGraph:
     """
 
     def __init__(self, path: Path):
-        graph = onnx.load(path).graph
+        graph = read_model(path).graph
         self.constants = {i.name: _constant(i) for i in graph.initializer}
         self._nodes = list(graph.node)
         self._inputs = [value.name for value in graph.input]

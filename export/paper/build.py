@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from export.atomic import whole_folder
 from export.build import PACKAGES, finish_bundle
 from export.calibrate.backbones import imagenet_labels
 from export.calibrate.images import photographs_of, squares
@@ -25,7 +26,7 @@ from export.paper.exact_h_s import CLIPS, exact_h_s
 from export.paper.networks import SplitNetwork
 from export.paper.rungs import fit_rungs
 from export.progress import bar, say
-from runtime.bundle import SCHEMA, FileEntry, Manifest
+from runtime.bundle import SCHEMA, FileEntry, Manifest, check_name
 from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import Tables, gaussian_tables, scale_index
 from runtime.preprocess import Preprocess
@@ -75,8 +76,13 @@ def normalised(paths: list[Path], architecture: Architecture) -> torch.Tensor:
 @torch.no_grad()
 def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path:
     """Write ``out/name``; returns that folder. The photographs calibrate h_s and the clean rates."""
-    folder = out / imported.name
-    folder.mkdir(parents=True, exist_ok=True)
+    check_name(imported.name)
+    with whole_folder(out / imported.name) as folder:
+        _write(imported, photographs, folder)
+    return out / imported.name
+
+
+def _write(imported: Imported, photographs: list[Path], folder: Path) -> None:
     bottleneck = imported.network.bottleneck_layer
     latents = _latents(imported, photographs)
     notes: dict[str, Any] = {}
@@ -97,7 +103,7 @@ def write_bundle(imported: Imported, photographs: list[Path], out: Path) -> Path
     features, classes = _write_graphs(imported, latents[0][:1], folder)
     (folder / "labels.txt").write_text("\n".join(imagenet_labels()) + "\n", encoding="utf-8")
     manifest = _manifest(imported, folder, latents, features, classes, notes)
-    return finish_bundle(folder, manifest, photographs)
+    finish_bundle(folder, manifest, photographs)
 
 
 def _latents(imported: Imported, photographs: list[Path]) -> tuple[torch.Tensor, ...]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from export.atomic import share, whole_folder
 from export.robust.alarm import fit_alarm
 from export.robust.alarm_frames import AlarmFrames
 from export.robust.head_weights import write_head
-from runtime.bundle import MANIFEST, ROBUST, Bundle, FileEntry, load
+from runtime.bundle import MANIFEST, ROBUST, SHARED, Bundle, FileEntry, check_name, load
 
 
 def write_robust_bundle(
@@ -35,9 +36,13 @@ def write_robust_bundle(
         frames: to fit the alarm (``export.robust.alarm_frames``).
         notes: for the manifest's provenance.
     """
-    folder = _copy(bundle, out / f"{bundle.manifest.name}{ROBUST}")
-    write_head(bundle, weights, folder / "shield.onnx")
-    return _with_alarm(bundle, folder, frames, {"shield": notes})
+    name = f"{bundle.manifest.name}{ROBUST}"
+    check_name(name)
+    with _copied(bundle, out, name) as copy:
+        write_head(bundle, weights, copy.folder / "shield.onnx")
+        copy.add_alarm(frames)
+        copy.finish({"shield": "shield.onnx"}, {"shield": notes})
+    return out / name
 
 
 def replace_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[str, Any]) -> Path:
@@ -45,7 +50,10 @@ def replace_alarm(bundle: Bundle, frames: AlarmFrames, out: Path, notes: dict[st
 
     The arguments are those of ``write_robust_bundle``, except that ``bundle`` is the robust one.
     """
-    return _with_alarm(bundle, _copy(bundle, out / bundle.manifest.name), frames, {"alarm": notes})
+    with _copied(bundle, out, bundle.manifest.name) as copy:
+        copy.add_alarm(frames)
+        copy.finish({}, {"alarm": notes})
+    return out / bundle.manifest.name
 
 
 def replace_adapted_head(
@@ -55,44 +63,63 @@ def replace_adapted_head(
 
     weights: the adapted head's, by name in the head graph (``export.robust.adapt``).
     """
-    folder = _copy(bundle, out / bundle.manifest.name)
-    write_head(bundle, weights, folder / "adapted.onnx")
-    return _with_manifest(bundle, folder, {"adapted": "adapted.onnx"}, {"adapted": notes})
+    with _copied(bundle, out, bundle.manifest.name) as copy:
+        write_head(bundle, weights, copy.folder / "adapted.onnx")
+        copy.finish({"adapted": "adapted.onnx"}, {"adapted": notes})
+    return out / bundle.manifest.name
 
 
-def _copy(bundle: Bundle, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in bundle.manifest.files.values():
-        source, target = bundle.folder / entry.path, folder / entry.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.resolve() != target.resolve():
-            shutil.copyfile(source, target)
-    return folder
+@dataclass
+class BundleCopy:
+    """A copy of a bundle that is being changed.
+
+    folder: where it is written. name: of the copy. files: by role, as its manifest will name them.
+    """
+
+    bundle: Bundle
+    folder: Path
+    name: str
+    files: dict[str, FileEntry]
+
+    def add_alarm(self, frames: AlarmFrames) -> None:
+        """Fit the alarm of the bundle, and write it."""
+        np.savez_compressed(self.folder / "guard.npz", **fit_alarm(self.bundle, frames))
+        self.files["guard"] = FileEntry.of(self.folder / "guard.npz", "guard.npz")
+
+    def finish(self, added: Mapping[str, str], notes: dict[str, Any]) -> None:
+        """Write the manifest, with more ``added`` files by role, and load what it describes."""
+        for role, file in added.items():
+            self.files[role] = FileEntry.of(self.folder / file, file)
+        manifest = replace(
+            self.bundle.manifest,
+            name=self.name,
+            files=dict(sorted(self.files.items())),
+            provenance=self.bundle.manifest.provenance | notes,
+        )
+        (self.folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        load(self.folder)
 
 
-def _with_alarm(bundle: Bundle, folder: Path, frames: AlarmFrames, notes: dict[str, Any]) -> Path:
-    """Fit the alarm; write it, then the manifest of everything in ``folder``."""
-    np.savez_compressed(folder / "guard.npz", **fit_alarm(bundle, frames))
-    return _with_manifest(bundle, folder, {"shield": "shield.onnx", "guard": "guard.npz"}, notes)
-
-
-def _with_manifest(bundle: Bundle, folder: Path, files: Mapping[str, str], notes: dict[str, Any]) -> Path:
-    """Write the manifest of a copy with other ``files``, by role; returns the folder."""
-    added = {role: FileEntry.of(folder / name, name) for role, name in files.items()}
-    manifest = replace(
-        bundle.manifest,
-        name=folder.name,
-        files=dict(sorted((bundle.manifest.files | added).items())),
-        provenance=bundle.manifest.provenance | notes,
-    )
-    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    load(folder)
-    return folder
+@contextmanager
+def _copied(bundle: Bundle, out: Path, name: str) -> Iterator[BundleCopy]:
+    """A copy of a bundle that takes the name ``out/NAME`` when the block ends, shared files beside it."""
+    with whole_folder(out / name) as folder:
+        files = {}
+        for role, entry in bundle.manifest.files.items():
+            data, (parent, file) = bundle.read(role), entry.path.rpartition("/")[::2]
+            if parent:
+                path = f"{parent}/{share(out / SHARED / file, data).name}"
+            else:
+                path = file
+                (folder / file).write_bytes(data)
+            files[role] = replace(entry, path=path)
+        yield BundleCopy(bundle, folder, name, files)
 
 
 def family(bundle: Bundle, robust: bool = False) -> list[Bundle]:
     """The plain, or the robust, bundles in the folder of ``bundle`` that share its backbone."""
-    beside = [load(path.parent) for path in sorted(bundle.folder.parent.glob(f"*/{MANIFEST}"))]
+    folders = sorted(path.parent for path in bundle.folder.parent.glob(f"*/{MANIFEST}"))
+    beside = [load(folder) for folder in folders if not folder.name.startswith(".")]  # being written
     return [
         one for one in beside
         if one.manifest.backbone == bundle.manifest.backbone and ("shield" in one.manifest.files) == robust

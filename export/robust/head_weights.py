@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnx
 import torch
 from onnx import numpy_helper
 
-from export.graphs.onnx_file import save
+from export.graphs.onnx_file import read_model, save
 from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
@@ -36,7 +35,7 @@ def write_head(bundle: Bundle, weights: Mapping[str, torch.Tensor], path: Path) 
 
     Raises BundleError when the head is not one that these weights fit.
     """
-    model = onnx.load(bundle.path("head"))
+    model = read_model(bundle.graph("head"))
     constants = {initializer.name: initializer for initializer in model.graph.initializer}
     for name, weight in weights.items():
         initializer = constants.get(name)

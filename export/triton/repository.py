@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from export.atomic import new_folders
 from export.errors import ExportError
 from export.triton.server_graph import Y_HAT, server_graph
 from runtime.bundle import MANIFEST, Bundle
@@ -118,20 +119,26 @@ def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> 
         raise ExportError(
             f"{plan}: not a TensorRT engine; build one: trtexec --onnx=model.onnx --saveEngine=FILE"
         )
+    _check_free(folder)
+    graph = server_graph(bundle, TOP_K)
+    platform = "onnxruntime_onnx" if plan is None else "tensorrt_plan"
+    with new_folders(folder, MODELS) as made:
+        for model, config in configurations(bundle, platform).items():
+            (made / model / VERSION).mkdir(parents=True)
+            (made / model / "config.pbtxt").write_text(config, encoding="utf-8")
+        _write_decode(bundle, made / "decode" / VERSION)
+        if plan is None:
+            (made / "tail" / VERSION / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+        else:
+            shutil.copyfile(plan, made / "tail" / VERSION / "model.plan")
+        _check_free(folder)
+    return folder
+
+
+def _check_free(folder: Path) -> None:
     for model in MODELS:
         if (folder / model).exists():
             raise ExportError(f"{folder / model} is there already: remove it, or name another folder")
-    graph = server_graph(bundle, TOP_K)
-    platform = "onnxruntime_onnx" if plan is None else "tensorrt_plan"
-    for model, config in configurations(bundle, platform).items():
-        (folder / model / VERSION).mkdir(parents=True)
-        (folder / model / "config.pbtxt").write_text(config, encoding="utf-8")
-    _write_decode(bundle, folder / "decode" / VERSION)
-    if plan is None:
-        (folder / "tail" / VERSION / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
-    else:
-        shutil.copyfile(plan, folder / "tail" / VERSION / "model.plan")
-    return folder
 
 
 def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
@@ -162,9 +169,10 @@ def _write_decode(bundle: Bundle, folder: Path) -> None:
     shutil.copyfile(Path(__file__).with_name("decode.py"), folder / "model.py")
     (folder / "bundle").mkdir()
     (folder / "shared").mkdir()
-    paths = [bundle.manifest.files[role].path for role in READ_ROLES if role in bundle.manifest.files]
-    for path in (MANIFEST, *paths):
-        shutil.copyfile(bundle.folder / path, folder / "bundle" / path)
+    shutil.copyfile(bundle.folder / MANIFEST, folder / "bundle" / MANIFEST)
+    for role in READ_ROLES:
+        if role in bundle.manifest.files:
+            (folder / "bundle" / bundle.manifest.files[role].path).write_bytes(bundle.read(role))
 
 
 def _tensors(field: str, tensors: Tensors) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from onnx import compose, helper, numpy_helper
 
 from export.errors import GraphError
+from export.graphs.onnx_file import read_model
 from runtime.bundle import Bundle
 
 Y_HAT = "y_hat"
@@ -24,7 +25,7 @@ def server_graph(bundle: Bundle, top_k: int) -> onnx.ModelProto:
     ``top_probabilities`` (k,), k the smaller of ``top_k`` and n. Operators are those that TensorRT has too.
     Raises GraphError when the tail does not take what restore returns.
     """
-    restore, tail = (onnx.load(bundle.path(role)) for role in ("restore", "tail"))
+    restore, tail = (read_model(bundle.graph(role)) for role in ("restore", "tail"))
     for graph in (restore.graph, tail.graph):
         if len(graph.input) != 1 or len(graph.output) != 1:
             raise GraphError(f"{graph.name}: one input and one output were expected")

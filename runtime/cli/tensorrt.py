@@ -42,7 +42,7 @@ def build_ahead(bundle: Bundle, fp16: bool) -> Iterator[str]:
         wanted += [(role, EngineOptions("tensorrt", precision="float16")) for role in halved]
     for role, options in wanted:
         start = time.perf_counter()
-        engine = open_engine(bundle.path(role), options)
+        engine = open_engine(bundle.graph(role), options)
         seconds = time.perf_counter() - start
         yield f"{role}, {engine.precision}: ready on {engine.device} after {seconds:.1f} s"
 

@@ -270,8 +270,8 @@ def _quantise(mass: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise CoderError(f"coding tables: {name} must be a 1-D integer array")
+    if array.ndim != 1 or array.dtype.kind not in "iu" or array.size > MAX_ENTRIES:
+        raise CoderError(f"coding tables: {name} must be a 1-D integer array of at most {MAX_ENTRIES}")
     if array.dtype == np.uint64 and array.size and array.max() > TOTAL:
         raise CoderError(f"coding tables: {name} is out of range")
     return array.astype(np.int64)

@@ -1,6 +1,6 @@
 """Engines run graphs. One small interface (``base``), one file a backend.
 
-    engine = open_engine(bundle.path("head"), EngineOptions(threads=2))
+    engine = open_engine(bundle.graph("head"), EngineOptions(threads=2))
     y, z = engine.run(image)
 
 An engine is imported only when it is asked for. After opening, the provider that really runs is checked: a
@@ -12,6 +12,7 @@ Another package offers one through the entry-point group ``ratehold.engines``.
 """
 
 from runtime.engines.base import DEFAULT, Engine, EngineOptions, GpuEngine, Memory, Optimisation
+from runtime.engines.graph import OnnxGraph
 from runtime.engines.precision import Precision
 from runtime.engines.registry import ENGINES, available, engine_names, missing, open_engine
 
@@ -22,6 +23,7 @@ __all__ = [
     "EngineOptions",
     "GpuEngine",
     "Memory",
+    "OnnxGraph",
     "Optimisation",
     "Precision",
     "available",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engines.base import Engine, EngineOptions
+from runtime.engines.graph import OnnxGraph
 from runtime.engines.stem import open_stemmed
 from runtime.errors import EngineError, EngineUnavailable
 
@@ -25,20 +26,23 @@ def missing() -> str | None:
 
 
 def open_graph(graph: Path, options: EngineOptions) -> Engine:
-    """Open an ONNX file with ONNX Runtime's CPU provider; the stem of a paper head runs in our kernels."""
+    """``open_bytes`` for an ONNX file."""
+    return open_bytes(OnnxGraph.of_file(graph).model, str(graph), options)
+
+
+def open_bytes(model: bytes, name: str, options: EngineOptions) -> Engine:
+    """Open a graph with ONNX Runtime's CPU provider; the stem of a paper head runs in our kernels."""
     if options.optimisation == "all":
-        stemmed = open_stemmed(graph, lambda rest, name: open_model(rest, name, options), options.threads)
+        stemmed = open_stemmed(
+            model, name, lambda rest, name: open_model(rest, name, options), options.threads
+        )
         if stemmed is not None:
             return stemmed
-    return _open(str(graph), str(graph), options)
+    return open_model(model, name, options)
 
 
 def open_model(model: bytes, name: str, options: EngineOptions) -> Engine:
     """Open what an ONNX file holds, or was rewritten to; ``name`` is for errors."""
-    return _open(model, name, options)
-
-
-def _open(model: str | bytes, name: str, options: EngineOptions) -> Engine:
     reason = missing()
     if reason is not None:
         raise EngineUnavailable(reason)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from runtime.engines.base import Engine, EngineOptions
+from runtime.engines.graph import OnnxGraph
 from runtime.engines.onnxruntime_cpu import OnnxRuntimeSession, session_options
 from runtime.errors import EngineError, EngineUnavailable
 
@@ -51,11 +52,16 @@ def missing() -> str | None:
 
 
 def open_graph(graph: Path, options: EngineOptions) -> Engine:
-    """Open an ONNX file with ONNX Runtime's CUDA provider, all of it on the GPU."""
+    """``open_bytes`` for an ONNX file."""
+    return open_bytes(OnnxGraph.of_file(graph).model, str(graph), options)
+
+
+def open_bytes(model: bytes, name: str, options: EngineOptions) -> Engine:
+    """Open a graph with ONNX Runtime's CUDA provider, all of it on the GPU."""
     reason = missing()
     if reason is not None:
         raise EngineUnavailable(reason)
-    return OnnxRuntimeCuda(graph, options)
+    return OnnxRuntimeCuda(model, name, options)
 
 
 class OnnxRuntimeCuda(OnnxRuntimeSession):
@@ -66,8 +72,8 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
 
     device = "CUDA"
 
-    def __init__(self, graph: Path, options: EngineOptions):
-        self._graph, self._options = graph, options
+    def __init__(self, model: bytes, name: str, options: EngineOptions):
+        self._model, self._name, self._options = model, name, options
         super().__init__(self._open({}))
         self.output_shapes = tuple(tuple(o.shape) for o in self._session.get_outputs())
         self._bound: tuple[Any, Any, Any] | None = None
@@ -89,7 +95,7 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
     def enqueue(self) -> None:
         """See ``GpuEngine.enqueue``. The first run allocates, the second is captured, others replay it."""
         if self._bound is None:
-            raise EngineError(f"{self._graph.name}: enqueue() needs the addresses of bind() first")
+            raise EngineError(f"{self._name}: enqueue() needs the addresses of bind() first")
         session, binding, run_options = self._bound
         try:
             session.run_with_iobinding(binding, run_options)
@@ -105,13 +111,13 @@ class OnnxRuntimeCuda(OnnxRuntimeSession):
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             session = onnxruntime.InferenceSession(
-                str(self._graph),
+                self._model,
                 options,
                 providers=[(PROVIDER, PROVIDER_OPTIONS | stream)],
                 enable_fallback=0,
             )
         except Exception as error:  # as in OnnxRuntimeSession.run
-            raise EngineError(f"{self._graph}: ONNX Runtime cannot open it on the GPU: {error}") from error
+            raise EngineError(f"{self._name}: ONNX Runtime cannot open it on the GPU: {error}") from error
         found = session.get_providers()
         if not found or found[0] != PROVIDER or set(found) - {PROVIDER, FALL_BACK}:
             raise EngineError(

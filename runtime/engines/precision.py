@@ -9,9 +9,11 @@ The manifest does not name fp16 graphs: a bundle keeps its id, and works with in
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from runtime.engines.graph import OnnxGraph
 from runtime.errors import EngineError
 
 Precision = Literal["float32", "float16"]
@@ -21,22 +23,24 @@ HALVED = ("head", "shield", "adapted")
 
 
 def half_graph(graph: Path) -> Path:
-    """Where the fp16 graph of an ONNX file belongs."""
-    try:
-        digest = hashlib.sha256(graph.read_bytes()).hexdigest()
-    except OSError as error:
-        raise EngineError(f"{graph}: cannot open it: {error.strerror}") from error
-    return graph.with_name(f"{graph.stem}-fp16-{digest[:8]}.onnx")
+    """Where the fp16 graph of an ONNX file belongs. Raises EngineError when the file cannot be read."""
+    return _half_of(OnnxGraph.of_file(graph))
 
 
-def at_precision(graph: Path, precision: Precision) -> tuple[Path, Precision]:
-    """The file to open instead of ``graph``, and the precision of its arithmetic.
+def at_precision(graph: OnnxGraph, precision: Precision) -> tuple[OnnxGraph, Precision]:
+    """What to open instead of ``graph``, and the precision of its arithmetic.
 
     Roles outside ``HALVED`` stay in float32. Raises EngineError where an fp16 graph is missing.
     """
-    if precision == "float32" or graph.stem not in HALVED:
+    if precision == "float32" or graph.path.stem not in HALVED:
         return graph, "float32"
-    half = half_graph(graph)
+    half = _half_of(graph)
     if not half.exists():
-        raise EngineError(f"{half} is not there; make it: python -m export fp16 {graph.parent} --data DIR")
-    return half, "float16"
+        folder = graph.path.parent
+        raise EngineError(f"{half} is not there; make it: python -m export fp16 {folder} --data DIR")
+    return replace(graph, path=half, model=OnnxGraph.of_file(half).model), "float16"
+
+
+def _half_of(graph: OnnxGraph) -> Path:
+    digest = hashlib.sha256(graph.model).hexdigest()
+    return graph.path.with_name(f"{graph.path.stem}-fp16-{digest[:8]}.onnx")

@@ -29,9 +29,8 @@ class LatentMask:
 
     def __init__(self, bundle: Bundle, h_s: GpuEngine | None, latents: list[Any], stream: Any):
         size, (channels, height, width) = bundle.manifest.preprocess.size, bundle.manifest.latent
-        arrays = bundle.arrays("prior")
-        tables = Tables.from_arrays(arrays if h_s is None else bundle.arrays("scales"))
-        energy = arrays["energy"].astype(np.float32)
+        tables = Tables.from_arrays(bundle.arrays("prior" if h_s is None else "scales"))
+        energy = bundle.energy()
         patch = energy.shape[1]
         self.mask = cuda.device_array((1, size, size), dtype=np.float32)
         self._small = cuda.device_array((height * patch, width * patch), dtype=np.float32)

@@ -118,7 +118,7 @@ class GpuPipeline:
         size = bundle.manifest.preprocess.size
         h_s: GpuEngine | None = None
         if "h_s" in bundle.manifest.files:
-            opened = open_engine(bundle.path("h_s"), options)
+            opened = open_engine(bundle.graph("h_s"), options)
             assert isinstance(opened, GpuEngine)
             h_s = opened
         self._mask = LatentMask(bundle, h_s, [latent.device for latent in self._latents], self.stream)

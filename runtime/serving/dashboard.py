@@ -88,7 +88,7 @@ class _Maps:
     def __call__(self, packet: bytes) -> list[Picture]:
         if self._reader is None:
             self._reader = PacketReader(self._bundle, EngineOptions(threads=1))
-            self._energy: NDArray[np.float32] = self._bundle.arrays("prior")["energy"].astype(np.float32)
+            self._energy: NDArray[np.float32] = self._bundle.energy()
         streams = self._reader.read(packet).streams
         latent = Latent(streams, self._energy, self._bundle.manifest.latent)
         likelihood = latent.likelihood_map

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.engines import Engine, EngineOptions, OnnxGraph, open_engine
 from runtime.engines.onnx_file import INT64, parse
 from runtime.engines.onnxruntime_cpu import open_model
 from runtime.errors import EngineError
@@ -53,7 +52,7 @@ class Networks:
             for role in ROLES:
                 digest = bundle.manifest.files[role].sha256
                 if digest not in self._engines:
-                    self._open(digest, bundle.path(role), batch)
+                    self._open(digest, bundle.graph(role), batch)
                 if digest in self._reasons:
                     self.one_by_one[bundle.manifest.name] = self._reasons[digest]
 
@@ -78,7 +77,7 @@ class Networks:
         (logits,) = tail.run(np.concatenate(features))
         return logits[np.argsort(order)]
 
-    def _open(self, digest: str, graph: Path, batch: int) -> None:
+    def _open(self, digest: str, graph: OnnxGraph, batch: int) -> None:
         self._engines[digest] = engine = open_engine(graph, OPTIONS)
         if batch > 1:
             try:
@@ -87,9 +86,9 @@ class Networks:
                 self._reasons[digest] = str(error)
 
 
-def _batched(graph: Path, original: Engine) -> Engine:
+def _batched(graph: OnnxGraph, original: Engine) -> Engine:
     """The graph with a free batch dimension. Raises EngineError where frames in one run differ from alone."""
-    engine = open_model(any_batch(graph.read_bytes()), graph.name, OPTIONS)
+    engine = open_model(any_batch(graph.model), graph.name, OPTIONS)
     ((_, shape),) = original.inputs
     frames = np.random.default_rng(0).standard_normal((PROVEN, *shape[1:]), dtype=np.float32)
     (together,) = engine.run(frames)

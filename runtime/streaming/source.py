@@ -48,7 +48,8 @@ def paced(
 ) -> Iterator[Shot]:
     """The same frames, at most ``fps`` a second on average; None: without a limit.
 
-    wait: for so many seconds. A delay of more than ``MOST_LATE`` is not made up for: a camera may have been away for hours.
+    wait: for so many seconds. A delay of more than ``MOST_LATE`` is not made up for: a camera may have been
+    away for hours.
     """
     begin = time.monotonic()
     for number, shot in enumerate(frames):

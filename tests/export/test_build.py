@@ -46,7 +46,7 @@ def test_priors_share_restore_and_tail(built: Path) -> None:
         assert fp.path(role).resolve() == mshp.path(role).resolve()
 
 
-def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: Path) -> None:
+def test_shared_graphs_are_kept_while_they_fit_and_get_another_name_when_not(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first, second, wider = (torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 5, 1))
     example, path = torch.rand(1, 3, 4, 4), tmp_path / "tail.onnx"
@@ -55,8 +55,11 @@ def test_shared_graphs_are_kept_while_they_fit_and_replaced_when_not(tmp_path: P
     keep_or_write(first, example, path, "features", "logits")
     assert path.stat().st_mtime_ns == written
     for module, features in ((second, example), (wider, example), (second, torch.rand(1, 3, 5, 5))):
-        keep_or_write(module, features, path, "features", "logits")
-        compare(module, features, path)
+        other = keep_or_write(module, features, path, "features", "logits")
+        assert other != path and other == keep_or_write(module, features, path, "features", "logits")
+        compare(module, features, other)
+    assert path.stat().st_mtime_ns == written
+    compare(first, example, path)
 
 
 def test_split_and_coded_network_agrees_with_the_whole(built: Path) -> None:

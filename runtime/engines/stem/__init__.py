@@ -7,33 +7,28 @@ Those are ResNet-50, ResNet-101, RegNetY-6.4GF and the hybrid ViT with the bottl
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from runtime.engines.base import Engine
 
 
 def open_stemmed(
-    graph: Path, open_rest: Callable[[bytes, str], Engine], threads: int | None
+    model: bytes, name: str, open_rest: Callable[[bytes, str], Engine], threads: int | None
 ) -> Engine | None:
     """The engine of a graph with a stem: the stem in kernels, the rest as ``open_rest(model, name)`` opens
     it.
 
     None for every other graph. Raises what ``open_rest`` raises.
     """
-    if not _may_have_stem(graph):
+    if not _may_have_stem(model):
         return None
     from runtime.engines.stem.engine import Stemmed  # Numba: half a second to import
     from runtime.engines.stem.find import find_stem
 
-    stem = find_stem(graph.read_bytes())
-    return None if stem is None else Stemmed(stem, open_rest(stem.rest, f"{graph}, after its stem"), threads)
+    stem = find_stem(model)
+    return None if stem is None else Stemmed(stem, open_rest(stem.rest, f"{name}, after its stem"), threads)
 
 
-def _may_have_stem(graph: Path) -> bool:
+def _may_have_stem(model: bytes) -> bool:
     """Whether Abs and Div are among the first nodes, with which a file begins: others are not parsed."""
-    try:
-        with graph.open("rb") as file:
-            begin = file.read(2048)
-    except OSError:
-        return False  # the engine that opens it says what is wrong
+    begin = model[:2048]
     return b"Abs" in begin and b"Div" in begin

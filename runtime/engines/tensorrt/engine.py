@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engines.base import EngineOptions, GpuEngine
+from runtime.engines.graph import OnnxGraph
 from runtime.engines.tensorrt.binding import Binding, HostBinding
 from runtime.engines.tensorrt.build import LEVELS, BuildSettings, build, logger_of, reasons
 from runtime.engines.tensorrt.plan_cache import Key, Plan, PlanCache
@@ -48,7 +49,12 @@ def import_tensorrt() -> Any:
 
 
 def open_graph(graph: Path, options: EngineOptions) -> GpuEngine:
-    """Open an ONNX file: load its plan, or build it where there is none for this graph, device and version.
+    """``open_bytes`` for an ONNX file."""
+    return open_bytes(OnnxGraph.of_file(graph).model, str(graph), options)
+
+
+def open_bytes(model: bytes, name: str, options: EngineOptions) -> GpuEngine:
+    """Open a graph: load its plan, or build it where there is none for this graph, device and version.
 
     Raises EngineUnavailable (what is not installed) or EngineError (what TensorRT says).
     """
@@ -56,17 +62,13 @@ def open_graph(graph: Path, options: EngineOptions) -> GpuEngine:
     if reason is not None:
         raise EngineUnavailable(reason)
     trt = import_tensorrt()
-    try:
-        onnx = graph.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{graph}: TensorRT cannot open it: {error.strerror}") from error
     settings = BuildSettings(LEVELS[options.optimisation])
     gpu, capability = current_gpu()
     key = Key(
-        hashlib.sha256(onnx).hexdigest(), trt.__version__, platform.machine(), gpu, capability,
+        hashlib.sha256(model).hexdigest(), trt.__version__, platform.machine(), gpu, capability,
         settings.level, settings.workspace_bytes,
     )  # fmt: skip
-    plan, engine = _load_or_build(trt, onnx, graph.name, settings, PlanCache(), key)
+    plan, engine = _load_or_build(trt, model, Path(name).name, settings, PlanCache(), key)
     return TensorRt(engine, plan, gpu, trt)
 
 

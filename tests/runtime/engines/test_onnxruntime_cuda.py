@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from native_denoise.cuda import device
-from runtime.engines import EngineOptions, GpuEngine, available, missing, onnxruntime_cuda, open_engine
+from runtime.engines import (
+    EngineOptions,
+    GpuEngine,
+    OnnxGraph,
+    available,
+    missing,
+    onnxruntime_cuda,
+    open_engine,
+)
 from runtime.errors import EngineError, EngineUnavailable
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -48,8 +56,8 @@ class Entries:
 
 
 class Session:
-    def __init__(self, path: str, options: Entries, providers: list[Any], enable_fallback: int):
-        if path == "broken.onnx":
+    def __init__(self, path: bytes, options: Entries, providers: list[Any], enable_fallback: int):
+        if path == b"broken.onnx":
             raise RuntimeError("no such operator")
         self.options, ((self.provider, self.told),) = options, providers
         self.enable_fallback, self.binding, self.runs = enable_fallback, Binding(), 0
@@ -92,6 +100,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     MODULE.sessions, MODULE.found, MODULE.broken = [], [CUDA, CPU], False
     monkeypatch.setitem(sys.modules, "onnxruntime", MODULE)
     monkeypatch.setattr(device.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(OnnxGraph, "of_file", lambda path: OnnxGraph(path, path.name.encode()))
+    monkeypatch.setattr("runtime.engines.registry.check_graph", lambda graph: None)
 
 
 def opened() -> Any:

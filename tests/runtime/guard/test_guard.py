@@ -287,7 +287,7 @@ WRONG_GUARDS: tuple[dict[str, Any], ...] = (
 def test_a_wrong_guard_is_a_bundle_error_at_open(copy: Path, arrays: dict[str, Any]) -> None:
     np.savez(copy / "guard.npz", **arrays)
     bundle = load(rewrite(copy, "guard", copy / "guard.npz"))
-    with pytest.raises(BundleError, match="its guard needs finite float32 discriminants"):
+    with pytest.raises(BundleError, match=r"finite float32 discriminants|not a file of arrays"):
         Head(bundle, ONE, guard=Guard())
     Head(bundle, ONE, guard=Guard("always"))  # which does not ask it
 

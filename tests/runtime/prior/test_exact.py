@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from export.graphs.polyphase import polyphase, repeat_for_phases
 from runtime.bundle import ROBUST, installed, load
 from runtime.engines import EngineOptions, Optimisation, open_engine
 from runtime.errors import BundleError
+from runtime.prior import open_prior
 from runtime.prior.exact import ACCUMULATOR_LIMIT, IntegerNetwork, Layer
+from tests.tiny_bundle import rewrite
 
 
 def make_layer(
@@ -266,3 +270,108 @@ def test_channels_beyond_a_block_are_added(channels: int, tmp_path: Path) -> Non
         right = by_torch(network.layers[0], z)
         assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), right)
         assert len(np.unique(right)) > 20
+
+
+def plain_pair() -> tuple[Layer, Layer]:
+    """z of 3 channels -> 4 -> 5, transposed, then not."""
+    rng = np.random.default_rng(12)
+    first = replace(make_layer(rng, True, 3, 2, 1, out=4), output_padding=1)
+    weight = rng.integers(-20, 21, (5, 4, 1, 1)).astype(np.int32)
+    return first, Layer(weight, np.zeros(5, np.int32), False, 1, 0, 0, 5, -2047, 2047)
+
+
+def test_a_network_knows_the_shape_that_it_returns() -> None:
+    network = IntegerNetwork(plain_pair())
+    z = np.zeros((3, 4, 6), np.int32)
+    assert network.shape((3, 4, 6)) == network(z).shape == (5, 8, 12)
+    for wrong in ((2, 4, 6), (3, 1 << 12, 1 << 12)):
+        with pytest.raises(BundleError, match="layer 0"):
+            network.shape(wrong)
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "reason"),
+    [
+        (0, {"stride": 0}, "stride of 0"),
+        (0, {"stride": -1}, "stride of -1"),
+        (0, {"stride": 100_000}, "stride of 100000"),
+        (0, {"padding": -1}, "padding of -1"),
+        (0, {"padding": 50}, "padding of 50"),
+        (0, {"output_padding": 2}, "output padding of 2"),
+        (0, {"output_padding": -1}, "output padding of -1"),
+        (1, {"output_padding": 1}, "output padding of 1"),
+        (1, {"low": 1, "high": 0}, "limits are 1 and 0"),
+        (1, {"high": (1 << 31) - 1}, "limits"),
+        (0, {"weight": np.zeros((3, 4, 2, 3), np.int32)}, "shape"),
+        (0, {"weight": np.zeros((3, 4, 17, 17), np.int32)}, "kernel of 17"),
+        (0, {"weight": np.zeros((3, 0, 3, 3), np.int32)}, "shape"),
+        (0, {"weight": np.full((3, 4, 3, 3), -(1 << 31), np.int32)}, "larger than 127"),
+        (0, {"bias": np.zeros(5, np.int32)}, "5 biases for 4"),
+        (1, {"weight": np.zeros((5, 3, 1, 1), np.int32)}, "layer 0 returns 4 channels, the next takes 3"),
+        (0, {"transposed": False}, "biases for 3"),
+    ],
+)
+def test_geometry_that_no_exporter_writes_is_refused(
+    number: int, change: dict[str, Any], reason: str
+) -> None:
+    layers = list(plain_pair())
+    layers[number] = replace(layers[number], **change)
+    with pytest.raises(BundleError, match=reason):
+        IntegerNetwork(tuple(layers))
+
+
+def test_numbers_of_layers_and_weights_are_bounded() -> None:
+    with pytest.raises(BundleError, match="0 layers"):
+        IntegerNetwork(())
+    one = Layer(np.ones((1, 1, 1, 1), np.int32), np.zeros(1, np.int32), False, 1, 0, 0, 0, -127, 127)
+    with pytest.raises(BundleError, match="17 layers"):
+        IntegerNetwork((one,) * 17)
+    wide = replace(one, weight=np.zeros((1 << 11, 1 << 11, 1, 1), np.int32), bias=np.zeros(1 << 11, np.int32))
+    with pytest.raises(BundleError, match="weights"):
+        IntegerNetwork((wide, wide))
+
+
+@pytest.mark.parametrize("rungs", [[-1, 2], [0, 1 << 16], [[0, 1]]])
+def test_rungs_are_tables(rungs: list[int]) -> None:
+    network = looked_up(np.random.default_rng(6))
+    with pytest.raises(BundleError, match="rungs"):
+        IntegerNetwork(network.layers, np.array(rungs, np.int32))
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("h_s.0.weight", np.full((3, 4, 3, 3), np.nan)),
+        ("h_s.0.weight", np.full((3, 4, 3, 3), 1 << 32, np.int64)),
+        ("h_s.0.weight", np.zeros((3, 4, 3), np.int8)),
+        ("h_s.0.bias", np.zeros(4, np.float32)),
+        ("h_s.0.bias", np.full(4, (1 << 64) - 1, np.uint64)),
+        ("h_s.0.geometry", np.zeros(9, np.int32)),
+        ("h_s.0.geometry", np.array([2, 2, 1, 1, 5, -127, 127, 0])),
+        ("h_s.0.geometry", np.zeros(0, np.int32)),
+        ("h_s.0.shift", np.zeros((4, 1), np.int32)),
+        ("h_s.rungs", np.zeros(3)),
+    ],
+)
+def test_arrays_that_to_arrays_does_not_make_are_refused(name: str, array: np.ndarray) -> None:
+    arrays = IntegerNetwork(plain_pair()).to_arrays()
+    IntegerNetwork.from_arrays(arrays)
+    with pytest.raises(BundleError, match="cannot be read"):
+        IntegerNetwork.from_arrays(arrays | {name: array})
+
+
+def test_a_graph_that_does_not_compute_its_arrays_is_refused(
+    tiny_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_bundles["mshp"].parent, tmp_path / "b")
+    folder = tmp_path / "b" / "tiny-mshp"
+    bundle = load(folder)
+    network = IntegerNetwork.from_arrays(bundle.arrays("prior"))
+    assert bundle.manifest.hyper is not None
+    last = network.layers[-1]
+    bias = last.bias.copy()
+    bias[-1] += 1 << 5
+    other = IntegerNetwork((*network.layers[:-1], replace(last, bias=bias)))
+    write_integer_network(other, bundle.manifest.hyper, folder / "h_s.onnx")
+    with pytest.raises(BundleError, match="does not compute what its arrays say"):
+        open_prior(load(rewrite(folder, "h_s", folder / "h_s.onnx")), EngineOptions(threads=1))

@@ -1,0 +1,293 @@
+"""manifest.json: what a bundle says of itself. Each field has a type and a bound; nothing else is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from runtime.errors import BundleError
+from runtime.preprocess import Preprocess
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+SHARED = "shared"
+"""Folder beside the bundles, with files that several of them use."""
+
+MOST_TEXT = 1 << 18
+"""Bytes of manifest.json."""
+
+MOST_FILE = 1 << 30
+"""Bytes of any other file."""
+
+MOST_SYMBOLS = 1 << 22
+"""Values of y, and of z: 30 times those of the largest network of the paper. Opening allocates for all."""
+
+MOST_FEATURES = 1 << 24
+MOST_SIDE = 1 << 12
+MOST_ROLES = 64
+MOST_QUANTILES = 64
+MOST_DEPTH = 16  # of lists and objects inside each other in the provenance
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_PATH = re.compile(rf"(\.\./{SHARED}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}")
+_ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file: its path (in the bundle's folder or in ../shared), its size and its SHA-256 in hex.
+
+    Raises BundleError for a path that leads elsewhere, and for an impossible size or hash.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _matches(_PATH, self.path) or self.path == MANIFEST:
+            raise BundleError(f"manifest names the file {_shown(self.path)}, which is outside the bundle")
+        _whole(self.bytes, f"bytes of {self.path}", 0, MOST_FILE)
+        if not _matches(_SHA256, self.sha256):
+            _refuse(f"sha256 of {self.path}", self.sha256, "64 lower-case hexadecimal digits")
+
+    @classmethod
+    def of(cls, file: Path, path: str) -> FileEntry:
+        """The entry that describes ``file`` as it is now."""
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while chunk := opened.read(1 << 20):
+                digest.update(chunk)
+        return cls(path, file.stat().st_size, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says. Raises BundleError for a field of another type or beyond its bound.
+
+    Attributes:
+        name: of the bundle; a name and never a path, so that it may name a folder.
+        backbone: of the network that was split; the same rule.
+        prior: ``fp`` (factorized) or ``mshp`` (mean-scale hyperprior).
+        rate: 1 (most bytes) .. 4 (fewest); other families may have up to 64.
+        step: quantisation step, in units of the transform.
+        latent, hyper: shape (channels, height, width) of y and of z; z is None for ``fp``.
+        features: shape of the features that ``restore`` returns.
+        clean_bits: [quantile, information content in bits] of frames from clean photographs.
+        files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
+            optional ``shield`` and ``adapted``, heads for defended frames and for corrupted ones, with the
+            inputs and outputs of ``head``;
+            optional ``guard``, the arrays of ``runtime.guard.alarm.Discriminant``.
+        provenance: how and from what the bundle was made.
+    """
+
+    schema: int
+    name: str
+    backbone: str
+    prior: Literal["fp", "mshp"]
+    rate: int
+    step: float
+    classes: int
+    preprocess: Preprocess
+    latent: Shape
+    hyper: Shape | None
+    features: Shape
+    clean_bits: tuple[tuple[float, float], ...]
+    files: dict[str, FileEntry]
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_name(self.backbone, "backbone")
+        _whole(self.rate, "rate", 1, 64)
+        _number(self.step, "step", 0.0, 1e9)
+        if self.step == 0:
+            _refuse("step", self.step, "more than 0")
+        _whole(self.classes, "classes", 1, 1 << 20)
+        _whole(self.preprocess.size, "size of preprocess", 1, MOST_SIDE)
+        _number(self.preprocess.crop, "crop of preprocess", 0.0, 1.0)
+        if self.preprocess.crop == 0:
+            _refuse("crop of preprocess", self.preprocess.crop, "more than 0")
+        _shape(self.latent, "latent", MOST_SYMBOLS)
+        _shape(self.features, "features", MOST_FEATURES)
+        if self.hyper is not None:
+            _shape(self.hyper, "hyper", MOST_SYMBOLS)
+        self._check_prior()
+        if len(self.clean_bits) > MOST_QUANTILES:
+            _refuse("clean_bits", self.clean_bits, f"at most {MOST_QUANTILES} pairs")
+        for quantile, bits in self.clean_bits:
+            _number(quantile, "a quantile of clean_bits", 0.0, 1.0)
+            _number(bits, "bits of clean_bits", 0.0, 1e12)
+        _check_notes(self.provenance)
+
+    def _check_prior(self) -> None:
+        """That roles are names, and those are there without which no packet can be read."""
+        if self.prior not in ("fp", "mshp"):
+            _refuse("prior", self.prior, "fp or mshp")
+        if (self.hyper is None) != (self.prior == "fp"):
+            _refuse("hyper", self.hyper, "null with the prior fp, and a shape with mshp")
+        if len(self.files) > MOST_ROLES or not all(_matches(_ROLE, role) for role in self.files):
+            _refuse("files", list(self.files), f"at most {MOST_ROLES} roles, lower-case words")
+        needed = {"prior"} if self.prior == "fp" else {"prior", "scales", "h_s"}
+        if missing := needed - set(self.files):
+            raise BundleError(f"manifest: no file has the role {' or '.join(sorted(missing))}")
+
+    def clean_quantile(self, quantile: float) -> float:
+        """One of ``clean_bits``; 0 where the bundle does not know it."""
+        return dict(self.clean_bits).get(quantile, 0.0)
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Parse manifest.json. Raises BundleError for anything that ``to_json`` cannot have written."""
+        raw = _members(_parsed(text), "the manifest", None)
+        schema = raw.get("schema")
+        if type(schema) is not int or schema != SCHEMA:
+            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema {SCHEMA}")
+        _members(raw, "the manifest", [field.name for field in dataclasses.fields(cls)])
+        files = _members(raw["files"], "files", None)
+        return cls(
+            **{
+                **raw,
+                "preprocess": Preprocess(**_members(raw["preprocess"], "preprocess", _fields_of(Preprocess))),
+                "latent": tuple(_items(raw["latent"], "latent")),
+                "hyper": None if raw["hyper"] is None else tuple(_items(raw["hyper"], "hyper")),
+                "features": tuple(_items(raw["features"], "features")),
+                "clean_bits": tuple(_pair(pair) for pair in _items(raw["clean_bits"], "clean_bits")),
+                "files": {
+                    role: FileEntry(**_members(entry, _shown(role), _fields_of(FileEntry)))
+                    for role, entry in files.items()
+                },
+                "provenance": _members(raw["provenance"], "provenance", None),
+            }
+        )
+
+
+def check_name(name: object, what: str = "name") -> None:
+    """Raise BundleError unless this may name a bundle: it becomes a folder's name, and part of file names."""
+    if not _matches(_NAME, name) or name == SHARED:
+        _refuse(
+            what, name, f"1 to 128 of the characters A-Z a-z 0-9 _ . -, no . or - first, and not {SHARED}"
+        )
+
+
+def _parsed(text: str) -> Any:
+    """JSON without what readers disagree about: repeated members, NaN, numbers of any length."""
+    if len(text) > MOST_TEXT:
+        raise BundleError(f"manifest: more than {MOST_TEXT:,} characters")
+    try:
+        return json.loads(
+            text, object_pairs_hook=_distinct, parse_constant=_no_constant, parse_int=_short_integer
+        )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"manifest cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _fields_of(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _members(value: Any, what: str, names: list[str] | None) -> dict[str, Any]:
+    """An object with exactly these members; None: with any."""
+    if not isinstance(value, dict):
+        _refuse(what, value, "an object")
+    if names is not None and set(value) != set(names):
+        differing = ", ".join(_shown(name) for name in sorted(set(value) ^ set(names))[:4])
+        raise BundleError(f"manifest: {what} lacks a member, or has one too many: {differing}")
+    return value
+
+
+def _items(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        _refuse(what, value, "an array")
+    return value
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list) or len(value) != 2:
+        _refuse("clean_bits", value, "pairs of a quantile and bits")
+    return value[0], value[1]
+
+
+def _shape(shape: Any, what: str, most: int) -> None:
+    if not isinstance(shape, tuple) or len(shape) != 3:
+        _refuse(what, shape, "3 integers")
+    for size, limit in zip(shape, (1 << 14, MOST_SIDE, MOST_SIDE), strict=True):
+        _whole(size, what, 1, limit)
+    if math.prod(shape) > most:
+        _refuse(what, shape, f"at most {most:,} values")
+
+
+def _whole(value: Any, what: str, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        _refuse(what, value, f"an integer from {low} to {high:,}")
+
+
+def _number(value: Any, what: str, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        _refuse(what, value, f"a number from {low:g} to {high:g}")
+
+
+def _check_notes(notes: Any) -> None:
+    """That the provenance is JSON of a depth that can be written again."""
+    level: list[Any] = [notes]
+    for _ in range(MOST_DEPTH):
+        if not level:
+            return
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                if not all(isinstance(name, str) for name in value):
+                    _refuse("provenance", value, "an object whose members have names")
+                deeper += value.values()
+            elif isinstance(value, (list, tuple)):
+                deeper += value
+            elif isinstance(value, float) and not math.isfinite(value):
+                _refuse("provenance", value, "numbers of JSON")
+            elif not isinstance(value, (str, int, float, type(None))):
+                _refuse("provenance", value, "JSON")
+        level = deeper
+    raise BundleError(f"manifest: provenance is more than {MOST_DEPTH} levels deep")
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _shown(value: object) -> str:
+    """A stranger's value for a message: on one line, and short."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _refuse(what: str, value: object, wanted: str) -> NoReturn:
+    raise BundleError(f"manifest: {what} is {_shown(value)}; it must be {wanted}")
