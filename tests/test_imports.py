@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "native_denoise": {
         "errors": "",
-        "vectors": "",
+        "cache_files": "",
+        "vectors": "cache_files",
         "objective": "",
         "modes": "errors",
         "frames": "errors",
@@ -37,11 +38,11 @@ FLOORS = {
         "errors": "",
         "clock": "",
         "json_log": "",
-        "codec": "errors",
+        "codec": "errors native_denoise",
         "preprocess": "errors",
         "bundle": "errors codec preprocess",
         "engines": "errors native_denoise",
-        "prior": "errors codec bundle engines",
+        "prior": "errors codec bundle engines native_denoise",
         "latent": "codec prior",
         "guard": "errors clock codec bundle engines prior latent native_denoise",
         "gpu": "errors codec preprocess bundle engines prior latent guard native_denoise",
