@@ -147,7 +147,7 @@ def kernel_folder() -> Path:
     """Where kernels are kept: a folder of ``cache_folder``, or of ``$NUMBA_CACHE_DIR`` where that is all that
     was set. Raises CacheFileError where there is none.
     """
-    told = numba.config.CACHE_DIR
+    told = getattr(numba.config, "CACHE_DIR", "")
     if told and not os.environ.get(FOLDER_VARIABLE):
         return Path(told).absolute() / "ratehold"
     return cache_files.cache_folder() / "kernels"

@@ -65,7 +65,7 @@ def test_what_is_no_file_is_told_at_once(kept):
         read(kept, KEY)
     kept.unlink()
     kept.mkdir()
-    with pytest.raises(CacheFileError, match="is not a file"):
+    with pytest.raises(CacheFileError, match="Is a directory"):
         read(kept, KEY)
 
 
