@@ -92,12 +92,14 @@ def compile_ahead(bundle: Bundle) -> None:
 
 def compile_denoiser() -> None:
     """Denoise each kind of image that ``native_denoise`` takes, so that its kernels are compiled and kept."""
-    for shape in ((64, 64), (64, 64, 3)):
+    threads = 2  # share the rows of a plane, which takes kernels of its own
+    for shape in ((128, 128), (128, 128, 3)):
         for dtype in (np.uint8, np.float32):
-            for mask in (None, np.ones((64, 64), dtype=np.float32)):
+            image = np.zeros(shape, dtype=dtype)
+            for mask in (None, np.ones(shape[:2], dtype=np.float32)):
                 for mode in DENOISERS:
-                    denoise(np.zeros(shape, dtype=dtype), mask, mode=mode, iterations=2)
-                denoise(np.zeros(shape, dtype=dtype), mask, tolerance=0.1)
+                    denoise(image, mask, mode=mode, iterations=2, threads=threads)
+                denoise(image, mask, tolerance=0.1, threads=threads)
 
 
 def _warm_up(options: argparse.Namespace) -> int:
