@@ -7,11 +7,19 @@ import sys
 
 from runtime.cli.check import PYTHON, check_old_python
 
-if __name__ == "__main__":
-    if sys.version_info >= PYTHON:
-        from runtime.cli.main import main
 
-        sys.exit(main(prog="python -m runtime"))
-    if sys.argv[1:2] == ["check"]:
-        sys.exit(check_old_python(sys.argv[2:]))
-    sys.exit("python -m runtime: needs Python 3.10 or newer, this is " + sys.version.split()[0])
+def main(arguments: "list[str] | None" = None, prog: str = "python -m runtime") -> int:
+    """``runtime.cli.main.main``; on an old Python ``check``, or a line that says so."""
+    if sys.version_info >= PYTHON:
+        from runtime.cli.main import main as ratehold
+
+        return ratehold(arguments, prog)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["check"]:
+        return check_old_python(words[1:])
+    print(f"{prog}: needs Python 3.10 or newer, this is {sys.version.split()[0]}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -107,6 +107,7 @@ ON_USE = {
     "native_denoise.reference": "only for who asks for the float64 reference",
     "runtime.codec.pricing": "Numba takes half a second to load",
     "runtime.prior.rounding": "Numba takes half a second to load",
+    "runtime.cli.main": "an old Python cannot read it, and `check` says so there",
     "runtime.engines.stem": "Numba takes half a second to load",
     "runtime.gpu": "needs Numba-CUDA, and a GPU or its simulator",
 }
