@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup bench docs test test-slow mutants aarch64-check jetson-check lint format clean
+FLOORS := .venv-floors
+OLDEST = $(shell for python in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/python $(PYTHON); do \
+	$$python -c "" 2>/dev/null && echo $$python && break; done)
+FLOOR_EXTRAS ?= cpu,serve,otel,bench
+
+.PHONY: setup bench docs test test-slow test-floors locks mutants aarch64-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -27,6 +32,27 @@ mutants: $(VENV)/.mutants
 	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
 	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
 
+# The main job with the lowest versions that pyproject.toml allows, on the oldest Python that is found.
+test-floors:
+	$(OLDEST) -m venv --clear $(FLOORS)
+	$(FLOORS)/bin/python tests/floors.py --constraints > $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(FLOORS)/constraints.txt -e ".[$(FLOOR_EXTRAS)]"
+	$(FLOORS)/bin/python -m tests.floors
+
+# Writes the lock files anew: newest versions that pyproject.toml allows, with the hashes of their files.
+UV = $(VENV)-locks/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes
+locks:
+	$(PYTHON) -m venv --clear $(VENV)-locks
+	$(VENV)-locks/bin/python -m pip install --quiet --disable-pip-version-check uv
+	echo "setuptools>=77" | $(UV) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--extra cpu --extra bench --extra export --extra serve --extra dev pyproject.toml - -o .ci/locks/dev.txt
+	printf '%s\n' "imagecorruptions-imaug>=1.1.5" "sc2bench==0.1.1" "torchdistill>=1.1" | \
+		$(UV) --no-deps - -o .ci/locks/peers.txt
+	printf '%s\n' "setuptools>=77" coloredlogs flatbuffers packaging protobuf sympy | \
+		$(UV) --universal --python-version 3.10 --extra jetson --extra bench pyproject.toml - -o docker/jetson.txt
+	rm -rf $(VENV)-locks
+
 # Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
 aarch64-check: $(VENV)/.bench
 	.ci/aarch64-check
@@ -45,7 +71,7 @@ format: $(VENV)/.dev
 	$(PY) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(FLOORS)
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)
@@ -58,12 +84,20 @@ $(VENV)/.mutants: $(VENV)/.dev
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
 	touch $@
 
+# LOCKED=1 (x86-64 Linux, Python 3.11) installs exactly what .ci/locks names, each file checked against its hash.
 # dev comes after export, so that its CUDA compiler takes the toolkit that torch has pinned.
 # imagecorruptions-imaug comes without dependencies: its opencv-python would overwrite the headless one.
 # sc2bench (a peer) and torchdistill come without dependencies: nothing here uses the compiler's tools they name.
 $(VENV)/.dev: pyproject.toml | $(PY)
+ifdef LOCKED
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/locks/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/locks/peers.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-build-isolation \
+		-e ".[cpu,bench,export,serve,dev]"  # fails where the lock file lacks a package: make locks
+else
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export]"
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench,export,serve,dev]"
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "imagecorruptions-imaug>=1.1.5" \
 		"sc2bench==0.1.1" "torchdistill>=1.1"
+endif
 	touch $@ $(VENV)/.bench

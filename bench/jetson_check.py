@@ -3,24 +3,28 @@
 ``make jetson-check`` runs it; it needs only Python's standard library.
 """
 
-from __future__ import annotations
-
 import sys
 
-from runtime.cli.check import add_arguments, board
-from runtime.cli.parser import Parser
-from runtime.cli.program import prog, program
+from runtime.cli.check import PYTHON, add_arguments, board, check_old_python
 
 __all__ = ["board", "main"]
 
 
-@program("bench.jetson_check")
-def main(arguments: list[str] | None = None) -> int:
-    """Print what there is; 0, or 1 where something essential is missing."""
+def main(arguments: "list[str] | None" = None) -> int:
+    """Print what there is; 0, or 1 where something essential is missing. Runs on Python 3.6, too."""
+    if sys.version_info < PYTHON:
+        return check_old_python(arguments)
+    from runtime.cli.parser import Parser
+    from runtime.cli.program import prog, run
+
     parser = Parser(prog=prog("bench.jetson_check"), description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
-    options = parser.parse_args(arguments)
-    return int(options.run(options))
+
+    def checked() -> int:
+        options = parser.parse_args(arguments)
+        return int(options.run(options))
+
+    return run(checked, prog("bench.jetson_check"))
 
 
 if __name__ == "__main__":

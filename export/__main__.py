@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from export.cli import calibrate, deploy, finetune, paper, robust
-from runtime.cli import tensorrt
+from runtime.cli import ahead
 from runtime.cli.parser import Parser
 from runtime.cli.program import keep, prog, program
 
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     robust.add_parsers(commands)
     paper.add_parser(commands)
     deploy.add_parsers(commands)
-    tensorrt.add_parser(commands)
+    ahead.add_parser(commands)
     return parser
 
 

@@ -9,8 +9,7 @@
 ``import runtime`` is light: each name below is imported when it is first used.
 """
 
-from __future__ import annotations
-
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,12 @@ _HOME = {
 """A name -> the module that defines it."""
 
 
+# From 1.32 on ONNX Runtime writes a device id and an event database under ~/.cache and sends events to its
+# maker; it reads this once, when it is first imported. Every path to it leads through this package: engines,
+# export and benches, and the processes that they start. Whoever sets the variable has their way.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
@@ -68,7 +73,7 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})
 
 

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "native_denoise": {
         "errors": "",
-        "vectors": "",
+        "cache_files": "",
+        "vectors": "cache_files",
         "objective": "",
         "modes": "errors",
         "frames": "errors",
@@ -37,13 +38,13 @@ FLOORS = {
         "errors": "",
         "clock": "",
         "json_log": "",
-        "codec": "errors",
+        "codec": "errors native_denoise",
         "preprocess": "errors",
         "pictures": "errors",
         "regular_file": "",
         "engines": "errors regular_file native_denoise",
         "bundle": "errors codec preprocess regular_file engines",
-        "prior": "errors codec bundle engines",
+        "prior": "errors codec bundle engines native_denoise",
         "latent": "codec prior",
         "guard": "errors clock codec bundle engines prior latent native_denoise",
         "gpu": "errors codec preprocess bundle engines prior latent guard native_denoise",
@@ -109,6 +110,7 @@ ON_USE = {
     "native_denoise.reference": "only for who asks for the float64 reference",
     "runtime.codec.pricing": "Numba takes half a second to load",
     "runtime.prior.rounding": "Numba takes half a second to load",
+    "runtime.cli.main": "an old Python cannot read it, and `check` says so there",
     "runtime.engines.stem": "Numba takes half a second to load",
     "runtime.gpu": "needs Numba-CUDA, and a GPU or its simulator",
 }

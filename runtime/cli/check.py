@@ -5,33 +5,31 @@ reads files and asks which packages this interpreter sees; it changes nothing an
 0, or 1 where something essential is missing. docs/jetson.md says what to do about each finding.
 
 The paths are those of NVIDIA's documentation of JetPack 6 and 7; no board has run this check yet.
+
+This file also runs on Python 3.6 of JetPack 4 and 3.8 of JetPack 5, where it says that they are too old; so
+does every module that is imported before it.
 """
 
-from __future__ import annotations
-
 import argparse
+import json
 import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
-
-from runtime.cli.files import add_json, report
-from runtime.cli.program import ERROR
+from typing import Any, Callable, Iterator, NamedTuple  # noqa: UP035  (Python 3.8)
 
 PYTHON = (3, 10)
+ERROR = 1  # as in runtime.cli.program
 JETPACKS = {"36": "6", "38": "7"}  # first number of the L4T release -> JetPack
 ENGINES = ("tensorrt", "onnxruntime-gpu", "onnxruntime")
 
-Installed = Callable[[str], "str | None"]
-"""Name of a distribution -> its version; None where this interpreter does not see it."""
+Installed = Callable[[str], Any]
+"""Name of a distribution -> its version, a str; None where this interpreter does not see it."""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that the check looked for.
 
     found: its version or place; None where it is missing.
@@ -40,7 +38,7 @@ class Finding:
     """
 
     name: str
-    found: str | None
+    found: "str | None"
     essential: bool
     cure: str
 
@@ -51,15 +49,28 @@ class Finding:
         return f"  {'MISSING' if self.essential else 'missing':<8} {self.name:<18} {self.cure}"
 
 
-def installed(name: str) -> str | None:
+def installed(name: str) -> "str | None":
     """Version of a distribution that this interpreter sees; see ``Installed``."""
+    try:
+        from importlib import metadata
+    except ImportError:  # up to Python 3.7
+        return _installed_by_name(name)
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "without a version" if name == "tensorrt" and util.find_spec(name) else None
 
 
-def check(root: Path = Path("/"), packages: Installed = installed) -> Iterator[Finding]:
+def _installed_by_name(name: str) -> "str | None":
+    """The version in the name of the folder that pip leaves beside a distribution, where nothing reads it."""
+    for folder in map(Path, sys.path):
+        found = _first(folder, f"{name.replace('-', '_')}-*.*-info")
+        if found:
+            return re.sub(r"(\.dist|\.egg|-py[\d.]+egg)-info$", "", Path(found).name).split("-")[1]
+    return "without a version" if name == "tensorrt" and util.find_spec(name) else None
+
+
+def check(root: Path = Path("/"), packages: Installed = installed) -> "Iterator[Finding]":
     """All findings, the board first. ``root`` is the file system's root, ``packages`` looks up versions."""
     yield from _board(root)
     yield from _system(root)
@@ -67,7 +78,7 @@ def check(root: Path = Path("/"), packages: Installed = installed) -> Iterator[F
     yield from _measuring(root, packages)
 
 
-def _board(root: Path) -> Iterator[Finding]:
+def _board(root: Path) -> "Iterator[Finding]":
     model = _text(root / "proc/device-tree/model")
     jetson = model if model and ("Jetson" in model or "Orin" in model or "Thor" in model) else None
     yield Finding("board", jetson, True, f"not a Jetson ({model or platform.machine()})")
@@ -78,7 +89,7 @@ def _board(root: Path) -> Iterator[Finding]:
     yield Finding("JetPack packages", jetpack, False, "apt-get install nvidia-jetpack")
 
 
-def _system(root: Path) -> Iterator[Finding]:
+def _system(root: Path) -> "Iterator[Finding]":
     cuda = root / "usr/local/cuda"
     version = re.search(r'"cuda"\s*:\s*{[^}]*"version"\s*:\s*"([^"]+)"', _text(cuda / "version.json") or "")
     nvvm = _first(cuda, "nvvm/lib64/libnvvm.so*")
@@ -94,16 +105,17 @@ def _system(root: Path) -> Iterator[Finding]:
     yield Finding("DLA compiler", _library(root, "libnvdla_compiler.so*"), False, cure)
 
 
-def _packages(root: Path, packages: Installed) -> Iterator[Finding]:
+def _packages(root: Path, packages: Installed) -> "Iterator[Finding]":
     running = sys.version_info[:2]
-    yield Finding("Python", platform.python_version() if running >= PYTHON else None, True, "3.10 or newer")
+    old = f"this is {platform.python_version()}; ratehold needs 3.10 or newer"
+    if _text(root / "etc/nv_tegra_release"):
+        old += ", which JetPack 6 brings"
+    yield Finding("Python", platform.python_version() if running >= PYTHON else None, True, old)
     for name in ("numpy", "numba", "pillow"):
         yield Finding(name, packages(name), True, "pip install '.[jetson]'")
     yield Finding("numba-cuda", packages("numba-cuda"), True, "pip install '.[jetson]'")
-    engines = {name: version for name in ENGINES if (version := packages(name))}
-    if engines:
-        said = ", ".join(f"{name} {version}" for name, version in engines.items())
-    yield Finding("an engine", said if engines else None, True, "TensorRT's Python package or ONNX Runtime")
+    engines = [f"{name} {packages(name)}" for name in ENGINES if packages(name)]
+    yield Finding("an engine", ", ".join(engines) or None, True, "TensorRT's Python package or ONNX Runtime")
     apt = _first(root, "usr/lib/python3*/dist-packages/tensorrt")
     cure = "apt-get install python3-libnvinfer"
     if apt:
@@ -114,7 +126,7 @@ def _packages(root: Path, packages: Installed) -> Iterator[Finding]:
                   "no wheel for aarch64, none needed: the Numba coder writes the same words")  # fmt: skip
 
 
-def _measuring(root: Path, packages: Installed) -> Iterator[Finding]:
+def _measuring(root: Path, packages: Installed) -> "Iterator[Finding]":
     mode = _text(root / "var/lib/nvpmodel/status")
     yield Finding("power mode", mode, False, "not known: sudo nvpmodel -q")
     monitors = [n.parent.name for n in root.glob("sys/class/hwmon/hwmon*/name") if _text(n) == "ina3221"]
@@ -126,12 +138,13 @@ def _measuring(root: Path, packages: Installed) -> Iterator[Finding]:
     )
 
 
-def board(root: Path = Path("/")) -> dict[str, str | None]:
+def board(root: Path = Path("/")) -> "dict[str, str | None]":
     """What a measurement on a Jetson depends on, for its report; empty elsewhere.
 
     clocks: ``fixed`` as jetson_clocks leaves them, or ``scaling``.
     """
-    if (release := l4t(root)) is None:
+    release = l4t(root)
+    if release is None:
         return {}
     slowest, fastest = (
         _text(root / f"sys/devices/system/cpu/cpu0/cpufreq/scaling_{end}_freq") for end in ("min", "max")
@@ -146,7 +159,7 @@ def board(root: Path = Path("/")) -> dict[str, str | None]:
     }
 
 
-def l4t(root: Path = Path("/")) -> str | None:
+def l4t(root: Path = Path("/")) -> "str | None":
     """Release of Jetson Linux, e.g. ``R36.4.3 (JetPack 6)``; None elsewhere."""
     text = _text(root / "etc/nv_tegra_release") or ""
     release = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", text)
@@ -156,7 +169,7 @@ def l4t(root: Path = Path("/")) -> str | None:
     return f"R{release[1]}.{release[2]}" + (f" (JetPack {jetpack})" if jetpack else "")
 
 
-def debian_version(root: Path, package: str) -> str | None:
+def debian_version(root: Path, package: str) -> "str | None":
     """Version of an installed Debian package, as dpkg's database has it."""
     for entry in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         fields = dict(re.findall(r"^(\S+): (.*)$", entry, re.MULTILINE))
@@ -165,37 +178,72 @@ def debian_version(root: Path, package: str) -> str | None:
     return None
 
 
-def _text(path: Path) -> str | None:
+def _text(path: Path) -> "str | None":
     try:
-        return path.read_text(errors="replace").strip("\0 \n")
+        # ASCII, since an old Python under the locale C can print nothing else.
+        return path.read_text(encoding="ascii", errors="backslashreplace").strip("\0 \n")
     except OSError:
         return None
 
 
-def _library(root: Path, name: str) -> str | None:
+def _library(root: Path, name: str) -> "str | None":
     """A library where Debian has it, or where Jetson Linux keeps those of its drivers."""
     return _first(root, *(f"usr/lib/{folder}/{name}" for folder in ("*", "*/nvidia", "*/tegra")))
 
 
-def _first(root: Path, *patterns: str) -> str | None:
-    found = sorted(path for pattern in patterns for path in root.glob(pattern))
+def _first(root: Path, *patterns: str) -> "str | None":
+    try:
+        found = sorted(path for pattern in patterns for path in root.glob(pattern))
+    except OSError:  # a folder that may not be read
+        return None
     return str(found[0]) if found else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser."""
-    parser.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help="root of the file system to look at"
-    )
+    from runtime.cli.files import add_json  # not where Python is old
+
+    _add_root(parser)
     add_json(parser)
     parser.set_defaults(run=_check)
 
 
-def _check(options: argparse.Namespace) -> int:
-    findings = list(check(options.root))
+def check_old_python(words: "list[str] | None" = None) -> int:
+    """``check`` for a Python that cannot import the rest of ratehold; takes the same arguments."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    _add_root(parser)
+    parser.add_argument("--json", metavar="PATH", help="write the result to PATH (-: standard output)")
+    options = parser.parse_args(words)
+    lines, told, status = _told(options.root)
+    print("\n".join(lines), file=sys.stderr if options.json == "-" else sys.stdout)
+    text = json.dumps(told, indent=1) + "\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+    elif options.json:
+        Path(options.json).write_text(text)
+    return status
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="root of the file system to look at"
+    )
+
+
+def _told(root: Path) -> "tuple[list[str], dict[str, Any], int]":
+    """Lines for people, the same for programs, and the exit status."""
+    findings = list(check(root))
     lacking = [finding.name for finding in findings if finding.found is None and finding.essential]
     missing = f"essential and missing: {', '.join(lacking)}; see docs/jetson.md"
     lines = [finding.line() for finding in findings]
     lines.append(missing if lacking else "everything essential is there")
-    report(lines, {"essential_missing": lacking, "findings": [asdict(f) for f in findings]}, options.json)
-    return ERROR if lacking else 0
+    told = {"essential_missing": lacking, "findings": [dict(f._asdict()) for f in findings]}
+    return lines, told, ERROR if lacking else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from runtime.cli.files import report
+
+    lines, told, status = _told(options.root)
+    report(lines, told, options.json)
+    return status

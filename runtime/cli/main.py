@@ -42,7 +42,8 @@ COMMANDS = {
     "bundles": Command("runtime.cli.bundles", "the installed bundles"),
     "serve": Command("runtime.cli.serve", "decode packets for others, over HTTP and gRPC"),
     "stream": Command("runtime.cli.stream", "frames of a folder, a video or a camera -> a tail server"),
-    "tensorrt": Command("runtime.cli.tensorrt", "build a bundle's TensorRT plans ahead, on the board"),
+    "warm-up": Command("runtime.cli.ahead", "compile all kernels ahead, as for an image", "add_warm_up"),
+    "tensorrt": Command("runtime.cli.ahead", "build a bundle's TensorRT plans ahead, on the board"),
     "check": Command("runtime.cli.check", "what a Jetson has and lacks for ratehold"),
 }
 

@@ -1,4 +1,4 @@
-"""Loops of the Numba backend: compiled on first use, kept in Numba's cache, run without the GIL.
+"""Loops of the Numba backend: compiled on first use, kept on disk, run without the GIL.
 
 Push an entry with its ``count`` and ``cdf``:
     if state >> 40 >= count: append the low word of state to the words, state >>= 32
@@ -17,8 +17,8 @@ Arrays are trusted to be as ``Tables``, ``Lookup`` and ``stream`` make them; val
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from native_denoise.vectors.jit import compiled
 from runtime.codec.limits import PRECISION, SYMBOL_LIMIT, TOTAL
 from runtime.codec.stream import MAX_EXPONENT
 
@@ -34,7 +34,7 @@ _BELOW_HALF = np.uint64(TOTAL // 2 - 1)
 
 OK, BAD_INDEX, BAD_SYMBOL, BAD_ESCAPE = 0, 1, 2, 3
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy")
+_kernel = compiled(error_model="numpy")
 
 
 @_kernel

@@ -1,4 +1,4 @@
-"""What symbols cost: loops compiled on first use, kept in Numba's cache, run without the GIL.
+"""What symbols cost: loops compiled on first use, kept on disk, run without the GIL.
 
 ``total`` is on the way of every guarded frame. NumPy would walk its 20,000 symbols once for each of six
 operations, and most of the time would go into the memory of what lies between them.
@@ -12,14 +12,14 @@ Arrays are 1-D, except those of ``spread``. ``symbols`` and ``index`` are not tr
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from native_denoise.vectors.jit import compiled
 from runtime.codec.limits import SYMBOL_LIMIT
 
 BAD = -1.0
 """Price of what cannot be coded: an index without a table, a symbol beyond ``SYMBOL_LIMIT``."""
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy")
+_kernel = compiled(error_model="numpy")
 
 
 @_kernel

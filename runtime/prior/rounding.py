@@ -1,4 +1,4 @@
-"""Rounding of y by what h_s says of it, and back: loops compiled on first use, kept in Numba's cache.
+"""Rounding of y by what h_s says of it, and back: loops compiled on first use, kept on disk.
 
 Every frame takes them, defended ones twice. NumPy would walk its 20,000 to 70,000 symbols once for each of
 eight operations, through memory that is new each time.
@@ -12,14 +12,15 @@ symbols, then its mean in steps of 1/16. Results are those of NumPy, bit by bit.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from native_denoise.vectors.jit import compiled
+from runtime.codec import limits
 from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS
 
 _LIMIT = np.float32(LATENT_LIMIT)
 _STEP = np.float32(1 / MEAN_STEPS)
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy")
+_kernel = compiled(limits, error_model="numpy")
 
 
 @_kernel

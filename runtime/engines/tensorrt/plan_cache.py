@@ -1,27 +1,20 @@
 """Plans and timing caches on disk, so that a machine builds each graph once.
 
-A plan is executable code, made for one GPU, one TensorRT and one graph. Its file carries two digests: of
-everything that it depends on, and of its own bytes. A plan is used only if both are as expected and no other
-user could have written it; else it is built again. The folder may be deleted at any time.
-
-    32 bytes  SHA-256 of the key
-    32 bytes  SHA-256 of what follows
-    the rest  a line of JSON with the names of inputs and outputs, then the serialised engine
+A plan is executable code, made for one GPU, one TensorRT and one graph. ``native_denoise.cache_files`` says
+what its file looks like and when it is used; else the plan is built again. The folder may be deleted at any
+time. The payload of a plan is a line of JSON with the names of inputs and outputs, then the engine's bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
-import tempfile
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-FOLDER_VARIABLE = "RATEHOLD_CACHE"
-DIGEST = 32  # bytes of a SHA-256
+from native_denoise import cache_files
+from native_denoise.cache_files import CacheFileError
 
 
 class PlanCacheWarning(UserWarning):
@@ -76,76 +69,59 @@ class Plan:
 
 
 class PlanCache:
-    """Files in one folder: ``$RATEHOLD_CACHE``, or else ``~/.cache/ratehold``. Reading never fails: a file
-    that may not be used is a miss. Writing never fails either: it warns (``PlanCacheWarning``).
+    """Files in one folder, by default ``native_denoise.cache_files.cache_folder``. Reading never fails: a
+    file that may not be used is a miss. Writing never fails either: it warns (``PlanCacheWarning``).
     """
 
     def __init__(self, folder: Path | None = None):
-        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache" / "ratehold")
+        self._given = folder
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are. Raises CacheFileError where this user has no folder for them."""
+        return self._given or cache_files.cache_folder()
 
     def plan(self, key: Key) -> Plan | None:
         """The plan that was kept under exactly this key, or None."""
-        data = self._read(self.plan_path(key), key)
+        data = self._read(self._plan_name(key), key)
         return None if data is None else Plan.from_bytes(data)
 
     def keep_plan(self, key: Key, plan: Plan) -> None:
         """Keep a plan under its key."""
-        self._write(self.plan_path(key), key, plan.to_bytes())
+        self._write(self._plan_name(key), key, plan.to_bytes())
 
     def timing(self, key: Key) -> bytes:
         """What this device's TensorRT has measured while it built other graphs; empty at first."""
-        return self._read(self._timing_path(key), key.of_gpu()) or b""
+        return self._read(self._timing_name(key), key.of_gpu()) or b""
 
     def keep_timing(self, key: Key, measured: bytes) -> None:
         """Keep those measurements for the next graph."""
-        self._write(self._timing_path(key), key.of_gpu(), measured)
+        self._write(self._timing_name(key), key.of_gpu(), measured)
 
     def plan_path(self, key: Key) -> Path:
         """Where the plan of this key is, if there is one."""
-        return self.folder / f"{key.digest().hex()[:32]}.plan"
+        return self.folder / self._plan_name(key)
 
-    def _timing_path(self, key: Key) -> Path:
-        return self.folder / f"{key.of_gpu().digest().hex()[:32]}.timing"
+    @staticmethod
+    def _plan_name(key: Key) -> str:
+        return f"{key.digest().hex()[:32]}.plan"
 
-    def _read(self, path: Path, key: Key) -> bytes | None:
+    @staticmethod
+    def _timing_name(key: Key) -> str:
+        return f"{key.of_gpu().digest().hex()[:32]}.timing"
+
+    def _read(self, name: str, key: Key) -> bytes | None:
         try:
-            if not _only_ours(path):
-                _warn(f"{path} could have been written by another user: it is not used")
-                return None
-            data = path.read_bytes()
-        except FileNotFoundError:
+            return cache_files.read(self.folder / name, key.digest())
+        except CacheFileError as error:
+            _warn(str(error))
             return None
-        except OSError as error:
-            _warn(f"{path} cannot be read ({error.strerror})")
-            return None
-        head, payload = data[: 2 * DIGEST], data[2 * DIGEST :]
-        if head != key.digest() + hashlib.sha256(payload).digest():
-            _warn(f"{path} is damaged, or of another device: it is not used")
-            return None
-        return payload
 
-    def _write(self, path: Path, key: Key, payload: bytes) -> None:
-        """Write beside, then rename: a reader sees all of a file or none, whoever else is writing."""
-        temporary = None
+    def _write(self, name: str, key: Key, payload: bytes) -> None:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=path.name, delete=False) as file:
-                temporary = Path(file.name)
-                file.write(key.digest() + hashlib.sha256(payload).digest() + payload)
-            temporary.replace(path)
-        except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            _warn(
-                f"{path} cannot be written ({error.strerror}); make room there, "
-                f"or set {FOLDER_VARIABLE} to another folder"
-            )
-
-
-def _only_ours(path: Path) -> bool:
-    """Whether nobody but this user and root could have written it."""
-    status = path.stat()
-    return status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            cache_files.write(self.folder / name, key.digest(), payload)
+        except CacheFileError as error:
+            _warn(str(error))
 
 
 def _warn(text: str) -> None:

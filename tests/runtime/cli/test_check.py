@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,20 @@ from pathlib import Path
 import pytest
 
 from bench.jetson_check import main
+from runtime.cli import check as check_module
 from runtime.cli.check import board, check, debian_version, l4t
 from runtime.cli.main import main as ratehold
+
+ROOT = Path(__file__).parents[3]
+
+ON_OLD_PYTHONS = [
+    "bench/__init__.py",
+    "bench/jetson_check.py",
+    "runtime/__init__.py",
+    "runtime/__main__.py",
+    "runtime/cli/__init__.py",
+    "runtime/cli/check.py",
+]
 
 PACKAGES = {
     "numpy": "1.26.4",
@@ -170,3 +185,78 @@ def test_a_report_says_on_which_board(orin, tmp_path_factory):
     write(orin, "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq", "2201600\n")
     assert board(orin)["clocks"] == "fixed"
     assert board(tmp_path_factory.mktemp("elsewhere")) == {}
+
+
+@pytest.mark.parametrize("name", ON_OLD_PYTHONS)
+def test_what_runs_on_old_pythons_is_in_their_language(name):
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 6))
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.module == "__future__"), "3.6 lacks annotations"
+        annotations = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        for annotation in filter(None, annotations):
+            assert not any(isinstance(part, ast.BinOp | ast.Subscript) for part in ast.walk(annotation)), (
+                f"{name}:{annotation.lineno} is evaluated there: quote it"
+            )
+
+
+def test_what_runs_on_old_pythons_imports_nothing_newer_at_its_top():
+    ours = {name[:-3].replace("/__init__", "").replace("/", ".") for name in ON_OLD_PYTHONS}
+    for name in ON_OLD_PYTHONS:
+        for node in ast.parse((ROOT / name).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                assert node.module in ours | {"importlib", "pathlib", "typing"}, (
+                    f"{name} imports {node.module}"
+                )
+
+
+def old_pythons():
+    """Interpreters of this machine that ratehold is not made for, by version."""
+    found = {}
+    for minor in range(6, 10):
+        at = [shutil.which(f"python3.{minor}"), *Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")]
+        for python in filter(None, at):
+            asked = [python, "-c", "import sys; print(sys.version_info[1])"]
+            told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+            if told == str(minor):
+                found[f"3.{minor}"] = str(python)
+    return found
+
+
+OLD_PYTHONS = old_pythons()
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9"])
+@pytest.mark.parametrize("started", ["bench.jetson_check", "runtime check"])
+def test_an_old_python_is_diagnosed(orin, version, started):
+    if version not in OLD_PYTHONS:
+        pytest.skip(f"no Python {version} on this machine")
+    (orin / "proc/device-tree/model").write_bytes("NVIDIA Jetson Nänö\0".encode())
+    command = [OLD_PYTHONS[version], "-B", "-m", *started.split(), "--root", str(orin)]
+    variables = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=variables)
+    assert done.returncode == 1 and not done.stderr
+    assert f"this is {version}." in done.stdout and "which JetPack 6 brings" in done.stdout
+    assert "Python" in done.stdout.splitlines()[-1]
+    done = subprocess.run(
+        [*command, "--json", "-"], capture_output=True, text=True, check=False, cwd=ROOT, env=variables
+    )
+    assert "Python" in json.loads(done.stdout)["essential_missing"]
+
+
+def test_an_old_python_that_is_asked_for_anything_else_gets_one_line(monkeypatch):
+    if "3.6" not in OLD_PYTHONS:
+        pytest.skip("no Python 3.6 on this machine")
+    command = [OLD_PYTHONS["3.6"], "-B", "-m", "runtime", "encode"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "3.10" in done.stderr
+
+
+def test_a_package_is_found_by_its_folders_name_where_nothing_reads_metadata(tmp_path, monkeypatch):
+    (tmp_path / "numba_cuda-0.20.1.dist-info").mkdir()
+    write(tmp_path, "numpy-1.13.3.egg-info")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "gone")])
+    assert check_module._installed_by_name("numba-cuda") == "0.20.1"
+    assert check_module._installed_by_name("numpy") == "1.13.3"
+    write(tmp_path, "pillow-5.1.0-py3.6.egg-info")
+    assert check_module._installed_by_name("pillow") == "5.1.0"
+    assert check_module._installed_by_name("onnxruntime") is None
