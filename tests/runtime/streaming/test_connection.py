@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from http.client import IncompleteRead
@@ -125,6 +126,20 @@ def test_an_answer_without_end_is_cut(tmp_path: Path) -> None:
     head = b"HTTP/1.1 502 Bad\r\nContent-Length: 99999999\r\n\r\n"
     error = raised(says(head, b"<html>" * MOST_BODY), TryAgain)
     assert isinstance(error, TryAgain) and not error.odd  # a proxy's long page, and its status counts
+
+
+def test_an_answer_without_end_takes_no_memory() -> None:
+    def flood(client: socket.socket) -> None:
+        client.recv(1 << 16)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        for _ in range(1000):
+            client.sendall(bytes(1 << 20))
+
+    tracemalloc.start()
+    raised(flood, TryAgain)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 def test_an_answer_that_drips_is_not_waited_for() -> None:
