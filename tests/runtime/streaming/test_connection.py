@@ -245,6 +245,28 @@ def test_strangers_are_an_error_until_the_server_is_known(tmp_path: Path) -> Non
         link.close()
 
 
+def test_a_kept_connection_with_tls_is_used_again(tmp_path: Path) -> None:
+    """TLS 1.3 tickets come after the handshake: they are no answer that nobody asked for."""
+    authority, ca, accepted = trustme.CA(), tmp_path / "ca.pem", list[int]()
+    authority.cert_pem.write_to_path(ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def talk(client: socket.socket) -> None:
+        secure = context.wrap_socket(client, server_side=True)
+        accepted.append(1)
+        for identity in ("a-1", "a-2", "a-3"):
+            secure.recv(1 << 16)
+            secure.sendall(answer(identity))
+
+    with server(talk, scheme="https", ca=ca) as address:
+        link = Connection(address)
+        for identity in ("a-1", "a-2", "a-3"):
+            assert link.infer(identity, b"").classes == (1,)
+        link.close()
+    assert accepted == [1]
+
+
 @pytest.mark.parametrize("days", [-3, 3])
 def test_a_certificate_of_another_time_is_asked_for_again(tmp_path: Path, days: int) -> None:
     now, ca = datetime.now(timezone.utc), tmp_path / "ca.pem"
