@@ -157,9 +157,10 @@ def _open_and_run(given: argparse.Namespace) -> None:
     if pipeline.totals.refused:
         raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
     if lost:
-        raise StreamError(
-            f"{_lost(pipeline.totals)} captured frames have no answer; --spool DIR would keep them"
-        )
+        totals = pipeline.totals
+        cure = "; --spool DIR keeps frames that wait" if totals.unanswered and not given.spool else ""
+        told = f"{totals.dropped} were dropped, {totals.unanswered} waited"
+        raise StreamError(f"{_lost(totals)} captured frames have no answer: {told}{cure}")
 
 
 def _check(given: argparse.Namespace) -> None:

@@ -48,6 +48,17 @@ def test_each_poll_brings_what_is_new(history: History) -> None:
     assert [frame["budget"] for frame in second["frames"]] == [None, 50]
 
 
+def test_ages_and_rates_do_not_follow_the_date(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board without a clock of its own learns the date from the network, years at a time."""
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    history.add(shown())
+    monkeypatch.setattr("time.time", lambda: 1.8e9)
+    history.add(shown())
+    state = history.state()
+    first, second = (frame["steady"] for frame in state["frames"])
+    assert 0 <= second - first < 5 and 0 <= state["steady"] - second < 5
+
+
 def test_a_page_from_before_a_restart_gets_all(history: History) -> None:
     old = History("tail server", [])
     for _ in range(5):

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from http.client import IncompleteRead
@@ -127,6 +128,20 @@ def test_an_answer_without_end_is_cut(tmp_path: Path) -> None:
     assert isinstance(error, TryAgain) and not error.odd  # a proxy's long page, and its status counts
 
 
+def test_an_answer_without_end_takes_no_memory() -> None:
+    def flood(client: socket.socket) -> None:
+        client.recv(1 << 16)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        for _ in range(1000):
+            client.sendall(bytes(1 << 20))
+
+    tracemalloc.start()
+    raised(flood, TryAgain)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
 def test_an_answer_that_drips_is_not_waited_for() -> None:
     def drip(client: socket.socket) -> None:
         client.recv(1 << 16)
@@ -228,6 +243,28 @@ def test_strangers_are_an_error_until_the_server_is_known(tmp_path: Path) -> Non
         assert error.value.odd
         assert link.infer("a-1", b"").classes == (1,)
         link.close()
+
+
+def test_a_kept_connection_with_tls_is_used_again(tmp_path: Path) -> None:
+    """TLS 1.3 tickets come after the handshake: they are no answer that nobody asked for."""
+    authority, ca, accepted = trustme.CA(), tmp_path / "ca.pem", list[int]()
+    authority.cert_pem.write_to_path(ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def talk(client: socket.socket) -> None:
+        secure = context.wrap_socket(client, server_side=True)
+        accepted.append(1)
+        for identity in ("a-1", "a-2", "a-3"):
+            secure.recv(1 << 16)
+            secure.sendall(answer(identity))
+
+    with server(talk, scheme="https", ca=ca) as address:
+        link = Connection(address)
+        for identity in ("a-1", "a-2", "a-3"):
+            assert link.infer(identity, b"").classes == (1,)
+        link.close()
+    assert accepted == [1]
 
 
 @pytest.mark.parametrize("days", [-3, 3])

@@ -198,3 +198,32 @@ def test_sigterm_while_opening_ends_it_even_as_process_1(
     assert done.returncode == 130 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == "ratehold stream: stopped"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.slow
+def test_a_source_that_hangs_does_not_keep_the_command(tiny_bundles: dict[str, Path], tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from runtime.cli.main import main\n"
+        "from runtime.streaming import source\n"
+        "def hangs(_):\n"
+        "    print('open', flush=True)\n"
+        "    time.sleep(60)\n"
+        "    yield\n"
+        "source.shots = hangs\n"
+        f"log, bundle = {str(tmp_path / 'log')!r}, {str(tiny_bundles['fp'])!r}\n"
+        "words = ['stream', '--source', 'x', '--to', '127.0.0.1:9', '--log', log, '--bundle', bundle]\n"
+        "sys.exit(main([*words, '--guard', 'never']))"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None and client.stdout.readline() == "open\n"
+        client.send_signal(signal.SIGTERM)
+        _, said = client.communicate(timeout=20)
+    assert client.returncode == 0 and "Traceback" not in said
+    assert said.splitlines() == [
+        "ratehold: 0 captured, 0 answered, 0 bytes a frame",
+        "ratehold: the source does not return: it is left alone",
+    ]

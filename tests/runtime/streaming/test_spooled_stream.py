@@ -198,5 +198,5 @@ def test_without_a_spool_unanswered_frames_are_an_error(
         assert "Connection refused" in client.stderr.readline()
         client.send_signal(signal.SIGTERM)
         said = client.stderr.read()
-    assert client.returncode == 1 and "Traceback" not in said and "have no answer" in said.splitlines()[-1]
+    assert client.returncode == 1 and "Traceback" not in said and "--spool DIR keeps" in said.splitlines()[-1]
     assert {json.loads(line)["event"] for line in log.read_text().splitlines()} == {"unanswered"}
