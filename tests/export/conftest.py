@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 @dataclass(frozen=True)
 class BriefPlan(HyperpriorPlan):
     exact_steps: int = 60
+    batch: int = 8
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,19 @@ def test_the_interval_of_a_drop_is_over_pairs(many: Outcome) -> None:
     row = many.as_row()
     assert row.top1_drop == pytest.approx(5.0)
     assert row.top1_drop_ci == pytest.approx((5 - half, 5 + half), abs=0.3)
+
+
+def test_where_every_image_is_lost_the_drop_is_certain() -> None:
+    """Points, exactly: 100 on both sides; and 0 for another sender of clean frames."""
+    lost = {
+        Cell(SUBJECT, Input(), PLAIN): measured([10, 20, 30], [1, 1, 1]),
+        Cell(SUBJECT, Input(), AUTO): measured([40, 40, 40], [0, 0, 0]),
+        Cell(SUBJECT, attack(), PLAIN): measured([10, 20, 30], [0, 0, 0]),
+    }
+    row = outcome(lost).as_row()
+    assert (row.top1_drop, row.top1_drop_ci, row.bytes_ratio) == (100, (100, 100), 1)
+    guarded = Outcomes(lost).find(SUBJECT, AUTO.name, "clean")
+    assert guarded is not None and guarded.drop == 100 and guarded.ratio == 2
 
 
 def test_the_interval_of_a_share_is_around_the_share(many: Outcome) -> None:
@@ -121,7 +136,8 @@ def test_outcomes_are_found_by_all_that_names_them() -> None:
         found = outcomes.find(subject, sender.name, what.name, what.level, what.setting)
         assert found is not None and found.bytes.tolist() == [10 + number]
         assert found.clean_bytes.tolist() == [1 if subject is SUBJECT else 2]
-    assert [o.bytes.tolist() for o in outcomes.of(SUBJECT, "corruption")] == [[15]]
+    again = dataclasses.replace(SUBJECT)  # equal, not the same
+    assert [o.bytes.tolist() for o in outcomes.of(again, "".join(["corr", "uption"]))] == [[15]]
     assert len(outcomes.of(SUBJECT, "attack")) == 4 and len(outcomes.of(OTHER, "attack")) == 1
     assert outcomes.find(SUBJECT, PLAIN.name, "fog", 5) is None
     clean_one = outcomes.find(OTHER, PLAIN.name, "clean")
