@@ -11,12 +11,13 @@ from importlib import metadata as packages
 from typing import Any
 
 import grpc
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from runtime.engines.protobuf import compile_messages
 from runtime.errors import RequestError, ServingError
 from runtime.serving.intake.message_bounds import MAX_BYTES, check
-from runtime.serving.intake.reception import Grow, Reception
+from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
@@ -102,7 +103,7 @@ MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
 UINT_BYTES_PER_OCTET = 2
 """Most bytes of an octet of a UINT8 tensor in ``contents``: a varint."""
 
-RECEPTION_BYTES = 32 << 20
+RECEPTION_BYTES = 16 << 20
 """Most bytes of messages in reception. gRPC does not say what has come; each counts as the largest."""
 
 HEALTH = "grpc.health.v1.Health"
@@ -140,13 +141,12 @@ class GrpcFront:
         """A method that receives its message first, and parses it where ``name`` says as what."""
 
         async def receive(_: Any, context: Context) -> Any:
-            async def read(grow: Grow) -> bytes:
-                grow(self.most)
+            async def read() -> bytes:
                 message = await context.read()
                 return message if isinstance(message, bytes) else b""
 
             try:
-                message = await self._reception.receive(read, self._service.options.timeout)
+                message = await self._reception.receive(read, self.most, self._service.options.timeout)
                 if name is not None:
                     check(message, {})
                     return await method(_message(name, message), context)
@@ -239,10 +239,26 @@ def _packet(message: Any) -> bytes:
         return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
     if datatype == "UINT8":
         try:
-            return element(datatype, shape, bytes(contents.uint_contents))
+            return element(datatype, shape, packed_octets(contents))
         except ValueError as error:
             raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
     raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
+
+
+def packed_octets(contents: Any) -> bytes:
+    """``uint_contents`` as bytes, without a Python number for each. Raises ValueError for more than 255."""
+    count = len(contents.uint_contents)
+    if not count:
+        return b""
+    only = MESSAGES["InferTensorContents"](uint_contents=contents.uint_contents).SerializeToString()
+    header = 1 + next(n for n, octet in enumerate(only[1:], 1) if octet < 0x80)  # tag, and length as a varint
+    wire = np.frombuffer(only, np.uint8, offset=header)
+    more = wire >= 0x80  # another byte follows; of 128 to 255 it is a 1
+    starts = np.flatnonzero(~np.concatenate([[False], more[:-1]]))
+    if len(wire) != count + more.sum() or (wire[np.flatnonzero(more) + 1] != 1).any():
+        raise ValueError
+    octets: bytes = ((wire[starts] & 0x7F) | (more[starts].astype(np.uint8) << 7)).tobytes()
+    return octets
 
 
 def _response(answer: Answer, request: Request) -> Any:

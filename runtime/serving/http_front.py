@@ -9,12 +9,12 @@ from typing import cast
 from aiohttp import web
 
 from runtime.dashboard.hosts import from_this_machine
-from runtime.errors import RequestError
+from runtime.errors import Crowded, RequestError
 from runtime.json_log import shortened
 from runtime.serving.dashboard import ServerView, routes
 from runtime.serving.intake.connections import HttpPeer
 from runtime.serving.intake.json_request import MAX_JSON, parsed
-from runtime.serving.intake.reception import Grow, Reception
+from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
@@ -30,8 +30,11 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 JSON_BYTES_PER_OCTET = 5
 """Most bytes of an octet of a UINT8 tensor in JSON: ``255, ``."""
 
-RECEPTION_BYTES = 32 << 20
+RECEPTION_BYTES = 16 << 20
 """Most bytes of bodies in reception, of all connections together."""
+
+PATIENCE_SECONDS = 1.0
+"""Time that the largest body has before another one like it takes its place."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,7 +48,7 @@ class HttpFront:
     def __init__(self, service: Service, view: ServerView | None = None, local: bool = False):
         self._service, self._local = service, local
         self.most = MAX_JSON + JSON_BYTES_PER_OCTET * service.models.max_packet
-        self._reception = Reception(max(RECEPTION_BYTES, 2 * self.most))
+        self._reception = Reception(max(RECEPTION_BYTES, 2 * self.most), PATIENCE_SECONDS)
         self.app = web.Application(client_max_size=self.most, middlewares=[self._guarded])
         self.app.add_routes(
             [
@@ -126,16 +129,24 @@ class HttpFront:
         if request.content.is_eof():  # all of it has come
             return await request.read()
 
-        async def read(grow: Grow) -> bytes:
+        async def read() -> bytes:
             found = bytearray()
-            async for piece in request.content.iter_any():
-                found += piece
-                if len(found) > self.most:
-                    raise web.HTTPRequestEntityTooLarge(self.most, len(found))
-                grow(len(piece))
-            return bytes(found)
+            try:
+                async for piece in request.content.iter_any():
+                    found += piece
+                    if len(found) > self.most:
+                        raise web.HTTPRequestEntityTooLarge(self.most, len(found))
+                return bytes(found)
+            finally:
+                found.clear()  # or it lived on in the traceback of what was cancelled
 
-        return await self._reception.receive(read, self._service.options.timeout)
+        try:
+            size = self.most if request.content_length is None else request.content_length
+            return await self._reception.receive(read, size, self._service.options.timeout)
+        except Crowded:
+            if request.transport is not None:
+                request.transport.pause_reading()  # what else comes costs the loop nothing
+            raise
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:

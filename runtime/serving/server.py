@@ -42,7 +42,14 @@ SEND_BUFFER = 1 << 16
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Socket options, where the system has them: a silent peer counts as gone after a minute."""
 
-MOST_STREAMS = 128
+LOOKAHEAD = 1 << 14
+"""Bytes of a call's message that gRPC takes before it is asked for them."""
+
+SWITCH_SECONDS = 0.001
+"""A worker that wants the interpreter from a busy event loop has it after so long, several times a frame.
+Python's own default is 5 ms."""
+
+MOST_STREAMS = 64
 """Calls at a time of one gRPC connection; further ones wait at the client."""
 
 
@@ -130,6 +137,7 @@ class Server:
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.max_concurrent_streams", MOST_STREAMS),
+                ("grpc.http2.lookahead_bytes", LOOKAHEAD),
                 ("grpc.max_allowed_incoming_connections", most),
                 ("grpc.max_connection_idle_ms", round(1e3 * IDLE_SECONDS)),
                 ("grpc.server_handshake_timeout_ms", round(1e3 * HANDSHAKE_SECONDS)),
@@ -153,6 +161,7 @@ def run(options: Options, log: JsonLog) -> None:
     libraries = Forward(log)
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(libraries)
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # networks stay: full collections skip them, so they are short
     asyncio.run(_until_signalled(server))

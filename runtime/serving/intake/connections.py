@@ -23,7 +23,7 @@ LEAST_CONNECTIONS = 4
 SPARE_DESCRIPTORS = 16
 """Descriptors that are left to logs, certificates and what libraries open."""
 
-PIECE = 1 << 14
+PIECE = 1 << 15
 """Bytes that are parsed at a time: a stranger's chunks of one byte do not hold the loop."""
 
 IDLE_SECONDS = 75.0

@@ -32,7 +32,10 @@ MAX_JSON = 1 << 14
 PIECE = 1 << 14
 """Bytes of numbers that are read at a time."""
 
-_DATA = re.compile(rb'(?<!\\)"data"\s*:\s*(?=\[)')
+MOST_KEYS = 16
+"""Places of "data" that are looked at."""
+
+_DATA = re.compile(rb'"data"\s{0,99}:\s{0,99}(?=\[)')
 _IN_NUMBERS = np.zeros(256, bool)
 _IN_NUMBERS[list(b"0123456789, \t\r\n[]")] = True
 
@@ -56,16 +59,26 @@ def without_numbers(text: bytes) -> tuple[bytes, bytes | None]:
     """
     if len(text) <= MAX_JSON:
         return text, None
-    for key in _DATA.finditer(text):
-        rest = np.frombuffer(text, np.uint8, offset=key.end())
-        other = np.flatnonzero(~_IN_NUMBERS[rest[:PIECE]])
-        if not len(other):
-            other = np.flatnonzero(~_IN_NUMBERS[rest])
-        end = int(other[0]) if len(other) else len(rest)
-        numbers = text[key.end() : key.end() + end].rstrip(b", \t\r\n")
-        after = text[key.end() + len(numbers) :]
-        return text[: key.end()] + b"null" + after, numbers
+    place = -1
+    for _ in range(MOST_KEYS):
+        place = text.find(b'"data"', place + 1)
+        key = _DATA.match(text, place) if place >= 0 else None
+        if key is not None and text[place - 1 : place] != b"\\":
+            numbers = text[key.end() : _end_of_numbers(text, key.end())].rstrip(b", \t\r\n")
+            return text[: key.end()] + b"null" + text[key.end() + len(numbers) :], numbers
+        if place < 0:
+            break
     return text, None
+
+
+def _end_of_numbers(text: bytes, begin: int) -> int:
+    """Where something follows that a list of numbers does not hold."""
+    for place in range(begin, len(text), PIECE):
+        piece = np.frombuffer(text, np.uint8, min(PIECE, len(text) - place), place)
+        inside = _IN_NUMBERS[piece]
+        if not inside.all():
+            return place + int(inside.argmin())
+    return len(text)
 
 
 def octets_of(numbers: bytes) -> Iterator[bytes]:
@@ -73,9 +86,10 @@ def octets_of(numbers: bytes) -> Iterator[bytes]:
 
     Raises RequestError for anything else.
     """
-    inside = numbers.strip(b"[] \t\r\n")
-    head, tail = numbers[: numbers.find(inside)], numbers[numbers.find(inside) + len(inside) :]
-    if head.count(b"[") != tail.count(b"]") or b"]" in head or b"[" in tail:
+    rest = numbers.lstrip(b"[ \t\r\n")
+    inside = rest.rstrip(b"] \t\r\n")
+    head, tail = numbers[: len(numbers) - len(rest)], rest[len(inside) :]
+    if head.count(b"[") != tail.count(b"]"):
         raise RequestError(f"{INPUT}: data is not one list")
     place = 0
     while place < len(inside):
