@@ -246,11 +246,16 @@ def _packet(message: Any) -> bytes:
 
 
 def packed_octets(contents: Any) -> bytes:
-    """``uint_contents`` as bytes, without a Python number for each. Raises ValueError for more than 255."""
+    """``uint_contents`` as bytes, without a Python number for each; nothing else is left of the contents.
+
+    Raises ValueError for a number above 255.
+    """
     count = len(contents.uint_contents)
     if not count:
         return b""
-    only = MESSAGES["InferTensorContents"](uint_contents=contents.uint_contents).SerializeToString()
+    contents.ClearField("bytes_contents")
+    contents.DiscardUnknownFields()
+    only = contents.SerializeToString()
     header = 1 + next(n for n, octet in enumerate(only[1:], 1) if octet < 0x80)  # tag, and length as a varint
     wire = np.frombuffer(only, np.uint8, offset=header)
     more = wire >= 0x80  # another byte follows; of 128 to 255 it is a 1

@@ -9,7 +9,7 @@ from typing import cast
 from aiohttp import web
 
 from runtime.dashboard.hosts import from_this_machine
-from runtime.errors import Crowded, RequestError
+from runtime.errors import RequestError
 from runtime.json_log import shortened
 from runtime.serving.dashboard import ServerView, routes
 from runtime.serving.intake.connections import HttpPeer
@@ -140,13 +140,8 @@ class HttpFront:
             finally:
                 found.clear()  # or it lived on in the traceback of what was cancelled
 
-        try:
-            size = self.most if request.content_length is None else request.content_length
-            return await self._reception.receive(read, size, self._service.options.timeout)
-        except Crowded:
-            if request.transport is not None:
-                request.transport.pause_reading()  # what else comes costs the loop nothing
-            raise
+        size = self.most if request.content_length is None else request.content_length
+        return await self._reception.receive(read, size, self._service.options.timeout)
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -174,6 +169,8 @@ class HttpFront:
             peer.end()
         if not request.content.is_eof():  # the rest of the body is not worth reading
             response.force_close()
+            if request.transport is not None:
+                request.transport.pause_reading()  # nor what it would cost the loop to drop it
         return response
 
 
