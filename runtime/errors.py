@@ -12,6 +12,7 @@
     │   ├── RequestError          not a request that this server understands
     │   ├── UnknownModel          a model that this server does not have
     │   ├── TryLater              the queue is full, or the server is about to stop: send it again
+    │   │   └── Crowded               more is being received than the server holds: send it again
     │   └── TooSlow               not answered in time
     ├── StreamError           the source of frames cannot be read, or the server refuses this client
     └── PacketError           bytes that are not a packet
@@ -72,6 +73,10 @@ class UnknownModel(ServingError):
 
 class TryLater(ServingError):
     """The queue is full, or the server is about to stop; nothing was done, send it again."""
+
+
+class Crowded(TryLater):
+    """More is being received at the moment than the server holds; send it again."""
 
 
 class TooSlow(ServingError):

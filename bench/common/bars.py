@@ -47,6 +47,8 @@ BARS = {
         AcceptanceBar("p99_at_70_over_p50", 3.0),
         AcceptanceBar("p99_with_idlers_over_without", 1.5),
         AcceptanceBar("memory_growth", 0.05),
+        AcceptanceBar("hostile_growth_mb", 100.0),
+        AcceptanceBar("hostile_p99_ratio", 3.0),
         AcceptanceBar("recovery_s", 2.0),
         AcceptanceBar("lost", 0.0),
         AcceptanceBar("answered_twice", 0.0),

@@ -1,6 +1,6 @@
 """What the tail server sustains, and what it and its client survive.
 
-    python -m bench.serve [--sections efficiency batching latency crowd memory outage kills] [--json PATH]
+    python -m bench.serve [--sections efficiency batching latency crowd memory hostile ...] [--json PATH]
 
 ``runtime serve`` runs in a process of its own, the load comes from this one, on the same cores.
 
@@ -15,6 +15,8 @@ latency     open loop at 70 % of what the server sustains just then, evenly spac
             shows what this machine leaves of any p99
 crowd       open loop at 50 %, without and with 500 idle connections and 50 slow readers, in turns
 memory      resident bytes over 100,000 requests, 15 of 20 hostile (``bench.serve.memory``)
+hostile     2,000 unfinished bodies and 5 x 1,000 unfinished gRPC streams; four clients with bombs of JSON; of
+            protobuf: growth of resident bytes, and an honest client's p99 over that without them
 outage      clients at 5 frames a second, server away for a minute (``bench.serve.kills``)
 kills       ``kill -9`` of server and client in turns, 1 % loss emulated: frames lost, and answered twice
 """
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=positive, metavar="N", default=5, help="rounds of each section")
     add("--seconds", type=float, default=5.0, help="length of each turn of a round")
     add("--requests", type=positive, metavar="N", default=100_000, help="requests of the section memory")
+    add("--held", type=float, default=60.0, metavar="SECONDS", help="length of each crowd of hostile")
     add("--down", type=float, default=60.0, metavar="SECONDS", help="length of the outage")
     add("--kills", type=positive, metavar="N", default=100, help="kills of each side")
     options_of.add_bars(parser)

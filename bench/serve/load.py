@@ -133,7 +133,7 @@ def crowd(address: Address, packet: bytes, idle: int, slow: int) -> Iterator[Non
 
 def post(content: bytes, headers: dict[str, str], model: str = MODEL) -> bytes:
     """The bytes of an HTTP request for inference."""
-    headers = {"Host": "bench", "Content-Length": str(len(content))} | headers
+    headers = {"Host": "localhost", "Content-Length": str(len(content))} | headers
     lines = [f"POST /v2/models/{model}/infer HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
     return "\r\n".join(lines).encode() + content
 

@@ -15,6 +15,7 @@ import psutil
 from numpy.typing import NDArray
 
 from bench.serve import batching as batching_runs
+from bench.serve import hostile as hostile_runs
 from bench.serve import kills as kill_runs
 from bench.serve import memory as memory_runs
 from bench.serve.load import crowd, latencies, one_by_one, poisson, spaced
@@ -131,6 +132,15 @@ def memory(case: ServeCase) -> list[Row]:
         return [memory_runs.measure(fresh, case.bundle, case.packets, case.options.requests)]
 
 
+def hostile(case: ServeCase) -> list[Row]:
+    """A row a crowd, of a server that has served nothing else."""
+    with serving([case.bundle], case.options.workers) as fresh:
+        return [
+            hostile_runs.measure(fresh, case.bundle, case.packets, what, case.options.held)
+            for what in hostile_runs.CROWDS
+        ]
+
+
 def outage(case: ServeCase) -> list[Row]:
     """A row a policy."""
     with serving([case.bundle], case.options.workers) as away:
@@ -149,6 +159,7 @@ SECTIONS: dict[str, Callable[[ServeCase], list[Row]]] = {
     "latency": latency,
     "crowd": crowded,
     "memory": memory,
+    "hostile": hostile,
     "outage": outage,
     "kills": kills,
 }
@@ -160,6 +171,7 @@ ABOUT = {
     "latency": "p99 at 70 % of the capacity",
     "crowd": "p99 among idle connections and slow readers",
     "memory": "resident bytes over many requests, most of them hostile",
+    "hostile": "resident bytes and an honest client's p99 among unfinished requests, and among bombs",
     "outage": "the server is away: when the next answer comes",
     "kills": "kill -9 of both sides: frames lost, and answered twice",
 }
@@ -189,6 +201,8 @@ def summarise(rows: list[Row]) -> dict[str, float]:
         found["p99_with_idlers_over_without"] = median("crowd", "with_p99_ms", "without_p99_ms")
     for row in of("memory"):
         found["memory_growth"] = row["growth"]
+    if of("hostile"):
+        found |= hostile_runs.summary(of("hostile"))
     if of("outage"):
         found["recovery_s"] = max(row["recovery_s"] for row in of("outage"))
     if counted := of("outage") + of("kills"):

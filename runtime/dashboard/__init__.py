@@ -2,6 +2,7 @@
 
     history    the last frames and the totals, bounded, as JSON
     pictures   arrays -> PNG
+    hosts      which Host and Origin a listener on loopback answers
     page       page.html, page.css, page.js and the headers of every answer
     listener   a loopback HTTP listener of the standard library, for the device
 

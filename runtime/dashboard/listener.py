@@ -9,13 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from runtime.dashboard.hosts import from_this_machine
 from runtime.dashboard.page import HEADERS, JSON, ROOT, STATE, files
 from runtime.errors import StreamError
 
 HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")
-"""Names of this machine in a request. Any other name is refused: a foreign page could point its own here."""
-
 IDLE_SECONDS = 5.0
 """A connection without traffic is closed after so long."""
 
@@ -60,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send a file of the page or the state; lead ``/`` to the page."""
         asked = urlsplit(self.path)
-        if self.headers.get("Host", "").rsplit(":", 1)[0] not in NAMES:
+        if not from_this_machine(self.headers.get("Host"), self.headers.get("Origin")):
             self._send(403, "text/plain", b"this page is for this machine\n")
         elif asked.path == "/":
             self._send(302, "text/plain", b"", Location=ROOT)

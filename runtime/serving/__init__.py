@@ -1,6 +1,6 @@
 """The tail as a server: Open Inference Protocol v2 over HTTP and gRPC.
 
-    server                 opens the service, listens for both transports, drains on SIGTERM
+    server                 opens the service, listens for both, reloads on SIGHUP, drains on SIGTERM
     options                how to serve
     http_front, grpc_front bytes -> Request, Answer -> bytes: one file a transport
     protocol               requests, answers, tensors, metadata and errors that both transports share
@@ -8,6 +8,7 @@
     service                one request: its bundle, repetition, time-out, counts, log
     pool                   worker threads behind a bounded queue; jobs with one batch key share a run
     networks               restore and tail for frames of several bundles in one run
+    intake                 what a stranger may take up before: connections, bytes, fields, certificates
     metrics, tracing       Prometheus and OpenTelemetry
     dashboard              what the server's page shows
 

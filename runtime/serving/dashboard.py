@@ -79,16 +79,14 @@ class ServerView:
 
 
 class _Maps:
-    """Pictures of a bundle's packets. The reader opens at the first packet."""
+    """Pictures of a bundle's packets. The reader opens at the start, as those of the workers do."""
 
     def __init__(self, bundle: Bundle):
         self._bundle = bundle
-        self._reader: PacketReader | None = None
+        self._reader = PacketReader(bundle, EngineOptions(threads=1))
+        self._energy = bundle.energy()
 
     def __call__(self, packet: bytes) -> list[Picture]:
-        if self._reader is None:
-            self._reader = PacketReader(self._bundle, EngineOptions(threads=1))
-            self._energy: NDArray[np.float32] = self._bundle.energy()
         streams = self._reader.read(packet).streams
         latent = Latent(streams, self._energy, self._bundle.manifest.latent)
         likelihood = latent.likelihood_map

@@ -1,15 +1,23 @@
-"""Open Inference Protocol v2 over gRPC: its messages, parsed requests, answers, and the methods."""
+"""Open Inference Protocol v2 over gRPC: its messages, parsed requests, answers, and the methods.
+
+The handlers take the messages themselves (``context.read``), so that those in reception have a total: every
+method is registered as one of a stream of requests, of which the first is read. On the wire it is the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib import metadata as packages
 from typing import Any
 
 import grpc
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from runtime.engines.protobuf import compile_messages
-from runtime.errors import RequestError
+from runtime.errors import RequestError, ServingError
+from runtime.serving.intake.message_bounds import MAX_BYTES, check
+from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
@@ -72,6 +80,9 @@ message ModelInferRequest {
   repeated InferRequestedOutputTensor outputs = 6;
   repeated bytes raw_input_contents = 7;
 }
+message RepositoryIndexRequest { string repository_name = 1; bool ready = 2; }
+message ModelIndex { string name = 1; string version = 2; string state = 3; string reason = 4; }
+message RepositoryIndexResponse { repeated ModelIndex models = 1; }
 message ModelInferResponse {
   string model_name = 1;
   string model_version = 2;
@@ -81,18 +92,26 @@ message ModelInferResponse {
 }
 """
 
-METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+METHODS = (
+    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "RepositoryIndex",
+    "ModelInfer",
+)  # fmt: skip
 
 MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
 """Classes of the messages, by name."""
 
-MAX_MESSAGE = 1 << 16
-"""Most bytes of a message without its packet."""
-
 UINT_BYTES_PER_OCTET = 2
 """Most bytes of an octet of a UINT8 tensor in ``contents``: a varint."""
 
+RECEPTION_BYTES = 16 << 20
+"""Most bytes of messages in reception. gRPC does not say what has come; each counts as the largest."""
+
+HEALTH = "grpc.health.v1.Health"
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
+"""``HealthCheckResponse``: its one field, status."""
+
 Context = Any  # grpc.aio.ServicerContext
+Method = Callable[[Any, Context], Awaitable[Any]]
 
 
 class GrpcFront:
@@ -100,19 +119,42 @@ class GrpcFront:
 
     def __init__(self, service: Service):
         self._service = service
-        self.most = MAX_MESSAGE + UINT_BYTES_PER_OCTET * service.models.max_packet
+        self.most = MAX_BYTES + UINT_BYTES_PER_OCTET * service.models.max_packet
+        self._reception = Reception(max(RECEPTION_BYTES, 2 * self.most))
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The handler for a gRPC server."""
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """The handlers for a gRPC server."""
         methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                getattr(self, name),
-                request_deserializer=None if name == "ModelInfer" else MESSAGES[f"{name}Request"].FromString,
+            name: grpc.stream_unary_rpc_method_handler(
+                self._receiving(getattr(self, name), None if name == "ModelInfer" else f"{name}Request"),
                 response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
             )
             for name in METHODS
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        health = {"Check": grpc.stream_unary_rpc_method_handler(self._receiving(self._health, None))}
+        return (
+            grpc.method_handlers_generic_handler(SERVICE, methods),
+            grpc.method_handlers_generic_handler(HEALTH, health),
+        )
+
+    def _receiving(self, method: Method, name: str | None) -> Method:
+        """A method that receives its message first, and parses it where ``name`` says as what."""
+
+        async def receive(_: Any, context: Context) -> Any:
+            async def read() -> bytes:
+                message = await context.read()
+                return message if isinstance(message, bytes) else b""
+
+            try:
+                message = await self._reception.receive(read, self.most, self._service.options.timeout)
+                if name is not None:
+                    check(message, {})
+                    return await method(_message(name, message), context)
+            except ServingError as error:
+                await _abort(context, self._service.failed(error, "grpc"))
+            return await method(message, context)
+
+        return receive
 
     async def ServerLive(self, request: Any, context: Context) -> Any:
         """Whether the process answers."""
@@ -124,7 +166,8 @@ class GrpcFront:
 
     async def ModelReady(self, request: Any, context: Context) -> Any:
         """Whether the server takes requests for a model."""
-        ready = self._service.ready and request.name in self._service.models.names()
+        known = request.name in self._service.models.names() and request.version in ("", VERSION)
+        ready = self._service.ready and known
         return MESSAGES["ModelReadyResponse"](ready=ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
@@ -142,6 +185,15 @@ class GrpcFront:
         about = {"name": request.name, "versions": [VERSION], "platform": PLATFORM}
         return MESSAGES["ModelMetadataResponse"](**about, **tensors)
 
+    async def RepositoryIndex(self, request: Any, context: Context) -> Any:
+        """The models by name, and whether they take requests."""
+        models = [model for model in self._service.index() if model["state"] == "READY" or not request.ready]
+        return MESSAGES["RepositoryIndexResponse"](models=models)
+
+    async def _health(self, data: bytes, context: Context) -> bytes:
+        """``grpc.health.v1.Health/Check`` of any service name."""
+        return SERVING if self._service.ready else NOT_SERVING
+
     async def ModelInfer(self, data: bytes, context: Context) -> Any:
         """Decode one packet. data: a serialized ModelInferRequest; a damaged one counts as an error."""
         self._service.metrics.request("grpc")
@@ -157,10 +209,8 @@ class GrpcFront:
 
 def parse_message(data: bytes) -> Request:
     """Parse a serialized ModelInferRequest. Raises RequestError or UnknownModel."""
-    try:
-        message = MESSAGES["ModelInferRequest"].FromString(data)
-    except DecodeError as error:
-        raise RequestError(f"not a ModelInferRequest: {error}") from error
+    check(data)
+    message = _message("ModelInferRequest", data)
     check_version(message.model_version)
     if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
         raise RequestError(f"exactly one input, with the name {INPUT!r}")
@@ -168,6 +218,13 @@ def parse_message(data: bytes) -> Request:
     top_k = parameters["top_k"].int64_param if "top_k" in parameters else TOP_K
     outputs = tuple(output.name for output in message.outputs)
     return Request(message.model_name, message.id, _packet(message), top_k, outputs)
+
+
+def _message(name: str, data: bytes) -> Any:
+    try:
+        return MESSAGES[name].FromString(data)
+    except DecodeError as error:
+        raise RequestError(f"not a {name}: {error}") from error
 
 
 def _packet(message: Any) -> bytes:
@@ -182,10 +239,31 @@ def _packet(message: Any) -> bytes:
         return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
     if datatype == "UINT8":
         try:
-            return element(datatype, shape, bytes(contents.uint_contents))
+            return element(datatype, shape, packed_octets(contents))
         except ValueError as error:
             raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
     raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
+
+
+def packed_octets(contents: Any) -> bytes:
+    """``uint_contents`` as bytes, without a Python number for each; nothing else is left of the contents.
+
+    Raises ValueError for a number above 255.
+    """
+    count = len(contents.uint_contents)
+    if not count:
+        return b""
+    contents.ClearField("bytes_contents")
+    contents.DiscardUnknownFields()
+    only = contents.SerializeToString()
+    header = 1 + next(n for n, octet in enumerate(only[1:], 1) if octet < 0x80)  # tag, and length as a varint
+    wire = np.frombuffer(only, np.uint8, offset=header)
+    more = wire >= 0x80  # another byte follows; of 128 to 255 it is a 1
+    starts = np.flatnonzero(~np.concatenate([[False], more[:-1]]))
+    if len(wire) != count + more.sum() or (wire[np.flatnonzero(more) + 1] != 1).any():
+        raise ValueError
+    octets: bytes = ((wire[starts] & 0x7F) | (more[starts].astype(np.uint8) << 7)).tobytes()
+    return octets
 
 
 def _response(answer: Answer, request: Request) -> Any:

@@ -41,6 +41,11 @@ class Metrics:
             "ratehold_repeated_requests", "Requests whose frame was known already", registry=registry
         )
         self._errors = Counter("ratehold_errors", "Errors by kind", ["protocol", "kind"], registry=registry)
+        self._refused = Counter(
+            "ratehold_refused_connections",
+            "Connections closed before a whole request: handshakes, too many, too slow, not HTTP", ["kind"],
+            registry=registry,
+        )  # fmt: skip
         packet_bytes = Histogram(
             "ratehold_packet_bytes", "Bytes of the packets of answered frames", ["bundle"], buckets=BYTES,
             registry=registry,
@@ -84,6 +89,10 @@ class Metrics:
     def error(self, protocol: str, kind: str) -> None:
         """Count a request that was answered with an error."""
         self._errors.labels(protocol, kind).inc()
+
+    def refused(self, kind: str) -> None:
+        """Count a connection that was closed before a whole request came."""
+        self._refused.labels(kind).inc()
 
     def text(self) -> bytes:
         """The text format of Prometheus, version 0.0.4."""

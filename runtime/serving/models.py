@@ -5,7 +5,7 @@ from __future__ import annotations
 from runtime.bundle import Bundle
 from runtime.codec.packet import MAX_OVERHEAD, Packet
 from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
-from runtime.serving.protocol import ANY_BUNDLE
+from runtime.serving.protocol import ANY_BUNDLE, MAX_ID
 from runtime.tail import max_payload
 
 
@@ -50,5 +50,5 @@ class Models:
 
     def _of(self, name: str) -> dict[bytes, Bundle]:
         if name not in self._served:
-            raise UnknownModel(f"no model {name!r}; there are: {', '.join(self.names())}")
+            raise UnknownModel(f"no model {name[:MAX_ID]!r}; there are: {', '.join(self.names())}")
         return self._served[name]

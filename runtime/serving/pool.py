@@ -13,8 +13,10 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from runtime.bundle import Bundle
 from runtime.codec.coder import open_coder
 from runtime.codec.packet import Flags, Packet, symbol_checksum
 from runtime.engines import EngineOptions
-from runtime.errors import TryLater
+from runtime.errors import EngineError, TryLater
 from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 from runtime.serving.networks import OPTIONS, Networks
@@ -99,6 +101,14 @@ class JobQueue:
             self._jobs = [job for job in self._jobs if job not in taken]
         return [job for job in taken if job.future.set_running_or_notify_cancel()]
 
+    def remove(self, job: Job) -> bool:
+        """Cancel a job that still waits; False where a worker has begun with it."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                return job.future.cancel()
+        return False
+
     def close(self) -> None:
         """Cancel the jobs that wait, and let the workers go."""
         with self._changed:
@@ -118,23 +128,21 @@ class JobQueue:
 
 
 class Readers:
-    """Readers of several bundles: one of each at first, one more whenever all of a bundle are in use.
+    """Readers of several bundles, one of each for each worker. Thread-safe.
 
-    Thread-safe.
+    All open at the start: a bundle that is replaced on disk afterwards costs no frame.
     """
 
-    def __init__(self, bundles: list[Bundle]):
+    def __init__(self, bundles: list[Bundle], workers: int = 1):
         self._idle: dict[bytes, SimpleQueue[PacketReader]] = {bundle.id: SimpleQueue() for bundle in bundles}
         for bundle in bundles:
-            self._idle[bundle.id].put(_warm_reader(bundle))
+            for _ in range(workers):
+                self._idle[bundle.id].put(_warm_reader(bundle))
 
     def read(self, bundle: Bundle, packet: bytes) -> Received:
         """Decode one packet; raises what ``PacketReader.read`` raises."""
         idle = self._idle[bundle.id]
-        try:
-            reader = idle.get_nowait()
-        except Empty:
-            reader = _warm_reader(bundle)
+        reader = idle.get()
         try:
             return reader.read(packet)
         finally:
@@ -167,10 +175,11 @@ class Pool:
         batch_wait: float = 0.0,
         on_run: Callable[[int], None] = lambda _: None,
     ):
-        self.pending = 0
-        self.networks, self.readers = Networks(bundles, batch), Readers(bundles)
+        self.pending = self._hired = 0
+        self.networks, self.readers = Networks(bundles, batch), Readers(bundles, workers)
         self._workers, self._most, self._on_run = workers, workers + queue, on_run
         self._threads: list[threading.Thread] = []
+        self._jobs: WeakKeyDictionary[asyncio.Future[Answer], Job] = WeakKeyDictionary()
         self._queue = JobQueue(workers, batch, batch_wait)
         for bundle in bundles:
             latent = self.readers.read(bundle, empty_packet(bundle)).y_hat
@@ -189,15 +198,36 @@ class Pool:
         """
         if self.pending >= self._most:
             raise TryLater(f"{self.waiting} frames are waiting already: try later")
+        if not self.staffed(hire=True):
+            raise TryLater("no worker can be started at the moment: try later")
         self.pending += 1
         job = Job(bundle, packet, self.networks.batch_key(bundle))
         future = asyncio.wrap_future(job.future)
         future.add_done_callback(self._done)
+        self._jobs[future] = job
         self._queue.put(job)
-        if len(self._threads) < self._workers:  # not in __init__: a pool that never serves leaves no thread
-            self._threads.append(threading.Thread(target=self._work, name=f"tail_{len(self._threads)}"))
-            self._threads[-1].start()
         return future
+
+    def withdraw(self, future: asyncio.Future[Answer]) -> None:
+        """Cancel a job that nobody waits for, unless a worker has begun with it."""
+        job = self._jobs.get(future)
+        if job is not None and self._queue.remove(job):
+            future.cancel()
+
+    def staffed(self, hire: bool = False) -> bool:
+        """Whether a worker lives. Those that have died are replaced; ``hire``: starts one more at need.
+
+        A pool that never serves leaves no thread, so it counts as staffed before its first job.
+        """
+        self._hired = min(self._workers, self._hired + hire)
+        alive = [thread for thread in self._threads if thread.is_alive()]
+        with suppress(RuntimeError):  # the system gives no further thread
+            while len(alive) < self._hired:
+                thread = threading.Thread(target=self._work, name=f"tail_{len(alive)}")
+                thread.start()
+                alive.append(thread)
+        self._threads = alive
+        return bool(alive) or not self._hired
 
     def close(self) -> None:
         """Let the threads end after their current jobs, and cancel the jobs that wait."""
@@ -205,7 +235,11 @@ class Pool:
 
     def _work(self) -> None:
         while (jobs := self._queue.take()) is not None:
-            self._answer(jobs)
+            try:
+                self._answer(jobs)
+            except BaseException as error:  # whatever it is, nobody waits for an answer that does not come
+                _fail([job for job in jobs if not job.future.done()], error)
+            jobs = []  # a worker that waits keeps no frame
 
     def _answer(self, jobs: list[Job]) -> None:
         decoded = []
@@ -261,7 +295,7 @@ def _warm_reader(bundle: Bundle) -> PacketReader:
     return reader
 
 
-def _fail(jobs: list[Job], error: Exception) -> None:
+def _fail(jobs: list[Job], error: BaseException) -> None:
     """Answer with an error, and clear the frames of its traceback.
 
     An error lives on in reference cycles with those who wait for it; half-decoded frames in its traceback
@@ -271,5 +305,7 @@ def _fail(jobs: list[Job], error: Exception) -> None:
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__context__
+    if not isinstance(error, Exception) or isinstance(error, StopIteration):  # no future takes these
+        error = EngineError(f"the worker failed: {type(error).__name__}: {error}")
     for job in jobs:
         job.future.set_exception(error)

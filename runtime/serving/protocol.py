@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from runtime.codec.packet import Flags
 from runtime.errors import (
+    Crowded,
     PacketError,
     PacketTooLarge,
     RequestError,
@@ -28,6 +29,7 @@ from runtime.errors import (
     TryLater,
     UnknownModel,
 )
+from runtime.json_log import shortened
 
 ANY_BUNDLE = "ratehold"
 """Model name that takes packets of every served bundle: a packet names its own."""
@@ -40,6 +42,9 @@ OUTPUTS = {"logits": "FP32", "top_classes": "INT32", "top_probabilities": "FP32"
 TOP_K = 5
 MAX_ID = 128
 """Most characters of a request id."""
+
+MAX_RANK = 4
+"""Most numbers of a shape. Ones around [n] are welcome: clients add them."""
 
 LENGTH_BYTES = 4
 """A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
@@ -68,7 +73,7 @@ class Request:
             raise RequestError(f"top_k must be 1 or more, not {self.top_k}")
         for name in self.outputs:
             if name not in OUTPUTS:
-                raise RequestError(f"no output {name!r}; there are: {', '.join(OUTPUTS)}")
+                raise RequestError(f"no output {name[:MAX_ID]!r}; there are: {', '.join(OUTPUTS)}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ _FAULTS: tuple[tuple[type[Exception], int, str], ...] = (
     (PacketError, 400, "INVALID_ARGUMENT"),
     (RequestError, 400, "INVALID_ARGUMENT"),
     (UnknownModel, 404, "NOT_FOUND"),
+    (Crowded, 503, "RESOURCE_EXHAUSTED"),
     (TryLater, 503, "UNAVAILABLE"),
     (TooSlow, 504, "DEADLINE_EXCEEDED"),
 )
@@ -123,27 +129,28 @@ def fault(error: Exception) -> Fault:
     kind = type(error).__name__
     for known, http, grpc in _FAULTS:
         if isinstance(error, known):
-            return Fault(kind, str(error), http, grpc, 1 if known is TryLater else None)
+            later = 1 if isinstance(error, TryLater) else None
+            return Fault(kind, shortened(str(error)), http, grpc, later)
     return Fault(kind, "the server failed; its log says how", 500, "INTERNAL")
 
 
 def check_version(version: str) -> None:
     """Raise UnknownModel for any version of a model except ``VERSION``."""
     if version not in ("", VERSION):
-        raise UnknownModel(f"no version {version!r}: there is only {VERSION}")
+        raise UnknownModel(f"no version {version[:MAX_ID]!r}: there is only {VERSION}")
 
 
 def element(datatype: str, shape: list[int], raw: bytes) -> bytes:
     """The packet in the raw bytes of a tensor. Raises RequestError when they are not exactly one element."""
-    if len(shape) > 2 or any(not isinstance(n, int) or n < 0 for n in shape):
-        raise RequestError(f"{INPUT}: {shape} is not a shape")
+    if len(shape) > MAX_RANK or any(type(n) is not int or not 0 <= n < 1 << 31 for n in shape):
+        raise RequestError(f"{INPUT}: {shape[:MAX_RANK]} is not a shape, or not one of {MAX_RANK} numbers")
     count = math.prod(shape)
     if datatype == "UINT8":
         if count != len(raw):
             raise RequestError(f"{INPUT}: shape {shape} is {count} bytes, {len(raw)} are there")
         return raw
     if datatype != "BYTES":
-        raise RequestError(f"{INPUT}: datatype BYTES or UINT8, not {datatype!r}")
+        raise RequestError(f"{INPUT}: datatype BYTES or UINT8, not {datatype[:MAX_ID]!r}")
     length = int.from_bytes(raw[:LENGTH_BYTES], "little")
     if count != 1 or len(raw) < LENGTH_BYTES or length != len(raw) - LENGTH_BYTES:
         raise RequestError(

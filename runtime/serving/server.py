@@ -1,4 +1,4 @@
-"""The server: opens the service, listens for HTTP and gRPC with or without TLS, drains on SIGTERM."""
+"""The server: opens the service, listens for HTTP and gRPC, reloads on SIGHUP, drains on SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import logging
 import signal
 import socket
-import ssl
 import sys
 
 import grpc
@@ -20,8 +19,15 @@ from runtime.json_log import Forward, JsonLog
 from runtime.serving.dashboard import ServerView
 from runtime.serving.grpc_front import GrpcFront
 from runtime.serving.http_front import HttpFront
+from runtime.serving.intake.connections import (
+    HANDSHAKE_SECONDS,
+    IDLE_SECONDS,
+    Connections,
+    connection_limit,
+)
+from runtime.serving.intake.tls import Tls
 from runtime.serving.models import Models
-from runtime.serving.options import Certificates, Options
+from runtime.serving.options import Options, is_loopback
 from runtime.serving.service import Service
 from runtime.serving.tracing import Tracing
 
@@ -30,17 +36,21 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Address of this machine for a browser, where the server listens on every address."""
 
 BACKLOG = 512
-IDLE_SECONDS = 75.0
-"""A connection without requests is closed after so many seconds."""
-
-LINGER_SECONDS = 1.0
-"""Seconds for a sender whose body was refused to read the answer, before the connection is closed."""
-
 SEND_BUFFER = 1 << 16
 """Bytes of answers that the system keeps for a peer that does not read; its own default is megabytes."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Socket options, where the system has them: a silent peer counts as gone after a minute."""
+
+LOOKAHEAD = 1 << 14
+"""Bytes of a call's message that gRPC takes before it is asked for them."""
+
+SWITCH_SECONDS = 0.001
+"""A worker that wants the interpreter from a busy event loop has it after so long, several times a frame.
+Python's own default is 5 ms."""
+
+MOST_STREAMS = 64
+"""Calls at a time of one gRPC connection; further ones wait at the client."""
 
 
 class Server:
@@ -55,7 +65,7 @@ class Server:
 
     def __init__(self, options: Options, log: JsonLog):
         self.options, self._log = options, log
-        self._context = http_context(options.certificates) if options.certificates else None
+        self._tls = Tls(options.certificates) if options.certificates else None
         self.service = Service(Models([load(name) for name in options.bundles]), options, log)
         if options.otel:
             self.service.watchers.append(Tracing())
@@ -70,20 +80,24 @@ class Server:
         if self._view is None:
             return None
         host = LOOPBACK.get(self.options.host, self.options.host)
-        scheme = "http" if self._context is None else "https"
+        scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{_bracketed(host)}:{self.http_port}{ROOT}"
 
     async def start(self) -> None:
         """Listen. Raises ServingError when a port is taken."""
-        self._http = web.AppRunner(
-            HttpFront(self.service, self._view).app, access_log=None, auto_decompress=False,
-            keepalive_timeout=IDLE_SECONDS, lingering_time=LINGER_SECONDS, shutdown_timeout=1.0,
-        )  # fmt: skip
+        most = connection_limit()
+        local = is_loopback(self.options.host)
+        front = HttpFront(self.service, self._view, local)
+        self._http = web.AppRunner(front.app, handler_cancellation=True, shutdown_timeout=1.0)
         await self._http.setup()
         listener = _listen(self.options.host, self.options.http_port)
-        await web.SockSite(self._http, listener, ssl_context=self._context, backlog=BACKLOG).start()
+        assert self._http.server is not None
+        self._connections = Connections(
+            self._http.server, listener, (lambda: tls.context) if (tls := self._tls) is not None else None,
+            most, self.options.timeout, self.service.refused,
+        )  # fmt: skip
         self.http_port = listener.getsockname()[1]
-        await self._start_grpc()
+        await self._start_grpc(most)
         names = [bundle.manifest.name for bundle in self.service.models.bundles]
         self._log(
             "listening", host=self.options.host, http_port=self.http_port, grpc_port=self.grpc_port,
@@ -97,12 +111,24 @@ class Server:
         """Refuse new requests, answer the accepted ones, close."""
         self._log("draining", pending=self.service.pending)
         await self.service.drain()
+        self._connections.close()
         await self._grpc.stop(grace=1.0)
         await self._http.cleanup()
         self.service.close()
         self._log("stopped", abandoned=self.service.pending)
 
-    async def _start_grpc(self) -> None:
+    def reload(self) -> None:
+        """Open the log again, and show new connections the certificates that are there now."""
+        self._log.reopen()
+        try:
+            if self._tls is not None:
+                self._tls.reload()
+        except ServingError as error:
+            self._log("not reloaded", error=str(error))
+        else:
+            self._log("reloaded", tls=self._tls is not None)
+
+    async def _start_grpc(self, most: int) -> None:
         front = GrpcFront(self.service)
         self._grpc = grpc.aio.server(
             options=[
@@ -110,16 +136,20 @@ class Server:
                 ("grpc.max_receive_message_length", front.most),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.max_concurrent_streams", MOST_STREAMS),
+                ("grpc.http2.lookahead_bytes", LOOKAHEAD),
+                ("grpc.max_allowed_incoming_connections", most),
+                ("grpc.max_connection_idle_ms", round(1e3 * IDLE_SECONDS)),
+                ("grpc.server_handshake_timeout_ms", round(1e3 * HANDSHAKE_SECONDS)),
             ]
         )
-        self._grpc.add_generic_rpc_handlers((front.handler(),))
+        self._grpc.add_generic_rpc_handlers(front.handlers())
         address = f"{_bracketed(self.options.host)}:{self.options.grpc_port}"
         try:
-            if self.options.certificates is None:
+            if self._tls is None:
                 self.grpc_port = self._grpc.add_insecure_port(address)
             else:
-                credentials = grpc_credentials(self.options.certificates)
-                self.grpc_port = self._grpc.add_secure_port(address, credentials)
+                self.grpc_port = self._grpc.add_secure_port(address, self._tls.credentials)
         except RuntimeError as error:
             raise ServingError(f"cannot listen on {address} for gRPC: {error}") from error
         await self._grpc.start()
@@ -131,6 +161,7 @@ def run(options: Options, log: JsonLog) -> None:
     libraries = Forward(log)
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(libraries)
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # networks stay: full collections skip them, so they are short
     asyncio.run(_until_signalled(server))
@@ -140,6 +171,7 @@ async def _until_signalled(server: Server) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     if server.page_url is not None:
         print(f"ratehold: {server.page_url}", file=sys.stderr, flush=True)
@@ -147,41 +179,16 @@ async def _until_signalled(server: Server) -> None:
     await server.stop()
 
 
-def http_context(certificates: Certificates) -> ssl.SSLContext:
-    """A context for asyncio, TLS 1.2 or newer. Raises ServingError when a file is missing or damaged."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        # An encrypted key gets an empty password and is refused: nobody is there to type one.
-        context.load_cert_chain(certificates.certificate, certificates.key, password="")
-        if certificates.client_ca is not None:
-            context.load_verify_locations(certificates.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        files = ", ".join(str(path) for path in vars(certificates).values() if path is not None)
-        raise ServingError(
-            f"TLS: {error}; PEM files of certificate, key and CA were expected: {files}"
-        ) from error
-    return context
-
-
-def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """The same for gRPC. Call ``http_context`` first: gRPC does not say which file is wrong."""
-    pair = (certificates.key.read_bytes(), certificates.certificate.read_bytes())
-    authority = certificates.client_ca.read_bytes() if certificates.client_ca else None
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
-
-
 def _bracketed(host: str) -> str:
-    """A host as URLs have it: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host else host
+    """A host as URLs have it: an IPv6 address in brackets, its zone escaped."""
+    return f"[{host.replace('%', '%25')}]" if ":" in host else host
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; its connections inherit the options for dead and slow peers."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise ServingError(f"cannot listen on {host} port {port} for HTTP: {error}") from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

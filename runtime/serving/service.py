@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from runtime.errors import TooSlow, TryLater
+from runtime.errors import Crowded, TooSlow, TryLater
 from runtime.json_log import JsonLog
 from runtime.serving.metrics import Metrics
 from runtime.serving.models import Models
 from runtime.serving.options import Options
 from runtime.serving.pool import Pool
-from runtime.serving.protocol import Answer, Fault, Request, fault
+from runtime.serving.protocol import VERSION, Answer, Fault, Request, fault
 
 Key = tuple[str, bytes]
+
+MOST_ASKING = 1024
+"""Most requests that wait for answers, repetitions included."""
 
 
 class Recent:
@@ -59,12 +62,13 @@ class Service:
         models: bundles by model name.
         options: of the server.
         metrics: counters.
-        ready: whether the service takes new requests; False while the server drains.
         watchers: called once with each decoded frame, in the event loop's thread.
     """
 
     def __init__(self, models: Models, options: Options, log: JsonLog):
-        self.models, self.options, self.ready = models, options, True
+        self.models, self.options = models, options
+        self._draining, self._asking = False, 0
+        self._waiters: Counter[asyncio.Future[Answer]] = Counter()
         self.watchers: list[Callable[[Request, Answer], None]] = []
         self.metrics = Metrics(lambda: self._pool.waiting, lambda: log.lost)
         self._pool = Pool(
@@ -88,14 +92,27 @@ class Service:
         """Frames accepted and not yet answered."""
         return self._pool.pending
 
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken and a worker lives; False while the server drains."""
+        return not self._draining and self._pool.staffed()
+
+    def index(self) -> list[dict[str, str]]:
+        """Every model, as the protocol's repository index has it."""
+        state = "READY" if self.ready else "UNAVAILABLE"
+        return [{"name": name, "version": VERSION, "state": state} for name in self.models.names()]
+
     async def infer(self, request: Request, protocol: str) -> Answer:
         """Decode a packet, or recall its answer.
 
         Raises UnknownModel, a PacketError, TryLater, TooSlow, or EngineError. A frame that takes longer than
-        the time-out is decoded all the same; the next request with its id finds the answer.
+        the time-out is decoded all the same; the next request with its id finds the answer. A frame whose
+        clients have all hung up before a worker began with it is not decoded.
         """
-        if not self.ready:
+        if self._draining:
             raise TryLater("this server is about to stop: try another, or try later")
+        if self._asking >= MOST_ASKING:
+            raise Crowded(f"{MOST_ASKING} requests are waiting already: try later")
         begin = time.perf_counter()
         bundle = self.models.route(request.model, request.packet)
         future, repeated = self._recent.find(
@@ -105,11 +122,12 @@ class Service:
             self.metrics.repeated()
         else:
             future.add_done_callback(lambda done: self._count(done, request))
-        await asyncio.wait([future], timeout=self.options.timeout)  # a time-out does not cancel it
+        await self._wait(future)
         if not future.done():
             raise TooSlow(f"not decoded within {self.options.timeout:g} s")
         answer = future.result()
-        self._log(
+        write = self._log.seldom if repeated else self._log  # a frame is asked for again at a client's will
+        write(
             "answered", protocol=protocol, id=request.identity, model=request.model, bundle=answer.bundle,
             bytes=len(request.packet), flags=int(answer.flags),
             coarseness=answer.coarseness, repeated=repeated, together=answer.together,
@@ -122,12 +140,17 @@ class Service:
         """Count and log an error; returns the answer to it."""
         told = fault(error)
         self.metrics.error(protocol, told.kind)
-        self._log("refused", protocol=protocol, id=identity, kind=told.kind, error=str(error))
+        self._log.seldom("refused", told.kind, protocol=protocol, id=identity, error=str(error))
         return told
+
+    def refused(self, kind: str, text: str) -> None:
+        """Count and log a connection that was closed before a whole request came."""
+        self.metrics.refused(kind)
+        self._log.seldom("connection refused", kind, error=text)
 
     async def drain(self) -> None:
         """Take no new requests, and wait at most ``options.drain`` seconds for the accepted ones."""
-        self.ready = False
+        self._draining = True
         deadline = time.monotonic() + self.options.drain
         while self.pending and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
@@ -136,8 +159,28 @@ class Service:
         """Let the workers go."""
         self._pool.close()
 
+    async def _wait(self, future: asyncio.Future[Answer]) -> None:
+        """Wait for an answer, at most the time-out, which does not cancel it; the last who leaves does."""
+        self._waiters[future] += 1
+        self._asking += 1
+        try:
+            await asyncio.wait([future], timeout=self.options.timeout)
+        except asyncio.CancelledError:
+            if self._waiters[future] == 1:
+                self._pool.withdraw(future)
+            raise
+        finally:
+            self._asking -= 1
+            self._waiters[future] -= 1
+            if not self._waiters[future]:
+                del self._waiters[future]
+
     def _count(self, done: asyncio.Future[Answer], request: Request) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self.metrics.frame(done.result(), len(request.packet))
-            for watcher in self.watchers:
+        if done.cancelled() or done.exception() is not None:
+            return
+        self.metrics.frame(done.result(), len(request.packet))
+        for watcher in self.watchers:
+            try:
                 watcher(request, done.result())
+            except Exception as error:  # the frame is answered all the same
+                self._log.seldom("watcher failed", type(error).__name__, error=str(error))

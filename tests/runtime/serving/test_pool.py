@@ -46,7 +46,7 @@ def test_answers_belong_to_their_packets_and_readers_are_few(
 
     async def ask() -> list[Answer]:
         workers = Pool(list(bundles.values()), workers=3, queue=100)
-        assert opened == [bundle.id for bundle in bundles.values()]
+        assert opened == [bundle.id for bundle in bundles.values() for _ in range(3)]
         answers = await asyncio.gather(*(workers.submit(bundles[prior], packet) for prior, packet in asked))
         assert workers.pending == 0
         workers.close()
@@ -55,7 +55,7 @@ def test_answers_belong_to_their_packets_and_readers_are_few(
     for (prior, packet), answer in zip(asked, asyncio.run(ask()), strict=True):
         assert answer.bundle == f"tiny-{prior}" and list(answer.seconds) == ["queue", "decode", "tail"]
         np.testing.assert_array_equal(answer.logits, tails[prior].decode(packet))
-    assert max(opened.count(bundle.id) for bundle in bundles.values()) <= 3
+    assert len(opened) == 6  # none was opened later, from files that nobody has verified
 
 
 def test_a_failure_leaves_the_place_free(tiny_bundles: dict[str, Path], packets: dict[str, bytes]) -> None:
@@ -187,5 +187,94 @@ def test_what_waits_when_it_is_closed_is_cancelled(
         assert (await first).logits.shape == (10,)
         found = await asyncio.gather(*late, return_exceptions=True)
         assert [type(answer) for answer in found] == [asyncio.CancelledError] * 3
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "raised", [MemoryError("x"), RuntimeError("x"), SystemExit(3), StopIteration("x")], ids=repr
+)
+@pytest.mark.parametrize("where", ["run", "count", "rows"])
+def test_whatever_is_raised_the_batch_fails_at_once_and_the_worker_lives(
+    tiny_bundles: dict[str, Path],
+    packets: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    where: str,
+) -> None:
+    bundle, broken = load(tiny_bundles["fp"]), True
+
+    def count(_: int) -> None:
+        if broken and where == "count":
+            raise raised
+
+    async def ask() -> None:
+        nonlocal broken
+        workers = Pool([bundle], workers=1, queue=4, on_run=count)
+        run = workers.networks.run
+
+        def fail(bundles: list[Bundle], latents: list[object]) -> object:
+            if broken and where == "run":
+                raise raised
+            return run(bundles, latents)[: 0 if broken and where == "rows" else None]  # type: ignore[arg-type]
+
+        monkeypatch.setattr(workers.networks, "run", fail)
+        with pytest.raises(Exception):  # noqa: B017
+            await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)
+        assert workers.staffed() and workers.pending == 0
+        broken = False
+        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).logits.shape == (10,)
+        workers.close()
+
+    asyncio.run(ask())
+
+
+def test_a_worker_that_has_died_is_replaced(
+    tiny_bundles: dict[str, Path], packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load(tiny_bundles["fp"])
+
+    async def ask() -> None:
+        workers = Pool([bundle], workers=1, queue=4)
+        assert workers.staffed()  # before its first job
+        monkeypatch.setattr(Pool, "_work", lambda _: None)  # a thread that ends at once
+        assert workers.staffed(hire=True)
+        until_dead = workers._threads[0]
+        await asyncio.to_thread(until_dead.join)
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        assert not workers.staffed()
+        with pytest.raises(TryLater, match="no worker"):
+            workers.submit(bundle, packets["fp"])
+        assert not workers.staffed() and workers.pending == 0
+        monkeypatch.undo()
+        assert workers.staffed()
+        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).logits.shape == (10,)
+        workers.close()
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    asyncio.run(ask())
+
+
+def test_a_job_that_nobody_waits_for_is_not_decoded_unless_a_worker_has_begun(
+    tiny_bundles: dict[str, Path], packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, gate, runs = load(tiny_bundles["fp"]), Gate(monkeypatch), list[int]()
+
+    async def ask() -> None:
+        workers = Pool([bundle], 1, 100, on_run=runs.append)
+        gate.shut(workers)
+        first, second, third = (workers.submit(bundle, packets["fp"]) for _ in range(3))
+        await gate.until_a_worker_is_held()
+        workers.withdraw(first)
+        workers.withdraw(second)
+        assert second.cancelled() and not first.cancelled()
+        gate.open()
+        assert [len((await future).logits) for future in (first, third)] == [10, 10]
+        assert sum(runs) == 2
+        await asyncio.sleep(0)
+        assert workers.pending == 0
+        workers.close()
 
     asyncio.run(ask())
