@@ -113,7 +113,7 @@ def _classes(body: bytes, identity: str) -> ServerAnswer:
             "a web page: a proxy or a login page?" if page else f"no answer of a tail server ({error!r:.80})"
         )
         raise TryAgain(f"200, but {what}", odd=True) from error
-    if parsed.get("id") != identity:
+    if (parsed.get("id") or "") != identity:  # a request without an id has an answer without one
         raise TryAgain("200, but the answer to another frame", odd=True)
     if not (
         isinstance(classes, list)

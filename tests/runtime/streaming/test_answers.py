@@ -44,6 +44,7 @@ def test_an_answer() -> None:
     body = outputs([7, 0], [0.75, 0])
     assert read_answer(200, "OK", headers(), body, "a-1") == ServerAnswer((7, 0), (0.75, 0.0))
     assert read_answer(200, "OK", headers(), outputs([1], [1.0000001]), "a-1").classes == (1,)
+    assert read_answer(200, "OK", headers(), outputs([1], [0.5], id=None), "").classes == (1,)
 
 
 @pytest.mark.parametrize("status", GIVEN_UP)
