@@ -92,14 +92,15 @@ def compile_ahead(bundle: Bundle) -> None:
 
 def compile_denoiser() -> None:
     """Denoise each kind of image that ``native_denoise`` takes, so that its kernels are compiled and kept."""
-    threads = 2  # share the rows of a plane, which takes kernels of its own
+    threads = 2  # which share the rows of a plane; that takes kernels of its own
+    noise = np.random.default_rng(0)
     for shape in ((128, 128), (128, 128, 3)):
-        for dtype in (np.uint8, np.float32):
-            image = np.zeros(shape, dtype=dtype)
+        whole = noise.integers(0, 256, shape, dtype=np.uint8)
+        for image in (whole, noise.random(shape, dtype=np.float32)):
             for mask in (None, np.ones(shape[:2], dtype=np.float32)):
                 for mode in DENOISERS:
                     denoise(image, mask, mode=mode, iterations=2, threads=threads)
-                denoise(image, mask, tolerance=0.1, threads=threads)
+                denoise(image, mask, tolerance=1e-3, threads=threads)
 
 
 def _warm_up(options: argparse.Namespace) -> int:
