@@ -181,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
         help="images attacked: the N after the first N, on which the perturbation for all is found",
     )  # fmt: skip
     parser.add_argument("--queries", type=positive, metavar="N", default=500, help="of black_box, an image")
-    parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget of the attacks, of 255")
+    parser.add_argument(
+        "--eps", type=positive, metavar="N", default=4, help="largest change of a value by an attack, of 255"
+    )
     options_of.add_threads(parser, 1, "the engine and of torch")
     options_of.add_json(parser)
     return parser

@@ -60,6 +60,7 @@ class HeadReport:
     decision: what the guard did, and why.
     before: the latent of the first pass where another one was sent: ``before.expected_bits`` is what the
         frame would have cost. None where the first was sent, or a mask of earlier frames saved it.
+    cold: it was the first frame of a Head that was not warmed up: ``seconds`` are longer than later ones.
     """
 
     latent: Latent
@@ -67,6 +68,13 @@ class HeadReport:
     stream_bits: dict[str, int]
     decision: Decision
     before: Latent | None = None
+    cold: bool = False
+
+    @property
+    def milliseconds(self) -> str:
+        """All stages together, for people; of a cold frame it says so."""
+        together = f"{1000 * sum(self.seconds.values()):.2f}"
+        return f"{together} (first frame, nothing warmed up)" if self.cold else together
 
     def __str__(self) -> str:
         decision = self.decision
@@ -81,7 +89,7 @@ class HeadReport:
                 f"bytes          {decision.bytes:,} ({budget})",
                 f"rung           {decision.rung}{after}",
                 bits,
-                f"milliseconds   {1000 * sum(self.seconds.values()):.2f} ({times})",
+                f"milliseconds   {self.milliseconds}: {times}",
             ]
         )
 
@@ -196,8 +204,10 @@ class Head:
             sent=attempt.latent,
         )
         self.counters = self.counters.plus(decision, over_budget=rejected > 0)
-        before = None if first is attempt.latent else first
-        self.report = HeadReport(attempt.latent, frame.clock.seconds, packed.stream_bits, decision, before)
+        before, cold = None if first is attempt.latent else first, self.report is None
+        self.report = HeadReport(
+            attempt.latent, frame.clock.seconds, packed.stream_bits, decision, before, cold
+        )
         return packed.packet
 
     def analyse(self, image: NDArray[np.uint8]) -> Latent:

@@ -15,9 +15,9 @@
     the bundle and its defence                adaptive            adaptive, adaptive_c
     the bundle, its defence and its guard     on_guard            adaptive_guard, stealth, provoke
 
-Each threat stays inside its budget and in [0, 1]. The loop is ours (``ascent.ascend``): those of torchattacks
-and foolbox maximise a loss of logits and labels and take no rate loss (torchattacks #86, foolbox #154), and
-neither judges its iterates as the 8 bits in which they will arrive.
+Each threat stays inside its eps ball and in [0, 1]. The loop is ours (``ascent.ascend``): those of
+torchattacks and foolbox maximise a loss of logits and labels and take no rate loss (torchattacks #86, foolbox
+#154), and neither judges its iterates as the 8 bits in which they will arrive.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def threat_named(name: str) -> Threat:
 
 
 def norm_of(threat: str) -> Norm:
-    """The norm in which a threat keeps its budget: l_2 where its name ends in ``_l2``, l_inf elsewhere."""
+    """The norm of a threat's eps ball: l_2 where its name ends in ``_l2``, l_inf elsewhere."""
     return "l2" if threat.endswith("_l2") else "linf"
 
 

@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it; 0, or 1 when the bundle or the photographs cannot be had."""
     parser = options_of.parser("bench.attacks", __doc__)
     bundle_options.add_bundle(parser)
-    parser.add_argument("--eps", type=positive, metavar="N", default=4, help="budget, of 255")
+    parser.add_argument(
+        "--eps", type=positive, metavar="N", default=4, help="largest change of a value, of 255"
+    )
     parser.add_argument("--steps", type=positive, metavar="N", default=40, help="gradients of the attack")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", default=FOLDER, help="folder of the pack")
     options = parser.parse_args(arguments)

@@ -49,7 +49,7 @@ Objective = Callable[[torch.Tensor], torch.Tensor]
 def ascend(
     objective: Objective, budget: Budget, schedule: Schedule, *, seed: int = 0, restarts: int = 1
 ) -> torch.Tensor:
-    """Frames inside ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
+    """Frames inside the eps ball ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
 
     Every iterate is judged, the last included. Each image keeps its best iterate of all runs.
     """

@@ -1,9 +1,9 @@
-"""The budget of a perturbation: its ball, its box, and the 8 bits in which it arrives.
+"""The bound of a perturbation: its eps ball, its box, and the 8 bits in which it arrives.
 
-A budget starts perturbations, (N, 3, S, S) in units of [0, 1], takes steps of ascent inside its ball and
-makes frames of them, clipped to [0, 1]. eps is a difference in grey level, also of ``L2``, whose ball holds
-the perturbations of a root mean square of eps at most: the Euclidean radius is eps sqrt(3 S S), so that at
-one eps the l_inf ball lies inside the l_2 ball.
+A ``Budget`` starts perturbations, (N, 3, S, S) in units of [0, 1], and takes steps of ascent inside its eps
+ball. It makes frames of them, clipped to [0, 1]. In both norms eps is a difference in grey level. The ball of
+``L2`` holds the perturbations whose root mean square is at most eps: its Euclidean radius is eps sqrt(3 S S).
+At one eps the l_inf ball therefore lies inside the l_2 ball.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Norm = Literal["linf", "l2"]
 
 
 class Budget(Protocol):
-    """Perturbations of one batch of images."""
+    """The perturbations of one batch of images that an attacker may choose from: an eps ball."""
 
     def zero(self) -> torch.Tensor:
         """No perturbation."""
@@ -89,7 +89,7 @@ class L2:
 def to_uint8(
     attacked: torch.Tensor, originals: NDArray[np.uint8], eps: float, norm: Norm = "linf"
 ) -> NDArray[np.uint8]:
-    """Frames uint8 (N, S, S, 3) as a camera would send them, exactly inside the budget around ``originals``.
+    """Frames uint8 (N, S, S, 3) as a camera would send them, exactly in the eps ball around ``originals``.
 
     Rounds to the nearest level. Under ``linf`` the whole levels that eps allows then limit each change.
     Under ``l2`` values whose rounding went outwards go back a level, the largest gains first, until the sum

@@ -105,7 +105,7 @@ def provoke(
 ) -> torch.Tensor:
     """The least change that makes the guard defend; the harm is left to the defence.
 
-    Bisection draws the most suspicious frame inside the budget back towards the image, along a line, as
+    Bisection draws the most suspicious frame inside the eps ball back towards the image, along a line, as
     long as it stays suspicious in 8 bits. A frame that never becomes suspicious is returned as it is.
     """
 

@@ -22,4 +22,4 @@ pgd_e = Ascent(most_bits)
 """Most bytes; knows no defence."""
 
 pgd_e_l2 = Ascent(most_bits, l2)
-"""Most bytes; knows no defence; the budget is a root mean square."""
+"""Most bytes; knows no defence; eps bounds the root mean square."""

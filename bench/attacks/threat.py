@@ -1,4 +1,4 @@
-"""The signature of a threat; threats that ascend one objective in one budget; the check of a caller's own."""
+"""The signature of a threat; threats that ascend one objective in an eps ball; checks of a caller's own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.attacks.differentiable.target import Target
 from export.errors import ExtensionError
 
 ROUNDING = 1e-5
-"""By how much float32 arithmetic may leave a budget, in units of [0, 1]."""
+"""By how much float32 arithmetic may leave an eps ball, in units of [0, 1]."""
 
 
 class Threat(Protocol):
-    """Perturbs a batch of images inside a budget."""
+    """Perturbs a batch of images inside an eps ball."""
 
     def __call__(
         self,
@@ -33,21 +33,21 @@ class Threat(Protocol):
         setting: Setting = "unmasked",
         restarts: int = 1,
     ) -> torch.Tensor:
-        """Frames as near to the attacker's aim as the budget allows.
+        """Frames as near to the attacker's aim as the eps ball allows.
 
         Args:
             target: the bundle under attack. Only the adaptive threats and ``provoke`` look at its defence.
             images: float32 (N, 3, S, S) in [0, 1].
             labels: int64 (N,), the class that the attacker wants to be missed: the truth, or the network's
                 answer to the clean frame.
-            eps: the budget, in units of [0, 1]; see ``bench.attacks.budget`` for l_2.
+            eps: the perturbation bound, in units of [0, 1]; see ``bench.attacks.budget`` for l_2.
             steps: gradients a run.
             seed: of the random starts; the same seed is the same attack.
             setting: see ``bench.attacks.ascent``.
             restarts: runs; each image keeps the best of them.
 
         Returns:
-            float32 like ``images``, inside the budget and [0, 1]; ``to_uint8`` makes frames of them.
+            float32 like ``images``, inside the eps ball and [0, 1]; ``to_uint8`` makes frames of them.
         """
 
 
@@ -67,7 +67,7 @@ def l2(target: Target, images: torch.Tensor, eps: float) -> Budget:
 
 @dataclass(frozen=True)
 class Ascent:
-    """The threat that ascends ``aim`` inside ``budget``."""
+    """The threat that ascends ``aim`` inside the eps ball ``budget``."""
 
     aim: Aim
     budget: Callable[[Target, torch.Tensor, float], Budget] = linf
@@ -98,7 +98,7 @@ class CheckedThreat:
     """A caller's own threat, whose signature and results are checked.
 
     Raises ExtensionError: when it is made, for a callable without the arguments of a threat; when it is
-    called, for a result of another shape or dtype, outside [0, 1], or outside the budget.
+    called, for a result of another shape or dtype, outside [0, 1], or outside the eps ball.
     """
 
     def __init__(self, name: str, threat: Threat, norm: Norm):
@@ -144,8 +144,8 @@ class CheckedThreat:
         if not float(size) <= eps + ROUNDING:  # also where it is not a number
             what = "a value" if self._norm == "linf" else "the root mean square"
             raise ExtensionError(
-                f"threat {self._name}: it left its budget. It changed {what} by {255 * float(size):.2f}/255, "
-                f"{255 * eps:.2f}/255 is allowed"
+                f"threat {self._name}: it left its eps ball. It changed {what} by {255 * float(size):.2f}/255"
+                f", {255 * eps:.2f}/255 is allowed"
             )
         low, high = float(attacked.min()), float(attacked.max())
         if low < -ROUNDING or high > 1 + ROUNDING:

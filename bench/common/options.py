@@ -16,6 +16,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,18 @@ from bench.common.provenance import commit
 from runtime.cli.parser import Parser
 from runtime.cli.program import prog
 
+LISTED = re.compile(r" +\S+ {2,}")
+"""The name at the start of a line of a list, up to its text."""
+
 
 class Help(argparse.HelpFormatter):
     """Help that shows the default of each option that has one, and of no other."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Fill a description; leave a list of lines as it is."""
-        return text if "\n" in text else super()._fill_text(text, width, indent)
+        """Fill a description; of a list of names with texts, wrap each text into its own column."""
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "\n".join(_wrapped(line, width) for line in text.split("\n"))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
@@ -38,6 +45,12 @@ class Help(argparse.HelpFormatter):
             return text
         value = " ".join(map(str, default)) if isinstance(default, list) else str(default)
         return f"{text} (default: {value.replace('%', '%%')})"
+
+
+def _wrapped(line: str, width: int) -> str:
+    named = LISTED.match(line)
+    column = " " * (named.end() if named else 0)
+    return textwrap.fill(line, width, subsequent_indent=column, break_on_hyphens=False) if line else line
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@
 
 Bytes are those of real packets, headers included, beside those of the same images clean and undefended;
 top-1 is the server's. Intervals are 95 %, over images. An attack sees the prepared square; its frames are
-rounded to 8 bits inside the budget. Finished cells and attacked frames stay in ``--output``, so a campaign
+rounded to 8 bits inside the eps ball. Finished cells and attacked frames stay in ``--output``, so a campaign
 that was stopped goes on where it was; after a change of the code itself, name another folder.
 """
 
@@ -171,7 +171,11 @@ def _add_plan(group: Any) -> None:
         "--seeds", [0], "attacks and corruptions run once with each; rows are means", type=int, metavar="N"
     )
     group.add_argument(
-        "--eps", nargs="+", type=positive, metavar="N", help="budgets of the attacks, of 255 (default: 2 4 8)"
+        "--eps",
+        nargs="+",
+        type=positive,
+        metavar="N",
+        help="largest change of a value by an attack, of 255 (default: 2 4 8)",
     )
     group.add_argument("--steps", type=positive, metavar="N", default=20, help="gradients of a run")
     group.add_argument("--restarts", type=positive, metavar="N", default=1, help="runs of an attack")

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from html import escape
 
 from bench.results.markdown import change, count, share
-from bench.results.record import Measured, Node
+from bench.results.record import Measured, Node, Record
 from bench.results.sections.attacks import BUDGET, BUDGETED, GUARD, UNDEFENDED
 
 PRIOR, EPS = "mshp", 4
-WIDTH, LEFT, RIGHT, TOP, STEP, BAR = 800, 268, 178, 62, 42, 24
+WIDTH, LEFT, RIGHT, TOP, STEP, BAR = 800, 276, 178, 62, 36, 24
+HEADING = 28
+"""Height of a group's heading, above its bars."""
+
 LARGEST = 1.8
 """Bytes over those of clean frames at the right end of the axis."""
 
@@ -27,19 +30,20 @@ class Bar:
     colour: str
 
 
+@dataclass(frozen=True)
+class Group:
+    """Bars of the same photographs, under a heading that says how many there are."""
+
+    heading: str
+    bars: tuple[Bar, ...]
+
+
 def draw(measured: Measured) -> str:
     """The whole picture."""
-    attack, knowing = measured["resilience_attack"], measured["resilience_adaptive_guard"]
     clean = measured["resilience_clean"].row(prior=PRIOR, kind="clean", sender=UNDEFENDED)
-    at = {"prior": PRIOR, "level": EPS}
-    bars = [
-        _bar("clean photographs", attack.row(prior=PRIOR, kind="clean", sender=UNDEFENDED), GREY),
-        _bar("attacked, undefended", attack.row(**at, sender=UNDEFENDED), RED),
-        _bar("attacked, guard", attack.row(**at, sender=GUARD), BLUE),
-        _bar("attacker knows the guard, guard", knowing.row(**at, sender=GUARD), RED),
-        _bar("the same, guard with a budget", knowing.row(**at, sender=BUDGETED), BLUE),
-    ]
-    height = TOP + STEP * len(bars) + 34
+    groups = _groups(measured["resilience_attack"], measured["resilience_adaptive_guard"])
+    bottom = TOP + sum(HEADING + STEP * len(group.bars) for group in groups)
+    height = bottom + 28
     budget = BUDGET / clean["bytes_mean"]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
@@ -50,16 +54,45 @@ def draw(measured: Measured) -> str:
         _text(WIDTH - RIGHT + 14, TOP - 10, "bytes", colour=FAINT),
         _text(WIDTH - 16, TOP - 10, "right answers", anchor="end", colour=FAINT),
     ]
-    for number, bar in enumerate(bars):
-        parts += _row(bar, TOP + STEP * number)
-    bottom = TOP + STEP * len(bars)
+    top = TOP
+    for group in groups:
+        parts.append(_text(16, top + 15, group.heading, weight="bold"))
+        top += HEADING
+        for bar in group.bars:
+            parts += _row(bar, top)
+            top += STEP
     parts += [
-        f'<line x1="{_x(budget)}" y1="{TOP - 4}" x2="{_x(budget)}" y2="{bottom - 6}" stroke="{INK}" '
+        f'<line x1="{_x(budget)}" y1="{TOP - 4}" x2="{_x(budget)}" y2="{bottom - 8}" stroke="{INK}" '
         'stroke-width="1.5" stroke-dasharray="5 4"/>',
-        _text(_x(budget), bottom + 14, f"budget: no packet over {count(BUDGET)} bytes", anchor="middle"),
+        _text(_x(budget), bottom + 10, f"budget: no packet over {count(BUDGET)} bytes", anchor="middle"),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _groups(attack: Record, knowing: Record) -> tuple[Group, ...]:
+    at = {"prior": PRIOR, "level": EPS}
+    clean, clean_few = (
+        record.row(prior=PRIOR, kind="clean", sender=UNDEFENDED) for record in (attack, knowing)
+    )
+    return (
+        Group(
+            f"The attacker knows the network ({clean['images']} photographs)",
+            (
+                _bar("clean", clean, GREY),
+                _bar("attacked, undefended", attack.row(**at, sender=UNDEFENDED), RED),
+                _bar("attacked, guard", attack.row(**at, sender=GUARD), BLUE),
+            ),
+        ),
+        Group(
+            f"The attacker knows the guard too ({clean_few['images']} photographs)",
+            (
+                _bar("clean", clean_few, GREY),
+                _bar("attacked, guard", knowing.row(**at, sender=GUARD), RED),
+                _bar("guard with a budget it does not know", knowing.row(**at, sender=BUDGETED), BLUE),
+            ),
+        ),
+    )
 
 
 def _bar(label: str, row: Node, colour: str) -> Bar:

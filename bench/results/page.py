@@ -65,9 +65,14 @@ ADAPTED_HEAD = "2026-11-27"
 """The day from which on a second head looks again at frames that seem corrupted."""
 
 
+def is_before_adapted(record: Record) -> bool:
+    """Whether a measurement is older than the adapted head."""
+    return record.provenance.day < ADAPTED_HEAD
+
+
 def before_adapted(record: Record, besides: str = "") -> tuple[str, ...]:
     """A note where a measurement is older than the adapted head."""
-    older = record.provenance.day < ADAPTED_HEAD
+    older = is_before_adapted(record)
     return (f"Measured with the guard before it had an adapted head. {besides}",) if older else ()
 
 

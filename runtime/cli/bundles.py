@@ -17,12 +17,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _bundles(options: argparse.Namespace) -> None:
     rows = [_row(name) for name in installed()]
-    lines = [
-        f"{row['name']}  id {row['id']}  clean frames: median {row['clean_bytes_p50']:.0f} bytes, "
-        f"99 % below {row['clean_bytes_p99']:.0f}  ({row['bundle_bytes'] / 1e6:.1f} MB)"
+    report(_table(rows), {"bundles": rows}, options.json)
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """A header and a line a bundle, in columns within 80 characters; bytes are those of clean frames."""
+    cells = [("bundle", "id", "bytes: p50", "p99", "disk MB")]
+    cells += [
+        (
+            row["name"],
+            row["id"],
+            f"{row['clean_bytes_p50']:.0f}",
+            f"{row['clean_bytes_p99']:.0f}",
+            f"{row['bundle_bytes'] / 1e6:.1f}",
+        )
         for row in rows
     ]
-    report(lines, {"bundles": rows}, options.json)
+    name, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
+    right = [[text.rjust(wide) for text, wide in zip(line[1:], others, strict=True)] for line in cells]
+    return ["  ".join([line[0].ljust(name), *texts]) for line, texts in zip(cells, right, strict=True)]
 
 
 def _row(name: str) -> dict[str, Any]:

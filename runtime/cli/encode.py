@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import Any
 
@@ -11,6 +12,8 @@ from runtime.cli.files import STANDARD, StandardInput, add_json, completes_files
 from runtime.cli.guard_options import add_guard, guard_of
 from runtime.head import Head, HeadReport
 from runtime.pictures import read_image
+
+UNABLE = "this bundle knows no corruptions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,7 @@ def _encode(options: argparse.Namespace) -> None:
     where = "standard output" if options.output == STANDARD else options.output
     print(f"{where}: {len(data)} bytes of {options.bundle}{done}", file=sys.stderr)
     report(
-        _explanation(head.report) if options.explain else [],
+        _explanation(head.report, "guard" in head.bundle.manifest.files) if options.explain else [],
         {"image": options.image, "packet": options.output, "bundle": head.bundle.manifest.name}
         | {"bundle_id": head.bundle.id.hex()}
         | _figures(head.report),
@@ -59,7 +62,7 @@ def _figures(told: HeadReport) -> dict[str, Any]:
         "guard": decision.mode,
         "rung": decision.rung,
         "attack_score": decision.score,
-        "corruption_score": decision.corruption,
+        "corruption_score": decision.corruption if _asked(decision.corruption) else None,
         "expected_bytes": None if expected is None else expected / 8,
         "sent_expected_bytes": decision.expected_bits / 8,
         "coarseness": decision.coarseness,
@@ -68,8 +71,11 @@ def _figures(told: HeadReport) -> dict[str, Any]:
     }
 
 
-def _explanation(told: HeadReport) -> list[str]:
-    """The decision and the stages' times, a line each."""
+def _explanation(told: HeadReport, knows_corruptions: bool) -> list[str]:
+    """The decision and the stages' times, a line each.
+
+    knows_corruptions: the bundle has a discriminant. Without one it sees no corruption.
+    """
     decision = told.decision
     expected = decision.expected_bits_before
     assert expected is not None  # only a mask of earlier frames saves the first pass
@@ -77,16 +83,23 @@ def _explanation(told: HeadReport) -> list[str]:
     lines = {
         "guard": decision.mode,
         "attack": _score(decision.score),
-        "corruption": _score(decision.corruption),
+        "corruption": _score(decision.corruption, "the frame is cheap" if knows_corruptions else UNABLE),
         "expected": f"{expected / 8:.0f} bytes, sent {decision.expected_bits / 8:.0f}",
         "rung": decision.rung,
         "rate": f"coarseness {decision.coarseness}, lambda {decision.rate_weight:.3g}",
         "packet": f"{decision.bytes} bytes, budget {budget}",
     }
     lines |= {f"ms {stage}": f"{1e3 * seconds:.2f}" for stage, seconds in told.seconds.items()}
-    lines["ms together"] = f"{1e3 * sum(told.seconds.values()):.2f} (first frame, nothing warmed up)"
+    lines["ms together"] = told.milliseconds
     return [f"{name:<18} {text}" for name, text in lines.items()]
 
 
-def _score(score: float | None) -> str:
-    return "not asked for" if score is None else f"{score:+.3f}, above 0 is suspicious"
+def _score(score: float | None, why_not: str = "") -> str:
+    if score is None:
+        return "not asked for"
+    return f"{score:+.3f}, above 0 is suspicious" if _asked(score) else f"not asked: {why_not}"
+
+
+def _asked(score: float | None) -> bool:
+    """Whether the alarm gave a score: -inf stands for none (``runtime.guard.alarm.Suspicion``)."""
+    return score is not None and math.isfinite(score)

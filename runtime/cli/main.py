@@ -39,7 +39,7 @@ COMMANDS = {
     "encode": Command("runtime.cli.encode", "an image -> a packet"),
     "decode": Command("runtime.cli.packets", "a packet -> the five likeliest classes", "add_decode"),
     "inspect": Command("runtime.cli.packets", "a packet's header, and its bytes by stream", "add_inspect"),
-    "bundles": Command("runtime.cli.bundles", "the installed bundles"),
+    "bundles": Command("runtime.cli.bundles", "the installed bundles, and the bytes of their clean frames"),
     "serve": Command("runtime.cli.serve", "decode packets for others, over HTTP and gRPC"),
     "stream": Command("runtime.cli.stream", "frames of a folder, a video or a camera -> a tail server"),
     "warm-up": Command("runtime.cli.ahead", "compile all kernels ahead, as for an image", "add_warm_up"),
@@ -64,8 +64,7 @@ def main(arguments: list[str] | None = None, prog: str = "ratehold") -> int:
 
 
 def _run(words: list[str], prog: str) -> int:
-    first = next(iter(words), "")
-    options = _parser(prog, [first] if first in COMMANDS else []).parse_args(words)
+    options = _parser(prog, [word for word in words if word in COMMANDS][:1]).parse_args(words)
     return int(options.run(options) or 0)
 
 

@@ -94,7 +94,7 @@ def _inspect(options: argparse.Namespace) -> None:
             f"shape {tuple(s['shape'])}, {100 * s['zeros']:.1f} % zeros"
             for s in found
         ),
-        f"payload  {8 * payload} bits for {total:.1f} bits of information",
+        f"payload  {payload} bytes for {total / 8:.1f} bytes of information",
     ]
     result = {
         "packet": options.packet,

@@ -208,3 +208,6 @@ def test_a_report_reads_in_a_few_lines(tiny_bundles: dict[str, Path]) -> None:
     plain = Head(bundle, EngineOptions(threads=1), guard=Guard("never"))
     plain.encode(image)
     assert "(no budget)" in str(plain.report) and "rung           plain\n" in str(plain.report)
+    assert plain.report is not None and "first frame, nothing warmed up" in str(plain.report)
+    plain.encode(image)
+    assert "warmed up" not in str(plain.report)

@@ -53,6 +53,9 @@ def _bundles(record: Record) -> Section:
         ),
         (record,),
         (
+            "JPEG, WebP and AVIF files hold the prepared square, and the same network judges them. Pillow "
+            "writes them with its default effort, JPEG with optimised Huffman tables.",
+            "The figures of FP and MSHP are those of the plain heads, without guard, shield or adapted head.",
             "The graphs of FP rate 1 without rounding or coding answer "
             f"{share_within(unrounded['top1'], unrounded['top1_ci'])} right. That is not the unsplit "
             "network, whose features pass no transform.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.results.markdown import count, fixed, median, share, table
-from bench.results.page import Section, before_adapted
+from bench.results.page import Section, before_adapted, is_before_adapted
 from bench.results.record import Measured, Node, Record
 
 DEVICE = {
@@ -35,8 +35,8 @@ def _frame(record: Record) -> Section:
     return Section(
         "What a frame costs",
         f"A clean frame of the default bundle takes the device {fixed(summary['device_ms_p50'], 1)} ms and "
-        f"the server {fixed(summary['server_ms_p50'], 1)} ms at the median. The guard adds "
-        f"{fixed(summary['guard_clean_percent_of_device'], 1)} % to the device's time.",
+        f"the server {fixed(summary['server_ms_p50'], 1)} ms at the median. "
+        f"{_guard_adds(record)} {fixed(summary['guard_clean_percent_of_device'], 1)} % to the device's time.",
         (
             table(
                 ("ms", "p50", *TAILS),
@@ -72,6 +72,12 @@ def _frame(record: Record) -> Section:
             *before_adapted(record, "The second look at frames that seem corrupted is not in the table."),
         ),
     )
+
+
+def _guard_adds(record: Record) -> str:
+    if is_before_adapted(record):
+        return "An older guard, without an adapted head, added"
+    return "The guard adds"
 
 
 def _tail(rows: list[Node], step: str, percentile: str) -> str:

@@ -39,7 +39,7 @@ def _server(records: list[Record]) -> Section:
 
     return Section(
         "What the server sustains and survives",
-        f"It answers {spread((s['efficiency'] for s in summaries), 2)} of what bare tails decode on the "
+        f"It answers {spread((s['efficiency'] for s in summaries), 3)} of what bare tails decode on the "
         f"same cores. Over {kills[0]['server_kills'] + kills[0]['client_kills']} kills a run it lost "
         f"{sum(row['lost'] for row in kills)} of {count(sum(row['captured'] for row in kills))} frames and "
         f"answered {sum(row['answered_twice'] for row in kills)} twice.",
@@ -85,8 +85,8 @@ def _server(records: list[Record]) -> Section:
             f"{sum(row['decoded_by_two_servers'] for row in kills)} were decoded by two servers. "
             "`outcomes.jsonl` has one line for each.",
             "Of the packets of nonsense with a valid seal, "
-            f"{listed([_nonsense(record) for record in whole])} were answered: a check of 16 bits agrees by "
-            "chance once in 65,536 times.",
+            f"{listed([f'run {records.index(record) + 1} answered {_nonsense(record)}' for record in whole])}"
+            ": a check of 16 bits agrees by chance once in 65,536 times.",
         ),
     )
 
@@ -110,7 +110,7 @@ def _link(record: Record) -> Section:
         "Over a thin link",
         f"Shrinking packets bring {fixed(shrunk['goodput_fps'], 1)} instead of "
         f"{fixed(plain['goodput_fps'], 1)} answers a second over {_spelled(thin)}, and "
-        f"{share(shrunk['agreement'], 0)} of them are those to whole packets.",
+        f"{share(shrunk['agreement'], 0)} of them equal the answer to the clean photograph.",
         (
             "Answers a second, and the share that equals the answer to the clean photograph:",
             table(

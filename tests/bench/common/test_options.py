@@ -24,6 +24,15 @@ def test_help_shows_the_defaults_that_there_are_and_no_others() -> None:
     assert "--data" not in text and "--images" not in text
 
 
+def test_lists_of_names_wrap_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    parser = options.parser("bench.x", "x")
+    parser.epilog = "names:\n  one    short\n  three  " + "many words " * 9 + "\n"
+    lines = parser.format_help().split("names:\n")[1].splitlines()
+    assert lines[:2] == ["  one    short", "  three  many words many words many"]
+    assert len(lines) > 3 and all(line.startswith(" " * 9) and len(line) <= 40 for line in lines[2:])
+
+
 def test_earlier_spellings_go_on_working() -> None:
     parser = options.parser("bench.x", "x")
     options.add_photos(parser, "--data")

@@ -115,7 +115,7 @@ def test_a_threat_inside_its_ball_is_taken() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("far", r"left its budget. It changed a value by 8.00/255, 4.00/255 is allowed"),
+        ("far", r"left its eps ball. It changed a value by 8.00/255, 4.00/255 is allowed"),
         ("far_l2", r"It changed the root mean square by 8.00/255"),
         ("nothing", r"It changed a value by nan/255"),
         ("small", r"it returned float32 \(2, 3, 7, 8\) for float32 \(2, 3, 8, 8\)"),

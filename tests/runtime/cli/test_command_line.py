@@ -40,7 +40,7 @@ def test_encode_inspect_decode(
     assert f"{Path(packet).stat().st_size} bytes" in capsys.readouterr().err
     assert main(["inspect", packet, "--bundle", bundle]) == 0
     shown = capsys.readouterr().out
-    assert f"packet   {Path(packet).stat().st_size} bytes" in shown
+    assert f"packet   {Path(packet).stat().st_size} bytes" in shown and " bits" not in shown
     assert ("\nz " in shown) == (prior == "mshp") and "\ny " in shown
     assert main(["decode", packet, "--bundle", bundle]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -154,7 +154,9 @@ def test_the_installed_bundle_is_found_by_its_id(
 
 def test_bundles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundles"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == installed()
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == installed() and header.startswith("bundle ")
+    assert len({len(line) for line in (header, *lines)}) == 1 and len(header) <= 80
 
 
 def test_mistakes_are_one_line_and_status_1(
@@ -174,6 +176,16 @@ def test_mistakes_are_one_line_and_status_1(
         assert main(arguments) == 1
         message = capsys.readouterr().err
         assert message.startswith(f"ratehold {arguments[0]}: ") and message.count("\n") == 1
+
+
+def test_a_score_that_was_not_asked_says_why(
+    photo: Path, tmp_path: Path, tiny_bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode = ["encode", str(photo), "-o", str(tmp_path / "x"), "--bundle", str(tiny_bundles["fp"])]
+    file = tmp_path / "x.json"
+    assert main([*encode, "--guard", "auto", "--explain", "--json", str(file)]) == 0
+    assert "corruption         not asked: this bundle knows no corruptions\n" in capsys.readouterr().out
+    assert json.loads(file.read_text(), parse_constant=pytest.fail)["corruption_score"] is None
 
 
 def test_usage_errors_are_status_2() -> None:
@@ -200,7 +212,7 @@ def test_json_has_what_the_lines_say(
     bundle, packet = ["--bundle", str(tiny_bundles["mshp"])], str(tmp_path / "x.rh")
     assert main(["encode", str(photo), "-o", packet, "--json", "-", "--explain", *bundle]) == 0
     shown = capsys.readouterr()
-    encoded = json.loads(shown.out)
+    encoded = json.loads(shown.out, parse_constant=pytest.fail)
     assert encoded["bytes"] == Path(packet).stat().st_size and encoded["rung"] in shown.err
     assert set(encoded["seconds"]) >= {"preprocess", "head", "encode"}
     assert main(["decode", packet, "--json", "-", *bundle]) == 0

@@ -79,6 +79,25 @@ def test_a_misspelt_name_is_answered_with_the_nearest(
     assert re.search(rf"(did you mean|maybe you meant) '?{meant}'?\?", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage", "guess"),
+    [
+        (["encode", "x", "-o", "y", "--budgt", "3"], "ratehold encode", "; did you mean --budget?"),
+        (["encode", "x", "-o", "y", "--bogus"], "ratehold encode", ""),
+        (["serve", "--port", "1"], "ratehold serve", "; did you mean --http-port?"),
+        (["--bogus", "encode", "x", "-o", "y"], "ratehold", ""),
+    ],
+    ids=str,
+)
+def test_an_unknown_option_is_answered_by_its_own_subcommand(
+    arguments: list[str], usage: str, guess: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"usage: {usage} [-h]") and "unrecognized arguments: --" in shown
+    assert shown.endswith(f"{guess}\n") and ("mean" in shown) == bool(guess)
+
+
 def test_a_word_that_resembles_nothing_gets_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(["zzz"]) == 2
     assert "mean" not in capsys.readouterr().err
