@@ -52,7 +52,7 @@ def test_health_has_a_body_and_tells_the_truth(server: Running, monkeypatch: pyt
         {"name": name, "version": "1", "state": "READY"} for name in ("tiny-fp", "tiny-mshp", "ratehold")
     ]
     assert get(server, "/v2/repository/index", "POST") == (200, index)
-    assert [model.name for model in grpc_call(server, "RepositoryIndex").models] == names
+    assert [model.name for model in grpc_call(server, "RepositoryIndex").models] == [m["name"] for m in index]
     with grpc.insecure_channel(server.grpc) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert check(b"", timeout=5) == b"\x08\x01"
