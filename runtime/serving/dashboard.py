@@ -6,9 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-import numpy as np
 from aiohttp import web
-from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.codec.packet import Flags
