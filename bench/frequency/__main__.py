@@ -2,17 +2,17 @@
 
     python -m bench.frequency --data DIR [--bundle NAME ...] [--limit N] [--json PATH] [--plot PATH]
 
-For each of eight octave bands (``bench.frequency.dct_bands``): bytes of real packets and answers, against the
-clean frame, of
+For each of eight octave bands (``bench.frequency.dct_bands``) the frame is changed in five ways. Each gives
+the bytes of real packets and the answers, beside those of the clean frame:
 
-    remove      the frame without the band
+    remove      the frame loses the band
     noise e     Gaussian noise in the band alone, of root mean square e of 255
-    sign e      its sign, times e of 255: the same l_2 and l_inf in each band, but not all in the band
+    sign e      the sign of that noise, times e of 255: equal l_2 and l_inf, but not all in the band
     only e      un-masked PGD-E within e of 255: its part in the band alone
     without e   un-masked PGD-E within e of 255: all but its part in the band
 
-and the share of the energy in each band, of the frame, of each disturbance after rounding and clipping, and
-of the attack. The energy of white noise is in proportion to the number of coefficients.
+Beside them stands the share of energy in each band: of the frame, of each disturbance after rounding and
+clipping, and of the attack. White noise has energy in proportion to a band's number of coefficients.
 """
 
 from __future__ import annotations

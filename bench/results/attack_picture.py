@@ -89,7 +89,7 @@ def _groups(attack: Record, knowing: Record) -> tuple[Group, ...]:
             (
                 _bar("clean", clean_few, GREY),
                 _bar("attacked, guard", knowing.row(**at, sender=GUARD), RED),
-                _bar("guard with a budget it does not know", knowing.row(**at, sender=BUDGETED), BLUE),
+                _bar("guard, budget unknown to attacker", knowing.row(**at, sender=BUDGETED), BLUE),
             ),
         ),
     )

@@ -20,8 +20,9 @@ from runtime.head import Head
 BESIDE_ORDINARY = "codec"
 """The kind whose clean side includes the ordinary corruptions.
 
-A codec blurs too, and its edges look like those of strong colours: without them one ordinary frame in twenty
-rings its alarm. Fitted beside them, the other kinds would miss half of light snow."""
+A codec blurs too, and edges after it look like those of strong colours. Fitted on clean photographs alone,
+the discriminant of codecs rings for one ordinary frame in twenty. The other discriminants leave the ordinary
+corruptions out: fitted with them, they would miss half of light snow."""
 
 DEVIATIONS = 5.5
 """Threshold for attacks, in standard deviations above the mean of clean frames.
@@ -32,8 +33,9 @@ in 250 of those rings."""
 SURE = 0.05
 """Quantile of a kind's scores that counts as its least sure frame.
 
-Where it is above all clean frames, the threshold is half-way between: that costs nothing and spares clean
-frames of another origin a false alarm."""
+Where that frame scores above all clean frames, the threshold lies half-way between its score and the highest
+clean score. That spares clean frames of another origin a false alarm, and costs no detection of surer
+frames."""
 
 
 def fit_alarm(bundle: Bundle, frames: AlarmFrames) -> dict[str, NDArray[np.float32]]:

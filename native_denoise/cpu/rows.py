@@ -37,7 +37,7 @@ too.
 """
 
 PAGE, APART = 1024, 160
-"""float32 values in 4 KiB, and how far from a multiple of it the planes lie apart."""
+"""float32 values in a page of 4 KiB; neighbouring planes lie ``APART`` values more than whole pages apart."""
 
 # Planes of each mode, by their number v.
 X, F, AHEAD, DUAL_X, DUAL_Y = 0, 1, 2, 3, 4

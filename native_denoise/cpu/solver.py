@@ -55,7 +55,8 @@ class _Run:
         layout, settings = plan.layout, plan.settings
         self.bands = layout.bands if settings.tolerance is None else layout.bands.copy()
         self.work = _buffer("work", layout.size)
-        # Half a page further, for the reason of ``rows.plane_size``: a row of weights is one off a row of X.
+        # The weights begin half a page late. Otherwise a row of them and its row of X may lie whole pages
+        # apart, and loads wait for stores (``rows.plane_size``).
         size = (frames * height + 1) * layout.stride
         self.weights = _buffer("weights", PAGE // 2 + size)[PAGE // 2 :]
         self.taken = np.zeros((frames, channels // plan.depth), dtype=np.int64)
@@ -64,9 +65,9 @@ class _Run:
         self.lay_out_weights(height, width)
 
     def go_in_turns(self, parts: list[list[Part]]) -> None:
-        """All steps of each stack at once, or by two threads one after the other (``bands.turns``)."""
+        """Take all steps of each stack; two threads may share one, one after the other (``bands.turns``)."""
         iterations = self.plan.settings.iterations
-        begun: list[SimpleQueue[None]] = [SimpleQueue() for _ in parts]  # of each thread, its first part
+        begun: list[SimpleQueue[None]] = [SimpleQueue() for _ in parts]  # a token a part that ended
 
         def job(thread: int) -> None:
             try:
@@ -76,7 +77,7 @@ class _Run:
                     self.advance(bands, steps, steps[1] == iterations, thread)
                     begun[thread].put(None)
             finally:
-                begun[thread].put(None)  # nobody is to wait for one that failed
+                begun[thread].put(None)  # a thread that failed keeps nobody waiting
 
         share(job, len(parts))
 

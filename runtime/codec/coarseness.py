@@ -8,8 +8,9 @@ the bundle's, that is the ratio of two neighbouring scale tables to the power c 
     both          symbol = round((y - mean) / factor)        y_hat = symbol factor + mean
 
 One step of c saves about 3 % of the bytes of rate 1. Coarser steps cost the network as much accuracy as a
-bundle that was made for them. Giving up coefficients (``runtime.codec.rate_control``) costs no more for the
-first tenth of the bytes, but three times as much at 15 % (``bench.rates``, docs/results.md).
+bundle that was made for them. Giving up coefficients (``runtime.codec.rate_control``) is as good for the
+first 8 % of the bytes. At 15 % it adds three to six times as much divergence as coarser steps do
+(``bench.rates``, docs/results.md).
 
 Everything a decoder needs is integer arithmetic. The idea is that of gain units: Cui et al., "Asymmetric
 Gained Deep Image Compression With Continuous Rate Adaptation" (CVPR 2021).

@@ -27,8 +27,8 @@ Shape = tuple[int, int, int]
 class Stream:
     """One part of a packet: int32[n] symbols and the table that codes each of them.
 
-    values: float32[n], what the symbols of y were rounded from, its mean taken off, in the steps that they
-        count; None where the symbols were decoded, and for z, which is only ever rounded.
+    values: float32[n], (y - mean) / steps, which the symbols of y are rounded from; None where the symbols
+        were decoded, and for z, which is only ever rounded.
     coarseness: of these steps (``runtime.codec.coarseness``); 0 for z.
     """
 

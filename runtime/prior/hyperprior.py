@@ -1,4 +1,7 @@
-"""Mean-scale hyperprior: z, whose exact h_s gives the table and the mean of each symbol of y."""
+"""Mean-scale hyperprior: z, from which h_s gives the table and the mean of each symbol of y.
+
+h_s is an integer network (``runtime.prior.exact``), so encoder and decoder agree on every machine.
+"""
 
 from __future__ import annotations
 

@@ -153,9 +153,9 @@ class _ExactLayer:
 
 
 class _ScaleLookup:
-    """Table index of each scale. Backwards the staircase is straight from one riser's middle to the next.
+    """Table index of each scale: a staircase forwards, and backwards the ramp through its risers' middles.
 
-    A staircase has no slope almost anywhere: its own differences would mask the gradient to large scales.
+    The staircase's own slope is zero almost everywhere, which would mask the gradient of large scales.
     """
 
     def __init__(self, rungs: NDArray[np.int32]):
