@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER_VARIABLE = "RATEHOLD_CACHE"
+CURE = f"set {FOLDER_VARIABLE} to a folder of your own"
 DIGEST = 32  # bytes of a SHA-256
 
 
@@ -53,12 +54,14 @@ def read(path: Path, key: bytes) -> bytes | None:
                 raise CacheFileError(f"{path} is not a file: it is not used")
             others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
             if others or status.st_uid not in (os.geteuid(), 0):
-                raise CacheFileError(f"{path} could have been written by another user: it is not used")
+                raise CacheFileError(
+                    f"{path} could have been written by another user: it is not used; {CURE}"
+                )
             data = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CacheFileError(f"{path} cannot be read ({error.strerror})") from error
+        raise CacheFileError(f"{path} cannot be read ({error.strerror}); {CURE}") from error
     head, payload = data[: 2 * DIGEST], data[2 * DIGEST :]
     if head != key + hashlib.sha256(payload).digest():
         raise CacheFileError(f"{path} is damaged, or of another device: it is not used")
@@ -81,8 +84,7 @@ def write(path: Path, key: bytes, payload: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise CacheFileError(
-            f"{path} cannot be written ({error.strerror}); make room there, "
-            f"or set {FOLDER_VARIABLE} to another folder"
+            f"{path} cannot be written ({error.strerror}); make room there, or {CURE}"
         ) from error
 
 

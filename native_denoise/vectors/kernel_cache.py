@@ -38,7 +38,8 @@ events: Counter[str] = Counter()
 """What this process has done: kernels ``read``, ``compiled`` and ``kept``."""
 
 _log = logging.getLogger("ratehold")  # without a handler, its warnings are lines on standard error
-_said: set[str] = set()
+_said: list[str] = []
+"""The one line of this process, once it was said."""
 
 
 class KernelCache:
@@ -73,9 +74,9 @@ class KernelCache:
             if tuple(loaded.signature.args) != tuple(getattr(sig, "args", sig)):
                 return None  # types of one name that differ
         except CacheFileError as error:
-            _say("read", f"{error}; its kernel is compiled again")
+            _say(f"{error}; its kernel is compiled again")
         except Exception as error:  # whatever a renamed class, or another Numba, makes of it
-            _say("read", f"a kept kernel cannot be loaded ({_told(error)}); it is compiled again")
+            _say(f"a kept kernel cannot be loaded ({_told(error)}); it is compiled again")
         else:
             events["read"] += 1
             return loaded
@@ -93,9 +94,9 @@ class KernelCache:
             cache_files.write(path, key, dumps(data._reduce()))
             self._prune(path)
         except CacheFileError as error:
-            _say("write", f"compiled kernels are not kept, so that each start compiles them again: {error}")
+            _say(f"compiled kernels are not kept, so that each start compiles them again: {error}")
         except Exception as error:
-            _say("write", f"compiled kernels are not kept: {_told(error)}")
+            _say(f"compiled kernels are not kept: {_told(error)}")
         else:
             events["kept"] += 1
 
@@ -165,10 +166,10 @@ def _digest(folder: Path) -> str:
     return both.hexdigest()
 
 
-def _say(kind: str, text: str) -> None:
-    """One line of each kind a process."""
-    if kind not in _said:
-        _said.add(kind)
+def _say(text: str) -> None:
+    """One line a process: what went wrong first, which what follows comes from as a rule."""
+    if not _said:
+        _said.append(text)
         _log.warning("ratehold: %s", text)
 
 
