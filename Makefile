@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup bench docs test test-slow mutants aarch64-check jetson-check lint format clean
+.PHONY: setup bench docs test test-slow aarch64-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -21,12 +21,6 @@ test: lint
 test-slow: $(VENV)/.dev
 	$(PY) -m pytest -m slow
 
-# Small faults that no test notices: make mutants FILES="export/calibrate runtime/guard/budget.py".
-# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file. Not a part of test.
-mutants: $(VENV)/.mutants
-	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
-	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
-
 # Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
 aarch64-check: $(VENV)/.bench
 	.ci/aarch64-check
@@ -34,6 +28,17 @@ aarch64-check: $(VENV)/.bench
 # What this Jetson has and lacks; runs before anything is installed. Afterwards: ratehold check.
 jetson-check:
 	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.jetson_check
+
+# Small faults that no test notices: make mutants FILES="export/calibrate runtime/guard/budget.py".
+# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file. Not a part of test.
+.PHONY: mutants
+mutants: $(VENV)/.mutants
+	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
+	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
+
+$(VENV)/.mutants: $(VENV)/.dev
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
+	touch $@
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff format --check .
@@ -52,10 +57,6 @@ $(PY):
 
 $(VENV)/.bench: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench]"
-	touch $@
-
-$(VENV)/.mutants: $(VENV)/.dev
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
 	touch $@
 
 # dev comes after export, so that its CUDA compiler takes the toolkit that torch has pinned.
