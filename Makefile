@@ -8,7 +8,7 @@ OLDEST = $(shell for python in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/pyt
 	$$python -c "" 2>/dev/null && echo $$python && break; done)
 FLOOR_EXTRAS ?= cpu,serve,otel,bench
 
-.PHONY: setup bench docs test test-slow test-floors locks mutants aarch64-check jetson-check lint format clean
+.PHONY: setup bench docs test test-slow test-floors locks aarch64-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -25,12 +25,6 @@ test: lint
 
 test-slow: $(VENV)/.dev
 	$(PY) -m pytest -m slow
-
-# Small faults that no test notices: make mutants FILES="export/calibrate runtime/guard/budget.py".
-# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file. Not a part of test.
-mutants: $(VENV)/.mutants
-	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
-	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
 
 # The main job with the lowest versions that pyproject.toml allows, on the oldest Python that is found.
 test-floors:
@@ -61,6 +55,17 @@ aarch64-check: $(VENV)/.bench
 jetson-check:
 	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.jetson_check
 
+# Small faults that no test notices: make mutants FILES="export/calibrate runtime/guard/budget.py".
+# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file. Not a part of test.
+.PHONY: mutants
+mutants: $(VENV)/.mutants
+	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
+	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
+
+$(VENV)/.mutants: $(VENV)/.dev
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
+	touch $@
+
 lint: $(VENV)/.dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -78,10 +83,6 @@ $(PY):
 
 $(VENV)/.bench: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[cpu,bench]"
-	touch $@
-
-$(VENV)/.mutants: $(VENV)/.dev
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
 	touch $@
 
 # LOCKED=1 (x86-64 Linux, Python 3.11) installs exactly what .ci/locks names, each file checked against its hash.

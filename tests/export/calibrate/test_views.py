@@ -15,7 +15,8 @@ from export.calibrate.backbones import Backbone
 from export.calibrate.calibration import VIEWS, Calibrated, calibrate_backbone, step_for_loss
 from export.calibrate.fisher import Calibration
 from export.calibrate.patches import to_patches
-from runtime.preprocess import Preprocess, read_image
+from runtime.pictures import read_image
+from runtime.preprocess import Preprocess
 
 
 class Answers(nn.Module):

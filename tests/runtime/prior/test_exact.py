@@ -226,6 +226,21 @@ def test_graph_survives_an_engine_that_is_exact_only_to_a_half(
         assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), layer(z))
 
 
+@pytest.mark.parametrize("channels", [16, 24, 35])
+def test_channels_beyond_a_block_give_the_sums_of_torch(channels: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(channels)
+    weight = rng.integers(-20, 21, (5, channels, 3, 3)).astype(np.int32)
+    bias = rng.integers(-5000, 5000, 5).astype(np.int32)
+    network = IntegerNetwork((Layer(weight, bias, False, 1, 1, 0, 6, -2047, 2047),))
+    write_integer_network(network, (channels, 6, 5), tmp_path / "h_s.onnx")
+    engine = open_engine(tmp_path / "h_s.onnx", EngineOptions(threads=1))
+    for reach in (1, 20, 127):
+        z = rng.integers(-reach, reach + 1, (channels, 6, 5)).astype(np.int32)
+        right = by_torch(network.layers[0], z)
+        assert np.array_equal(engine.run(z[None].astype(np.float32))[0][0].astype(np.int32), right)
+        assert len(np.unique(right)) > 20
+
+
 @given(
     seed=st.integers(0, 2**32 - 1), kernel=st.integers(1, 5), stride=st.integers(1, 3),
     padding=st.integers(0, 2), rows=st.integers(3, 6), columns=st.integers(3, 6), channels=st.integers(1, 3),
