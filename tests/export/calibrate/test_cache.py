@@ -68,17 +68,17 @@ def test_what_the_calibration_depends_on_is_in_the_key(
     monkeypatch.setattr(calibration, "calibrate_backbone", make)
     backbone = Backbone("small", nn.Linear(3, 2), nn.BatchNorm2d(2), 20, 1.0, "here", None)
     for _ in range(2):
-        found = load_or_calibrate(backbone, folder, cache)
+        found = load_or_calibrate(backbone, sorted(folder.iterdir()), folder, cache)
     assert len(made) == 1
     assert torch.equal(found.features, MADE.features) and (found.images, found.data) == (2, "made up")
     for field in dataclasses.fields(Calibration):
         kept, given = getattr(found.calibration, field.name), getattr(MADE.calibration, field.name)
         assert torch.equal(kept, given) if isinstance(given, torch.Tensor) else kept == given
-    load_or_calibrate(backbone, folder, cache, patch=2)
+    load_or_calibrate(backbone, sorted(folder.iterdir()), folder, cache, patch=2)
     assert len(made) == 2
-    load_or_calibrate(backbone, folder, cache)
+    load_or_calibrate(backbone, sorted(folder.iterdir()), folder, cache)
     changed = CHANGES[change](backbone, folder)
-    load_or_calibrate(changed, folder, cache)
+    load_or_calibrate(changed, sorted(folder.iterdir()), folder, cache)
     assert len(made) == 4
-    load_or_calibrate(changed, folder, cache)
+    load_or_calibrate(changed, sorted(folder.iterdir()), folder, cache)
     assert len(made) == 4

@@ -50,7 +50,7 @@ def test_the_plain_views_are_the_devices_input_and_the_transform_is_made_from_th
 
     monkeypatch.setattr(calibration, "calibrate", watch)
     backbone = Backbone("pixels", nn.Identity(), Answers(), 32, 0.9, "here", None)
-    made = calibrate_backbone(backbone, folder, patch=2)
+    made = calibrate_backbone(backbone, sorted(folder.iterdir()), folder, patch=2)
     device = Preprocess(32, 0.9)
     images = [device(read_image(path))[0] for path in sorted(folder.iterdir())]
     expected = torch.from_numpy(np.stack(images))
