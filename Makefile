@@ -56,11 +56,13 @@ jetson-check:
 	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m bench.jetson_check
 
 # Small faults that no test notices: make mutants FILES="export/calibrate runtime/guard/budget.py".
-# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file. Not a part of test.
+# TESTS="..." says which tests are to notice them, MOST=20 draws so many faults a file, MINUTES=5 stops a file
+# after so long. Not a part of test.
 .PHONY: mutants
 mutants: $(VENV)/.mutants
-	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N]))
-	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
+	$(if $(FILES),,$(error make mutants FILES="FILE.py or FOLDER ..." [TESTS="PATH ..."] [MOST=N] [MINUTES=M]))
+	$(PY) .ci/mutants $(FILES) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 $(VENV)/.mutants: $(VENV)/.dev
 	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[mutants]"

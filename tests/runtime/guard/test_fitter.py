@@ -54,6 +54,17 @@ def alone(head: Head, way: Attempt, budget: int, count: int) -> list[Attempt]:
     return list(islice(head.ladder.fitter.fitting([way], 0, budget), count))
 
 
+def test_what_is_given_up_is_told_by_steps_or_by_flags(head: Head, ways: list[Attempt]) -> None:
+    assert not any(way.given_up for way in ways)
+    (rounded,) = alone(head, ways[1], 10_000, 1)
+    controlled, coarser = (
+        head.ladder.fitter.coded(ways[1], 0, WEIGHT),
+        head.ladder.fitter.coded(ways[1], 1, 0),
+    )
+    assert rounded.flags == coarser.flags == Flags.NONE and rounded.latent.coarseness == 0
+    assert not rounded.given_up and controlled.given_up and coarser.given_up
+
+
 def test_a_fit_counts_the_bits_of_z(head: Head, ways: list[Attempt]) -> None:
     """y and z together fit from the first fit on, and z is a part that matters."""
     way = ways[0]
