@@ -89,6 +89,7 @@ def test_the_step_is_for_the_plain_views() -> None:
         ((1, 32, 48), 16),
         ((1280, 7, 7), 1),  # more channels than the limit
         ((5, 3, 7), 1),
+        ((5, 6, 6), 6),  # the whole map
     ],
 )
 def test_the_largest_patch_divides_the_map_and_keeps_the_transform_small(
