@@ -73,7 +73,7 @@ def check(source: Path, target: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("prior", ["fp", "mshp"])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=150)
+@settings(max_examples=16)
 def test_damaged_bundles_are_bundle_errors_or_work(
     prior: str, seed: int, whole: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

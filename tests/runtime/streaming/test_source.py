@@ -94,8 +94,8 @@ def test_what_a_camera_missed_is_not_made_up_for(
         now += seconds
         slept.append(round(seconds, 6))
 
-    monkeypatch.setattr("runtime.streaming.source.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
-    for _ in paced(shots(str(pictures)), 10.0):
+    monkeypatch.setattr("runtime.streaming.source.time", SimpleNamespace(monotonic=lambda: now))
+    for _ in paced(shots(str(pictures)), 10.0, sleep):
         if len(slept) == 1:
             now += away
     assert slept == pauses
