@@ -92,6 +92,12 @@ class Channel:
             self._left.pop(stream, None)
 
     def _send(self) -> None:
+        while self._send_round():
+            pass
+
+    def _send_round(self) -> bool:
+        """Send at most a frame of each call; False where the windows allow none."""
+        sent = False
         for stream, left in list(self._left.items()):
             allowed = self._initial + self._credit.get(stream, 0) - (self._whole - left)
             count = min(MAX_FRAME, left, allowed, self._window)
@@ -101,6 +107,8 @@ class Channel:
                 self._socket.sendall(frame(DATA, 0, stream, begin.ljust(count, b"\n")[:count]))
                 self._left[stream] -= count
                 self._window -= count
+                sent = True
+        return sent
 
 
 def open_streams(address: tuple[str, int], size: int) -> None:

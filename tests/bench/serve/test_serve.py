@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.serve import __main__ as serve
-from bench.serve import batching, memory, sections
+from bench.serve import batching, hostile, memory, sections, strangers
 from bench.serve import load as serve_load
 from bench.serve.batching import gains
 from bench.serve.client import camera
@@ -158,3 +159,41 @@ def test_outage_and_kills(tiny_bundles: dict[str, Path], tmp_path: Path) -> None
 def test_mistakes_of_the_settings_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert serve.main(["--bundle", str(tmp_path / "none")]) == 1
     assert "none: no manifest.json" in capsys.readouterr().err
+
+
+def test_hostile_crowds_take_up_little(
+    tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostile, "SETTLE_SECONDS", 0.1)
+    result = run(tiny_bundles["fp"], tmp_path / "serve.json", "--sections", "hostile", "--held", "0.5")
+    assert [row["crowd"] for row in result["rows"]] == ["unfinished", "json", "protobuf"]
+    assert result["summary"]["hostile_growth_mb"] < 100 and result["summary"]["hostile_p99_ratio"] > 0
+
+
+def test_an_unfinished_message_is_all_but_its_last_byte() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    channel = strangers.Channel(listener.getsockname(), 2, 50_000)
+    server, _ = listener.accept()
+    thread = threading.Thread(target=channel.run)
+    thread.start()
+    settings = strangers.frame(strangers.SETTINGS, 0, 0)
+    server.sendall(settings + strangers.frame(strangers.WINDOW, 0, 0, (1 << 20).to_bytes(4, "big")))
+    received, sent = b"", {1: b"", 3: b""}
+    end = time.monotonic() + 5
+    while any(len(content) < 50_004 for content in sent.values()) and time.monotonic() < end:
+        received += server.recv(1 << 16)
+        rest, sent = received.removeprefix(strangers.PREFACE), {1: b"", 3: b""}
+        while len(rest) >= 9 and len(rest) >= 9 + (size := int.from_bytes(rest[:3], "big")):
+            if rest[3] == strangers.DATA:
+                sent[int.from_bytes(rest[5:9], "big")] += rest[9 : 9 + size]
+            rest = rest[9 + size :]
+    server.close()
+    listener.close()
+    thread.join(5)
+    for content in sent.values():
+        assert content[:5] == b"\0" + (50_000).to_bytes(4, "big") and len(content) == 50_004
+
+
+def test_bombs_are_json_within_their_size() -> None:
+    content = strangers.bomb(10_000)
+    assert len(content) <= 10_000 and len(json.loads(content)["inputs"]) > 3000
