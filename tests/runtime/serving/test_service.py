@@ -67,12 +67,12 @@ def until(condition: Any, seconds: float = 5.0) -> None:
 def test_a_full_queue_says_try_later_and_loses_nothing(
     start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = start(workers=1, queue=2)
+    server = start(workers=1, queue=2, batch=1)
     gate = Gate(monkeypatch)
     with ThreadPoolExecutor(3) as threads:
         accepted = [threads.submit(post, server, *body(packets["fp"])) for _ in range(3)]
         until(lambda: server.server.service.pending == 3)
-        assert server.metric("ratehold_waiting") == 2
+        until(lambda: server.metric("ratehold_waiting") == 2)
         status, answer, headers = post(server, *body(packets["fp"]))
         assert status == 503 and "try later" in answer["error"] and int(headers["Retry-After"]) >= 1
         gate.open.set()
