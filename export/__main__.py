@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from export.cli import calibrate, deploy, finetune, paper, robust
+from export.cli import calibrate, deploy, finetune, paper, robust, weights
 from runtime.cli import ahead
 from runtime.cli.parser import Parser
 from runtime.cli.program import keep, prog, program
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     finetune.add_parser(commands)
     robust.add_parsers(commands)
     paper.add_parser(commands)
+    weights.add_parser(commands)
     deploy.add_parsers(commands)
     ahead.add_parser(commands)
     return parser

@@ -29,7 +29,6 @@ from export.prior.exact import integer_network
 from export.prior.factorized import channel_tables
 from export.prior.hyperprior_fit import fit_hyperprior
 from export.progress import bar, say
-from export.rates import LOSS_OF_RATE
 from runtime.bundle import MANIFEST, SCHEMA, SHARED, FileEntry, Manifest, check_name, load
 from runtime.head import Head
 from runtime.preprocess import Preprocess
@@ -93,8 +92,6 @@ class Builder:
         say(f"{name}: step {transform.step:.5f}, {y.shape[1]} active coefficients")
         written = self._write_prior(prior, folder, transform, y)
         files = written.files | self._write_shared(rate, transform)
-        with torch.no_grad():
-            classes = self.backbone.tail(self.calibrated.features[:1]).shape[1]
         manifest = Manifest(
             schema=SCHEMA,
             name=name,
@@ -102,7 +99,8 @@ class Builder:
             prior=prior,
             rate=rate,
             step=transform.step,
-            classes=int(classes),
+            task=dict(self.backbone.task),
+            outputs=self.backbone.outputs(self.calibrated.features[:1]),
             preprocess=Preprocess(self.backbone.size, self.backbone.crop),
             latent=_shape(y),
             hyper=written.hyper,
@@ -114,9 +112,13 @@ class Builder:
         finish_bundle(folder, manifest, self.photographs)
 
     def transform(self, rate: int) -> Transform:
-        """The calibrated transform of one rate."""
-        step = step_for_loss(self.calibrated, LOSS_OF_RATE[rate])
+        """The calibrated transform of one rate. Raises CalibrationError for one that the network cannot have."""
+        step = step_for_loss(self.calibrated, self.loss(rate))
         return transform_at(self.calibrated.calibration, self.calibrated.features, step)
+
+    def loss(self, rate: int) -> float:
+        """What coding at a rate may cost, in nats a frame to second order."""
+        return self.backbone.objective(self.calibrated.features[:1]).ladder[rate]
 
     def _latents(self, transform: Transform) -> torch.Tensor:
         with torch.no_grad():
@@ -147,7 +149,7 @@ class Builder:
         write_graph(module, self._example(), folder / "head.onnx", ["image"], outputs)
 
     def _write_shared(self, rate: int, transform: Transform) -> dict[str, str]:
-        """Write restore, tail and labels, one file each for all bundles; returns the files by role."""
+        """Write restore, tail, labels and licence, one file each for all bundles; returns the files by role."""
         name = self.backbone.name
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
         shared = self.out / SHARED
@@ -160,11 +162,13 @@ class Builder:
         example = self.calibrated.features[:1]
         placed = {
             "restore": restore,
-            "tail": keep_or_write(tail, example, shared / files["tail"], "features", "logits"),
+            "tail": keep_or_write(tail, example, shared / files["tail"], "features", self.backbone.output),
         }
         if self.backbone.labels is not None:
             text = "\n".join(self.backbone.labels) + "\n"
             placed["labels"] = share(shared / f"{name}-labels.txt", text.encode())
+        if self.backbone.licence is not None:
+            placed["licence"] = share(shared / f"{name}-licence.txt", self.backbone.licence.encode())
         return {role: f"../{SHARED}/{path.name}" for role, path in placed.items()}
 
     def _grid(self, transform: Transform) -> tuple[int, int]:

@@ -29,3 +29,7 @@ class CorruptionError(ExportError):
 
 class ExtensionError(ExportError):
     """A caller's own code (attack, filter, corruption, backbone) cannot be used; the message says why."""
+
+
+class WeightsError(ExportError):
+    """Weights cannot be fetched, or are not those that are known; the message says how to get them."""

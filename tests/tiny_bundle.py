@@ -24,6 +24,7 @@ from runtime.guard.alarm import features
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 from runtime.prior.exact import IntegerNetwork, Layer
+from runtime.tasks import CLASSIFICATION, Output
 
 SIZE, CLASSES = 32, 10
 LATENT, HYPER, FEATURES = (6, 4, 4), (2, 2, 2), (5, 8, 8)
@@ -169,7 +170,8 @@ def _manifest(path: Path, prior: Literal["fp", "mshp"]) -> Manifest:
     if prior == "mshp":
         roles |= {"h_s": "h_s.onnx", "scales": "../shared/scales.npz"}
     return Manifest(
-        schema=SCHEMA, name=path.name, backbone="tiny", prior=prior, rate=1, step=1.0, classes=CLASSES,
+        schema=SCHEMA, name=path.name, backbone="tiny", prior=prior, rate=1, step=1.0,
+        task=dict(CLASSIFICATION), outputs=(Output("logits", (CLASSES,)),),
         preprocess=Preprocess(SIZE, 1.0), latent=LATENT, hyper=HYPER if prior == "mshp" else None,
         features=FEATURES, clean_bits=((0.5, 0.0), (0.99, 0.0)),
         files={role: FileEntry.of(path / file, file) for role, file in roles.items()},

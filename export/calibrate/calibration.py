@@ -17,13 +17,14 @@ from export.calibrate.images import squares
 from export.calibrate.patches import to_patches
 from export.errors import CalibrationError
 from export.progress import bar, say
-from export.rates import LOSS_OF_RATE
+from export.tasks import Objective
 from runtime.preprocess import Preprocess
 
 VIEWS = 2  # of each photograph: the plain one for the transform, all of them for tables and priors
 LARGEST_PATCH_VECTOR = 1024
 
 SAMPLE = 300  # photographs that losses are measured on
+CHECKED = 100  # photographs whose answers are compared
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def calibrate_backbone(
     preprocess = Preprocess(backbone.size, backbone.crop)
     say(f"{len(paths)} photographs in {data} are large enough for {backbone.size} pixels")
     features = _features(backbone, paths, preprocess)
-    check_answers_vary(backbone.tail, features[::VIEWS][:SAMPLE])
+    objective = backbone.objective(features[:1])
+    check_answers_vary(backbone.tail, features[::VIEWS][:CHECKED], objective)
     chosen = patch or _largest_patch(tuple(features.shape[1:]))
     with bar(len(paths), "Fisher information", "image") as progress:
-        calibration = calibrate(features[::VIEWS], backbone.tail, chosen, progress.update)
+        calibration = calibrate(features[::VIEWS], backbone.tail, objective, chosen, progress.update)
     return Calibrated(calibration, features, len(paths), data.name)
 
 
@@ -93,18 +95,19 @@ def load_or_calibrate(
     return calibrated
 
 
-def check_answers_vary(tail: nn.Module, features: torch.Tensor) -> None:
+def check_answers_vary(tail: nn.Module, features: torch.Tensor, objective: Objective) -> None:
     """Raise CalibrationError when one answer for all images would do for every rate.
 
-    features: float32 (N, C, H, W), one view an image. Their mean prediction is the best answer that needs no
-    bytes; what it costs is the mutual information of image and class, in nats an image. It takes seconds, so
-    it comes before the Fisher information, which takes minutes.
+    features: float32 (N, C, H, W), one view an image. What the best answer without bytes costs is the mutual
+    information of image and answer, in nats an image. It takes seconds, so it comes before the Fisher
+    information, which takes minutes.
     """
     with torch.no_grad():
-        log_p = torch.cat([torch.log_softmax(tail(batch), 1) for batch in features.split(32)]).double()
-    mean = log_p.exp().mean(0)
-    information = float((log_p.exp() * (log_p - mean.clamp_min(1e-30).log())).sum(1).mean())
-    least = min(LOSS_OF_RATE.values())
+        outputs = [tail(batch) for batch in features.split(20)]
+        nothing = objective.one_for_all(torch.cat(outputs))
+        costs = [objective.divergence(nothing.expand_as(batch), batch) * len(batch) for batch in outputs]
+    information = float(sum(costs)) / len(features)
+    least = min(objective.ladder.values())
     if information <= least:
         raise CalibrationError(
             f"the network's answers hardly depend on these photographs: one answer for all of them costs "

@@ -1,6 +1,6 @@
 """Distillation: the unsplit network teaches one rate's transform what the second-order model misses.
 
-    loss = KL(unsplit || split) + ln(2) step**2 / 12 * bits
+    loss = divergence(split, unsplit) + ln(2) step**2 / 12 * bits
 
 The backbone stays frozen; analysis and restore move. A bit costs the slope of the high-resolution
 rate-distortion curve at the calibrated step, so tuning keeps the trade-off between bits and accuracy.
@@ -19,6 +19,7 @@ from torch import nn
 from export.calibrate.transform import Transform
 from export.plans import FinetunePlan
 from export.progress import bar
+from export.tasks import Objective
 from export.training_state import save_whole
 from runtime.errors import BundleError
 
@@ -40,7 +41,12 @@ class FinetuneStudent(nn.Module):
 
 
 def finetune(
-    transform: Transform, features: torch.Tensor, tail: nn.Module, plan: FinetunePlan, checkpoint: Path
+    transform: Transform,
+    features: torch.Tensor,
+    tail: nn.Module,
+    objective: Objective,
+    plan: FinetunePlan,
+    checkpoint: Path,
 ) -> Transform:
     """Tune ``transform`` in place on ``features``, float32 (N, C, H, W), from ``checkpoint`` if it exists.
 
@@ -65,7 +71,9 @@ def finetune(
             torch.manual_seed(step)  # of the density's noise: a resumed run repeats the uninterrupted one
             for group, speed in zip(optimiser.param_groups, speeds, strict=False):
                 group["lr"] = speed * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-            divergence, bits = _step(student, tail, _batch(features, plan.batch, step), price, optimiser)
+            divergence, bits = _step(
+                student, tail, objective, _batch(features, plan.batch, step), price, optimiser
+            )
             progress.set_postfix(kl=f"{divergence:.4f}", bytes=f"{bits / 8:.0f}", refresh=False)
             progress.update(1)
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
@@ -88,16 +96,16 @@ def load_transform(checkpoint: Path, untuned: Transform) -> Transform:
 def _step(
     student: FinetuneStudent,
     tail: nn.Module,
+    objective: Objective,
     batch: torch.Tensor,
     price: float,
     optimiser: torch.optim.Optimizer,
 ) -> tuple[float, float]:
-    """One step of Adam; returns the KL divergence in nats and the bits, both a frame."""
+    """One step of Adam; returns the divergence in nats and the bits, both a frame."""
     with torch.no_grad():
-        target = torch.log_softmax(tail(batch), 1)
+        target = tail(batch)
     restored, bits = student(batch)
-    prediction = torch.log_softmax(tail(restored), 1)
-    divergence = nn.functional.kl_div(prediction, target, reduction="batchmean", log_target=True)
+    divergence = objective.divergence(tail(restored), target)
     loss = divergence + price * bits / len(batch)
     optimiser.zero_grad()
     loss.backward()

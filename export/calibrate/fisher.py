@@ -1,6 +1,6 @@
 """Fisher-weighted transform coding: a bottleneck by calibration instead of by long training.
 
-Around a feature vector f the classifier's loss grows, to second order, as 1/2 (f' - f)^T H (f' - f). H is the
+Around a feature vector f the divergence of the answer grows, to second order, as 1/2 (f' - f)^T H (f' - f). H is the
 Fisher information of its output. The code is y = U^T A (f - mean), with A = H^(1/2), C the covariance of
 f and U the eigenvectors of A C A. A unit of error then costs the same loss in every coefficient, and the
 coefficients are uncorrelated; so one quantisation step for all of them is near-optimal.
@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from export.calibrate.patches import to_patches
+from export.tasks import Objective
 
 REGULARISER = 1e-2  # of H's mean diagonal: gives a cost to directions that no sample moved
-LABELS_PER_IMAGE = 3
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,17 @@ class Calibration:
 
 
 def calibrate(
-    features: torch.Tensor, tail: nn.Module, patch: int, progress: Callable[[int], None] = lambda done: None
+    features: torch.Tensor,
+    tail: nn.Module,
+    objective: Objective,
+    patch: int,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Calibration:
-    """Calibrate on ``features``, float32 (N, C, H, W); labels are drawn from the network's own prediction."""
+    """Calibrate on ``features``, float32 (N, C, H, W), by the network's own answers, without labels."""
     patches = to_patches(features, patch).flatten(0, 2)
     mean = patches.mean(0, dtype=torch.float64)
     covariance = _second_moment(patches, mean)
-    metric = fisher_information(features, tail, patch, progress)
+    metric = fisher_information(features, tail, objective, patch, progress)
     d = len(mean)
     metric += REGULARISER * metric.diagonal().mean() * torch.eye(d, dtype=torch.float64)
     root, inverse_root = _roots(metric)
@@ -55,9 +59,13 @@ def calibrate(
 
 
 def fisher_information(
-    features: torch.Tensor, tail: nn.Module, patch: int, progress: Callable[[int], None] = lambda done: None
+    features: torch.Tensor,
+    tail: nn.Module,
+    objective: Objective,
+    patch: int,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> torch.Tensor:
-    """E[g g^T] over patches, float64 (d, d), g the gradient of -log p(c|f) with c drawn from p(.|f)."""
+    """E[g g^T] over patches, float64 (d, d), g the gradient of a draw of the objective."""
     for parameter in tail.parameters():
         parameter.requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
@@ -65,11 +73,9 @@ def fisher_information(
     total, count = torch.zeros(d, d, dtype=torch.float64), 0
     for batch in features.split(32):
         leaf = batch.clone().requires_grad_(True)
-        log_p = torch.log_softmax(tail(leaf), 1)
-        labels = torch.multinomial(log_p.detach().exp(), LABELS_PER_IMAGE, True, generator=generator)
-        for k in range(LABELS_PER_IMAGE):
-            loss = -log_p.gather(1, labels[:, k : k + 1]).sum()
-            (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=k < LABELS_PER_IMAGE - 1)
+        draws = objective.draws(tail(leaf), generator)
+        for number, draw in enumerate(draws, start=1):
+            (gradient,) = torch.autograd.grad(draw, leaf, retain_graph=number < len(draws))
             g = to_patches(gradient, patch).flatten(0, 2).double()
             total += g.T @ g
             count += len(g)

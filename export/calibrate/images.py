@@ -21,29 +21,32 @@ MARGIN = 1.125
 """Times the input's side: photographs without this reserve have often been enlarged already."""
 
 
-def usable(folder: str | Path, size: int) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+def usable(
+    folder: str | Path, size: int, least: int | None = None
+) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     """The photographs under ``folder`` that can be read and are sharp enough, sorted; and their pixels.
 
     Those with little resolution in reserve are left out: enlarged ones are soft and teach low rates. Files
     that cannot be read are passed over, with a line each and their number.
 
+    size: side of the network's input. least: shortest side of a photograph; None: ``MARGIN`` times ``size``.
+
     Raises ImageError when there is no photograph, or none is usable.
     """
-    kept = 0
+    kept, least = 0, math.ceil(MARGIN * size) if least is None else least
     for path, image in readable(find_pictures(folder), read_image):
-        if min(image.shape[:2]) >= MARGIN * size:
+        if min(image.shape[:2]) >= least:
             kept += 1
             yield path, image
     if not kept:
-        least = math.ceil(MARGIN * size)
         raise ImageError(
             f"{folder}: no photograph is large enough for {size} pixels: its shorter side needs {least}"
         )
 
 
-def photographs_of(folder: str | Path, size: int) -> list[Path]:
+def photographs_of(folder: str | Path, size: int, least: int | None = None) -> list[Path]:
     """The files of ``usable`` photographs. All are read: what is missing is said now, not after hours."""
-    return [path for path, _ in usable(folder, size)]
+    return [path for path, _ in usable(folder, size, least)]
 
 
 def squares(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.cli.options import (
+    DEFAULT_BACKBONE,
     add_backbone,
+    add_least_side,
     add_output,
     add_photos,
     add_threads,
@@ -18,14 +20,12 @@ from export.cli.options import (
 )
 from export.errors import CalibrationError, CutError
 from export.plans import HyperpriorPlan
-from export.rates import LOSS_OF_RATE
+from export.rates import RATES
 
 if TYPE_CHECKING:
     from export.build import Builder
     from export.calibrate.backbones import Backbone
     from export.calibrate.transform import Transform
-
-RATES = sorted(LOSS_OF_RATE)
 
 
 def add_parsers(commands: Any) -> None:
@@ -57,6 +57,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options of every subcommand that calibrates."""
     add_backbone(parser)
     add_photos(parser)
+    add_least_side(parser)
     add_output(parser)
     add_threads(parser)
 
@@ -68,7 +69,7 @@ def builder_for(options: argparse.Namespace, plan: HyperpriorPlan | None = None)
     from export.calibrate.images import photographs_of
 
     backbone = _backbone(options)
-    photographs = photographs_of(options.photos, backbone.size)
+    photographs = photographs_of(options.photos, backbone.size, options.least_side)
     cache = options.output / "calibration.pt"
     return Builder(
         backbone=backbone,
@@ -106,7 +107,7 @@ def _build(options: argparse.Namespace) -> None:
 
     builder = builder_for(options, HyperpriorPlan(float_steps=options.steps))
     for rate in options.rate:  # refuse an impossible rate before the others take minutes
-        step_for_loss(builder.calibrated, LOSS_OF_RATE[rate])
+        step_for_loss(builder.calibrated, builder.loss(rate))
     for rate in options.rate:
         for prior in options.prior:
             transform = builder.transform(rate)
@@ -121,6 +122,8 @@ def _backbone(options: argparse.Namespace) -> Backbone:
     if options.backbone in BACKBONES:
         if options.cut is None:
             return BACKBONES[options.backbone]()
+        if options.backbone != DEFAULT_BACKBONE:
+            return BACKBONES[options.backbone](options.cut)
         if not options.cut.isdecimal():
             raise CutError(f"--cut of {options.backbone} is the number of a block, not {options.cut!r}")
         return BACKBONES[options.backbone](int(options.cut))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from export.cli.calibrate import RATES, add_common, builder_for
+from export.cli.calibrate import add_common, builder_for
 from export.cli.options import FAMILY, command_line, photographs_for, positive, subcommand
 from export.plans import FinetunePlan, ShieldPlan
+from export.rates import RATES
 
 
 def add_parser(commands: Any) -> None:
@@ -50,7 +51,9 @@ def _tune_transform(options: argparse.Namespace) -> None:
     checkpoint = options.output / f"transform-r{options.rate}.pt"
     plan = FinetunePlan(steps=options.steps or FinetunePlan.steps)
     transform = builder.transform(options.rate)
-    finetune(transform, builder.calibrated.features, builder.backbone.tail, plan, checkpoint)
+    features = builder.calibrated.features
+    objective = builder.backbone.objective(features[:1])
+    finetune(transform, features, builder.backbone.tail, objective, plan, checkpoint)
     print(checkpoint)
 
 
@@ -61,7 +64,7 @@ def _train_shield(options: argparse.Namespace) -> None:
     from runtime.bundle import load
 
     bundle, plan = load(options.bundle), ShieldPlan(steps=options.steps or ShieldPlan.steps)
-    photographs = photographs_for(bundle, options.photos)
+    photographs = photographs_for(bundle, options)
     weights = train_shield(bundle, photographs, plan, options.output / "robust.pt")
     frames = alarm_frames(bundle, [bundle.manifest.preprocess.square(image) for image in photographs])
     notes = provenance(command_line(options), len(photographs), steps=plan.steps)

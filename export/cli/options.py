@@ -35,6 +35,14 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_least_side(parser: argparse.ArgumentParser) -> None:
+    """Add ``--least-side``, for networks whose input is larger than the photographs at hand."""
+    parser.add_argument(
+        "--least-side", type=positive, metavar="PIXELS",
+        help="leave out photographs whose shorter side is smaller (default: 1.125 times the input's side)",
+    )  # fmt: skip
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add ``-o``, the folder to write to."""
     parser.add_argument(
@@ -75,7 +83,7 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--cut", metavar="WHERE",
-        help=f"cut behind this block of {DEFAULT_BACKBONE} (default: 4), or module of your own classifier",
+        help=f"cut behind this block of {DEFAULT_BACKBONE} (default: 4), or this module of another network",
     )  # fmt: skip
     parser.add_argument(
         "--size", type=positive, default=224, metavar="PIXELS",
@@ -100,8 +108,9 @@ def command_line(options: argparse.Namespace) -> str:
     return shlex.join(["python", "-m", "export", *options.typed])
 
 
-def photographs_for(bundle: Bundle, folder: Path) -> list[NDArray[np.uint8]]:
-    """The photographs under ``folder`` that are usable for a bundle, uint8 (H, W, 3) each."""
+def photographs_for(bundle: Bundle, options: argparse.Namespace) -> list[NDArray[np.uint8]]:
+    """The photographs under ``--photos`` that are usable for a bundle, uint8 (H, W, 3) each."""
     from export.calibrate.images import usable
 
-    return [image for _, image in usable(folder, bundle.manifest.preprocess.size)]
+    found = usable(options.photos, bundle.manifest.preprocess.size, options.least_side)
+    return [image for _, image in found]

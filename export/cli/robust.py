@@ -7,6 +7,7 @@ from typing import Any
 
 from export.cli.options import (
     add_family,
+    add_least_side,
     add_output,
     add_photos,
     add_threads,
@@ -25,6 +26,7 @@ def add_parsers(commands: Any) -> None:
     for parser in (alarm, adapt):
         add_family(parser, "robust")
         add_photos(parser)
+        add_least_side(parser)
         add_output(parser)
         add_threads(parser)
     adapt.add_argument(
@@ -41,7 +43,7 @@ def _alarm(options: argparse.Namespace) -> None:
     from runtime.bundle import load
 
     bundle = load(options.bundle)
-    photographs = photographs_for(bundle, options.photos)
+    photographs = photographs_for(bundle, options)
     frames = alarm_frames(bundle, [bundle.manifest.preprocess.square(image) for image in photographs])
     notes = provenance(command_line(options), len(photographs))
     for robust in family(bundle, robust=True):
@@ -54,7 +56,7 @@ def _adapt(options: argparse.Namespace) -> None:
     from runtime.bundle import load
 
     bundle, plan = load(options.bundle), AdaptPlan(options.steps)
-    photographs = photographs_for(bundle, options.photos)
+    photographs = photographs_for(bundle, options)
     weights = train_adapted(bundle, photographs, plan, options.output / "adapted.pt")
     notes = provenance(command_line(options), len(photographs), steps=plan.steps)
     for robust in family(bundle, robust=True):

@@ -31,6 +31,7 @@ from runtime.codec.limits import MEAN_STEPS
 from runtime.codec.tables import Tables, gaussian_tables, scale_index
 from runtime.preprocess import Preprocess
 from runtime.prior.exact import MAGNITUDE, IntegerNetwork
+from runtime.tasks import CLASSIFICATION, Output
 
 PHOTOGRAPHS = 100
 """Most photographs that calibrate, evenly from the folder: z of each has 3,136 symbols."""
@@ -202,7 +203,8 @@ def _manifest(
         prior="fp" if len(shapes) == 1 else "mshp",
         rate=1,
         step=1.0,
-        classes=classes,
+        task=dict(CLASSIFICATION),
+        outputs=(Output("logits", (classes,)),),
         preprocess=imported.preprocess,
         latent=shapes[0],
         hyper=shapes[1] if len(shapes) > 1 else None,

@@ -1,8 +1,8 @@
 """The adapted head: for a corrupted frame it answers as the plain head does for the clean one, in fewer bits.
 
-    loss = mean over images of KL(answer(y_hat(x)) || answer(y_hat of corrupted x)) + price * bits(y)
+    loss = mean over images of divergence(answer(y_hat of corrupted x), answer(y_hat(x))) + price * bits(y)
 
-The bundle's own restore and tail give the answer and stay as they are. So any server that decodes the plain
+The divergence is the task's (``export.tasks``). The bundle's own restore and tail give the answer and stay as they are. So any server that decodes the plain
 head decodes the adapted one. Symbols are rounded straight through (Bengio et al. 2013);
 labels are not needed. Lee et al. (surgical fine-tuning, ICLR 2023) found that for corrupted input the first
 layers are the ones to tune. Matching the clean latent instead does not help (docs/decisions.md).
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from export.calibrate.images import to_tensor
 from export.graphs.torch_graph import TorchGraph
@@ -26,6 +25,7 @@ from export.prior.table_bits import ChannelRate
 from export.progress import bar
 from export.robust.corrupted_pairs import corrupted_pairs
 from export.robust.head_weights import backbone_weights
+from export.tasks import open_objective
 from export.training_state import keep, resume
 from runtime.bundle import Bundle
 from runtime.codec.tables import Tables
@@ -93,6 +93,7 @@ class AdaptStudent:
         )
         self._student = TorchGraph(bundle.path("head"))
         self.weights = backbone_weights(self._student)
+        self._objective = open_objective(bundle.task)
         self._rate = ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
 
     def loss(self, clean: torch.Tensor, seen: torch.Tensor, price: float) -> torch.Tensor:
@@ -101,11 +102,11 @@ class AdaptStudent:
             wanted = self._answer(self._head(clean)[0].round())
         y = self._student(seen)[0]
         given = self._answer(y + (y.round() - y).detach())
-        divergence = functional.kl_div(given, wanted, log_target=True, reduction="batchmean")
-        return divergence + price * self._rate(y).mean()
+        return self._objective.divergence(given, wanted) + price * self._rate(y).mean()
 
     def _answer(self, y_hat: torch.Tensor) -> torch.Tensor:
-        return functional.log_softmax(self._tail(self._restore(y_hat)[0])[0], dim=1)
+        output: torch.Tensor = self._tail(self._restore(y_hat)[0])[0]
+        return output
 
 
 def _warm_cosine(step: int, steps: int) -> float:

@@ -21,8 +21,9 @@ from export.atomic import new_folders
 from export.errors import ExportError
 from export.triton.server_graph import Y_HAT, server_graph
 from runtime.bundle import MANIFEST, Bundle
-from runtime.serving.protocol import INPUT, OUTPUTS, TOP_K
+from runtime.serving.protocol import INPUT
 from runtime.tail import READ_ROLES
+from runtime.tasks.classification import TOP_K, Classification
 
 MODELS = ("decode", "tail", "split")
 VERSION = "1"
@@ -113,8 +114,12 @@ def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> 
     plan: a TensorRT engine, built from the ``tail/1/model.onnx`` of a repository written without one.
 
     Raises ExportError when one of the models exists already or the plan does not, and GraphError when the
-    tail does not take what restore returns.
+    tail does not take what restore returns. Only classifiers have a tail's graph for Triton.
     """
+    if not isinstance(bundle.task, Classification):
+        raise ExportError(
+            f"{bundle.manifest.name}: Triton is served classifications only, no {bundle.task.kind}"
+        )
     if plan is not None and not (plan.is_file() and plan.stat().st_size):
         raise ExportError(
             f"{plan}: not a TensorRT engine; build one: trtexec --onnx=model.onnx --saveEngine=FILE"
@@ -143,12 +148,14 @@ def _check_free(folder: Path) -> None:
 
 def configurations(bundle: Bundle, platform: str) -> dict[str, str]:
     """config.pbtxt by model. platform: of the tail, ``onnxruntime_onnx`` or ``tensorrt_plan``."""
-    classes, name = bundle.manifest.classes, json.dumps(bundle.manifest.name)  # no line break in a comment
-    k = min(TOP_K, classes)
-    sizes = {"logits": classes, "top_classes": k, "top_probabilities": k}
+    task, name = bundle.task, json.dumps(bundle.manifest.name)  # no line break in a comment
+    k = min(TOP_K, task.names)
     packet: Tensors = {INPUT: TensorType("BYTES", [1])}
     y_hat: Tensors = {Y_HAT: TensorType("FP32", [1, *bundle.manifest.latent])}
-    answer: Tensors = {output: TensorType(datatype, [sizes[output]]) for output, datatype in OUTPUTS.items()}
+    answer: Tensors = {
+        tensor.name: TensorType(tensor.datatype, [k if size < 0 else size for size in tensor.shape])
+        for tensor in task.tensors
+    }
     return {
         "decode": DECODE.substitute(
             bundle=name, id=bundle.id.hex(), input=_tensors("input", packet), output=_tensors("output", y_hat)

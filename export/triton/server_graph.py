@@ -19,7 +19,7 @@ LOGITS = "tail/logits"
 
 
 def server_graph(bundle: Bundle, top_k: int) -> onnx.ModelProto:
-    """Join ``restore`` and ``tail`` of a bundle; returns the outputs of ``runtime.serving.protocol``.
+    """Join ``restore`` and ``tail`` of a bundle; returns the outputs of ``runtime.tasks.classification``.
 
     The outputs are float32 ``logits`` (n,), int32 ``top_classes`` (k,), likeliest first, and float32
     ``top_probabilities`` (k,), k the smaller of ``top_k`` and n. Operators are those that TensorRT has too.
@@ -40,7 +40,7 @@ def server_graph(bundle: Bundle, top_k: int) -> onnx.ModelProto:
         raise GraphError(f"bundle {bundle.manifest.name}: restore and tail: {error}") from error
     model.graph.name = "server"
     _rename(model.graph, {f"restore/{y_hat.name}": Y_HAT, f"tail/{logits.name}": LOGITS})
-    _add_outputs(model.graph, bundle.manifest.classes, min(top_k, bundle.manifest.classes))
+    _add_outputs(model.graph, bundle.task.names, min(top_k, bundle.task.names))
     onnx.checker.check_model(model, full_check=True)
     return model
 

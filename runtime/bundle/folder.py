@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.bundle.manifest import MANIFEST, MOST_FEATURES, MOST_TEXT, FileEntr
 from runtime.codec.packet import BUNDLE_ID_BYTES
 from runtime.engines.graph import Interface, OnnxGraph
 from runtime.errors import BundleError
+from runtime.tasks import Task, open_task
 
 INSTALLED = Path(__file__).parent.parent / "bundles"
 
@@ -85,6 +87,11 @@ class Bundle:
             raise BundleError(f"bundle {self.manifest.name}: its basis energy is not finite, or not above 0")
         return single
 
+    @cached_property
+    def task(self) -> Task:
+        """What turns the tail's output into an answer."""
+        return open_task(self.manifest.task, self.manifest.outputs, self.manifest.preprocess.size)
+
     def labels(self) -> tuple[str, ...] | None:
         """Class names by index, or None where they are not known. Raises BundleError for other text."""
         if "labels" not in self.manifest.files:
@@ -94,10 +101,11 @@ class Bundle:
             labels = tuple(self.read("labels").decode("utf-8").splitlines())
         except UnicodeDecodeError as error:
             raise BundleError(f"{self.path('labels')}: not UTF-8") from error
-        if len(labels) != self.manifest.classes or not all(label.isprintable() for label in labels):
+        names = self.task.names
+        if len(labels) != names or not all(label.isprintable() for label in labels):
             raise BundleError(
-                f"{self.path('labels')}: {len(labels)} lines for {self.manifest.classes} classes, or letters "
-                "that cannot be printed"
+                f"{self.path('labels')}: {len(labels)} lines for {names} classes, or letters that "
+                "cannot be printed"
             )
         return labels
 
@@ -191,5 +199,5 @@ def _interface(manifest: Manifest, role: str) -> Interface | None:
         "adapted": takes_image,
         "h_s": Interface(tuple(z), (both,)),
         "restore": Interface((y,), (features,)),
-        "tail": Interface((features,), ((1, manifest.classes),)),
+        "tail": Interface((features,), tuple((1, *output.shape) for output in manifest.outputs)),
     }.get(role)

@@ -7,14 +7,18 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from runtime.errors import BundleError
 from runtime.preprocess import Preprocess
+from runtime.tasks import CLASSIFICATION, Output, open_task
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of new bundles. Schema 1 is read too: it says ``classes`` in place of ``task`` and ``outputs``."""
+
 MANIFEST = "manifest.json"
 SHARED = "shared"
 """Folder beside the bundles, with files that several of them use."""
@@ -29,6 +33,9 @@ MOST_SYMBOLS = 1 << 22
 """Values of y, and of z: 30 times those of the largest network of the paper. Opening allocates for all."""
 
 MOST_FEATURES = 1 << 24
+"""Values of the features, and of the tail's output."""
+
+MOST_CLASSES = 1 << 20
 MOST_SIDE = 1 << 12
 MOST_ROLES = 64
 MOST_QUANTILES = 64
@@ -81,6 +88,8 @@ class Manifest:
         rate: 1 (most bytes) .. 4 (fewest); other families may have up to 64.
         step: quantisation step, in units of the transform.
         latent, hyper: shape (channels, height, width) of y and of z; z is None for ``fp``.
+        task: what the network is for: ``kind`` and the numbers of that kind (``runtime.tasks``).
+        outputs: what ``tail`` returns for one frame; one tensor.
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
@@ -96,7 +105,8 @@ class Manifest:
     prior: Literal["fp", "mshp"]
     rate: int
     step: float
-    classes: int
+    task: dict[str, Any]
+    outputs: tuple[Output, ...]
     preprocess: Preprocess
     latent: Shape
     hyper: Shape | None
@@ -112,7 +122,6 @@ class Manifest:
         _number(self.step, "step", 0.0, 1e9)
         if self.step == 0:
             _refuse("step", self.step, "more than 0")
-        _whole(self.classes, "classes", 1, 1 << 20)
         _whole(self.preprocess.size, "size of preprocess", 1, MOST_SIDE)
         _number(self.preprocess.crop, "crop of preprocess", 0.0, 1.0)
         if self.preprocess.crop == 0:
@@ -122,6 +131,7 @@ class Manifest:
         if self.hyper is not None:
             _shape(self.hyper, "hyper", MOST_SYMBOLS)
         self._check_prior()
+        self._check_task()
         if len(self.clean_bits) > MOST_QUANTILES:
             _refuse("clean_bits", self.clean_bits, f"at most {MOST_QUANTILES} pairs")
         for quantile, bits in self.clean_bits:
@@ -141,22 +151,47 @@ class Manifest:
         if missing := needed - set(self.files):
             raise BundleError(f"manifest: no file has the role {' or '.join(sorted(missing))}")
 
+    def _check_task(self) -> None:
+        """That there is one output, and a task that can read it."""
+        if len(self.outputs) != 1:
+            _refuse("outputs", [output.name for output in self.outputs], "one output")
+        (output,) = self.outputs
+        if not _matches(_ROLE, output.name):
+            _refuse("name of an output", output.name, "a lower-case word")
+        if not 1 <= len(output.shape) <= 3:
+            _refuse("shape of an output", output.shape, "1 to 3 integers")
+        for size in output.shape:
+            _whole(size, "shape of an output", 1, MOST_CLASSES)
+        if math.prod(output.shape) > MOST_FEATURES:
+            _refuse("shape of an output", output.shape, f"at most {MOST_FEATURES:,} values")
+        _check_notes(self.task, "task")
+        open_task(self.task, self.outputs, self.preprocess.size)
+
     def clean_quantile(self, quantile: float) -> float:
         """One of ``clean_bits``; 0 where the bundle does not know it."""
         return dict(self.clean_bits).get(quantile, 0.0)
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        raw = dataclasses.asdict(self)
+        if self.schema == 1:
+            del raw["task"]
+            raw["classes"] = raw.pop("outputs")[0]["shape"][0]
+        return json.dumps(raw, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Parse manifest.json. Raises BundleError for anything that ``to_json`` cannot have written."""
         raw = _members(_parsed(text), "the manifest", None)
         schema = raw.get("schema")
-        if type(schema) is not int or schema != SCHEMA:
-            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema {SCHEMA}")
-        _members(raw, "the manifest", [field.name for field in dataclasses.fields(cls)])
+        if type(schema) is not int or not 1 <= schema <= SCHEMA:
+            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema 1 to {SCHEMA}")
+        names = {field.name for field in dataclasses.fields(cls)}
+        if schema == 1:
+            _members(raw, "the manifest", names - {"task", "outputs"} | {"classes"})
+            raw |= _task_of(raw.pop("classes"))
+        else:
+            _members(raw, "the manifest", names)
         files = _members(raw["files"], "files", None)
         return cls(
             **{
@@ -165,6 +200,8 @@ class Manifest:
                 "latent": tuple(_items(raw["latent"], "latent")),
                 "hyper": None if raw["hyper"] is None else tuple(_items(raw["hyper"], "hyper")),
                 "features": tuple(_items(raw["features"], "features")),
+                "task": _members(raw["task"], "task", None),
+                "outputs": tuple(_output(entry) for entry in _items(raw["outputs"], "outputs")),
                 "clean_bits": tuple(_pair(pair) for pair in _items(raw["clean_bits"], "clean_bits")),
                 "files": {
                     role: FileEntry(**_members(entry, _shown(role), _fields_of(FileEntry)))
@@ -216,7 +253,7 @@ def _fields_of(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _members(value: Any, what: str, names: list[str] | None) -> dict[str, Any]:
+def _members(value: Any, what: str, names: Collection[str] | None) -> dict[str, Any]:
     """An object with exactly these members; None: with any."""
     if not isinstance(value, dict):
         _refuse(what, value, "an object")
@@ -230,6 +267,17 @@ def _items(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
         _refuse(what, value, "an array")
     return value
+
+
+def _task_of(classes: Any) -> dict[str, Any]:
+    """What schema 1 means by ``classes``."""
+    _whole(classes, "classes", 1, MOST_CLASSES)
+    return {"task": dict(CLASSIFICATION), "outputs": [{"name": "logits", "shape": [classes]}]}
+
+
+def _output(value: Any) -> Output:
+    members = _members(value, "an output", _fields_of(Output))
+    return Output(members["name"], tuple(_items(members["shape"], "shape of an output")))
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
@@ -257,8 +305,8 @@ def _number(value: Any, what: str, low: float, high: float) -> None:
         _refuse(what, value, f"a number from {low:g} to {high:g}")
 
 
-def _check_notes(notes: Any) -> None:
-    """That the provenance is JSON of a depth that can be written again."""
+def _check_notes(notes: Any, what: str = "provenance") -> None:
+    """That the provenance, or a task, is JSON of a depth that can be written again."""
     level: list[Any] = [notes]
     for _ in range(MOST_DEPTH):
         if not level:
@@ -267,16 +315,16 @@ def _check_notes(notes: Any) -> None:
         for value in level:
             if isinstance(value, dict):
                 if not all(isinstance(name, str) for name in value):
-                    _refuse("provenance", value, "an object whose members have names")
+                    _refuse(what, value, "an object whose members have names")
                 deeper += value.values()
             elif isinstance(value, (list, tuple)):
                 deeper += value
             elif isinstance(value, float) and not math.isfinite(value):
-                _refuse("provenance", value, "numbers of JSON")
+                _refuse(what, value, "numbers of JSON")
             elif not isinstance(value, (str, int, float, type(None))):
-                _refuse("provenance", value, "JSON")
+                _refuse(what, value, "JSON")
         level = deeper
-    raise BundleError(f"manifest: provenance is more than {MOST_DEPTH} levels deep")
+    raise BundleError(f"manifest: {what} is more than {MOST_DEPTH} levels deep")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

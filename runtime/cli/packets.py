@@ -13,8 +13,6 @@ from runtime.codec.packet import Packet
 from runtime.errors import BundleError
 from runtime.tail import Tail, max_payload
 
-LIKELIEST = 5
-
 
 def add_decode(parser: argparse.ArgumentParser) -> None:
     """Fill the parser of ``decode``."""
@@ -48,24 +46,10 @@ def _add_packet(parser: argparse.ArgumentParser) -> None:
 def _decode(options: argparse.Namespace) -> None:
     data = read_bytes(options.packet)
     bundle = _bundle_of(data, options.bundle)
-    logits = Tail(bundle).decode(data)
-    labels = bundle.labels()
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
-    classes: list[dict[str, Any]] = [
-        {
-            "class": int(index),
-            "label": labels[index] if labels else None,
-            "probability": float(probabilities[index]),
-        }
-        for index in np.argsort(-logits)[:LIKELIEST]
-    ]
-    lines = [f"{100 * c['probability']:5.1f} %  {c['class']:4d}  {c['label'] or ''}" for c in classes]
-    report(
-        lines,
-        {"packet": options.packet, "bundle": bundle.manifest.name, "bytes": len(data), "classes": classes},
-        options.json,
-    )
+    task, labels = bundle.task, bundle.labels()
+    answer = task.answer(Tail(bundle).decode(data), task.brief)
+    about = {"packet": options.packet, "bundle": bundle.manifest.name, "bytes": len(data)}
+    report(task.lines(answer, labels), about | {task.plural: task.records(answer, labels)}, options.json)
 
 
 def _inspect(options: argparse.Namespace) -> None:

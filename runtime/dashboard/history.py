@@ -19,7 +19,7 @@ KEPT = 240
 """Most frames in memory."""
 
 TOP = 5
-"""Most classes of one frame."""
+"""Most things found in one frame."""
 
 MAX_TEXT = 128
 """Most characters of any text that comes from outside."""
@@ -37,7 +37,7 @@ class Shown:
     defended: whether the frame was denoised; a frame that is denoised first and fitted then is both.
     decision: what the guard did, in words.
     milliseconds: wall time by stage, in order.
-    top: the likeliest classes, likeliest first: name and probability.
+    top: what was found, best first: name, and probability or score.
     before: bytes of the same frame without a guard; None where unknown.
     budget: most bytes of the packet; None where unknown or unlimited.
     score: the alarm's score of an attack, above 0 for a suspicious frame; None where unknown.
@@ -112,11 +112,11 @@ class History:
 
 
 def named(
-    labels: tuple[str, ...] | None, classes: Iterable[int], probabilities: Iterable[float]
+    labels: tuple[str, ...] | None, ranking: Iterable[tuple[int, float]]
 ) -> tuple[tuple[str, float], ...]:
-    """Names and probabilities of at most ``TOP`` classes; any answer of any server is taken."""
-    pairs = islice(zip(classes, probabilities, strict=False), TOP)
-    return tuple((_name(labels, c), float(p) if math.isfinite(p) else 0.0) for c, p in pairs)
+    """Names and shares of at most ``TOP`` things that were found; any answer of any server is taken."""
+    best = islice(ranking, TOP)
+    return tuple((_name(labels, c), float(p) if math.isfinite(p) else 0.0) for c, p in best)
 
 
 def _name(labels: tuple[str, ...] | None, index: int) -> str:

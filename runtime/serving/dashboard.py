@@ -15,10 +15,8 @@ from runtime.dashboard.page import HEADERS, JSON, ROOT, STATE, files
 from runtime.dashboard.pictures import Once, Picture, bits_picture, grey, picture
 from runtime.engines import EngineOptions
 from runtime.latent import Latent
-from runtime.serving.protocol import ANY_BUNDLE, Answer, Request, tensors
+from runtime.serving.protocol import Answer, Request
 from runtime.tail import PacketReader
-
-LIKELIEST = Request(ANY_BUNDLE, "", b"", outputs=("top_classes", "top_probabilities"))
 
 
 def rung(answer: Answer) -> str:
@@ -53,13 +51,13 @@ class ServerView:
 
     def __call__(self, request: Request, answer: Answer) -> None:
         """Remember a decoded frame. Its pictures are made when a page asks."""
-        classes, shares = tensors(answer, LIKELIEST).values()
+        found = answer.task.ranking(answer.task.answer(answer.raw, answer.task.brief))
         self._history.add(
             Shown(
                 request.identity, answer.bundle, len(request.packet), rung(answer),
                 Flags.DENOISED in answer.flags, decision(answer),
                 {stage: 1e3 * seconds for stage, seconds in answer.seconds.items()},
-                named(self._labels[answer.bundle], classes.tolist(), shares.tolist()),
+                named(self._labels[answer.bundle], found),
             )
         )  # fmt: skip
         self._last = request, answer

@@ -23,14 +23,13 @@ from runtime.serving.protocol import (
     EXTENSIONS,
     INPUT,
     LENGTH_BYTES,
-    OUTPUTS,
     PLATFORM,
-    TOP_K,
     VERSION,
     Answer,
     Fault,
     Request,
     check_version,
+    datatypes,
     element,
     fault,
     metadata,
@@ -59,7 +58,12 @@ message ModelMetadataResponse {
   repeated TensorMetadata inputs = 4;
   repeated TensorMetadata outputs = 5;
 }
-message InferParameter { bool bool_param = 1; int64 int64_param = 2; string string_param = 3; }
+message InferParameter {
+  bool bool_param = 1;
+  int64 int64_param = 2;
+  string string_param = 3;
+  double double_param = 4;
+}
 message ParameterEntry { string key = 1; InferParameter value = 2; }
 message InferTensorContents { repeated uint32 uint_contents = 4; repeated bytes bytes_contents = 8; }
 message InferInputTensor {
@@ -179,7 +183,7 @@ class GrpcFront:
         """Inputs and outputs of one model."""
         try:
             check_version(request.version)
-            tensors = metadata(self._service.models.classes(request.name))
+            tensors = metadata(self._service.models.tasks(request.name))
         except Exception as error:
             await _abort(context, fault(error))
         about = {"name": request.name, "versions": [VERSION], "platform": PLATFORM}
@@ -214,10 +218,14 @@ def parse_message(data: bytes) -> Request:
     check_version(message.model_version)
     if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
         raise RequestError(f"exactly one input, with the name {INPUT!r}")
-    parameters = {entry.key: entry.value for entry in message.parameters}
-    top_k = parameters["top_k"].int64_param if "top_k" in parameters else TOP_K
+    parameters = {entry.key: _number(entry.value) for entry in message.parameters}
     outputs = tuple(output.name for output in message.outputs)
-    return Request(message.model_name, message.id, _packet(message), top_k, outputs)
+    return Request(message.model_name, message.id, _packet(message), parameters, outputs)
+
+
+def _number(parameter: Any) -> int | float | str | bool:
+    """The value of a parameter; one of its fields is set, or it is 0."""
+    return next((value for _, value in parameter.ListFields()), 0)
 
 
 def _message(name: str, data: bytes) -> Any:
@@ -268,7 +276,8 @@ def packed_octets(contents: Any) -> bytes:
 
 def _response(answer: Answer, request: Request) -> Any:
     found = tensors(answer, request)
-    outputs = [{"name": n, "datatype": OUTPUTS[n], "shape": list(t.shape)} for n, t in found.items()]
+    kinds = datatypes(answer.task)
+    outputs = [{"name": n, "datatype": kinds[n], "shape": list(t.shape)} for n, t in found.items()]
     return MESSAGES["ModelInferResponse"](
         model_name=request.model, model_version=VERSION, id=request.identity, outputs=outputs,
         raw_output_contents=[tensor.tobytes() for tensor in found.values()],

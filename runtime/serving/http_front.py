@@ -91,12 +91,12 @@ class HttpFront:
 
     async def _model(self, request: web.Request) -> web.Response:
         name = _model_name(request)
-        tensors = metadata(self._service.models.classes(name))
+        tensors = metadata(self._service.models.tasks(name))
         return web.json_response({"name": name, "versions": [VERSION], "platform": PLATFORM, **tensors})
 
     async def _model_ready(self, request: web.Request) -> web.Response:
         name, ready = _model_name(request), self._service.ready
-        self._service.models.classes(name)
+        self._service.models.tasks(name)
         return web.json_response({"name": name, "ready": ready}, status=200 if ready else 503)
 
     async def _infer(self, request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from runtime.codec.packet import MAX_OVERHEAD, Packet
 from runtime.errors import PacketBundleMismatch, ServingError, UnknownModel
 from runtime.serving.protocol import ANY_BUNDLE, MAX_ID
 from runtime.tail import max_payload
+from runtime.tasks import Task
 
 
 class Models:
@@ -31,10 +32,9 @@ class Models:
         """Every model name that a request may use."""
         return list(self._served)
 
-    def classes(self, name: str) -> int:
-        """Number of logits of a model; -1 where its bundles differ. Raises UnknownModel."""
-        counts = {bundle.manifest.classes for bundle in self._of(name).values()}
-        return counts.pop() if len(counts) == 1 else -1
+    def tasks(self, name: str) -> list[Task]:
+        """The task of each bundle of a model. Raises UnknownModel."""
+        return [bundle.task for bundle in self._of(name).values()]
 
     def route(self, name: str, packet: bytes) -> Bundle:
         """The bundle that decodes a packet. Raises UnknownModel, or a PacketError for its header.

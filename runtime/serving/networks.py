@@ -34,7 +34,7 @@ TOLERANCE = 1e-4
 
 
 class Networks:
-    """y_hat -> logits, for frames of several bundles in one run of their tail. Thread-safe.
+    """y_hat -> the tail's output, for frames of several bundles in one run of their tail. Thread-safe.
 
     Args:
         bundles: bundles of the frames.
@@ -63,7 +63,7 @@ class Networks:
         return bundle.manifest.files["tail"].sha256
 
     def run(self, bundles: Sequence[Bundle], latents: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Logits of n frames with the same batch key, float32 (n, classes). Raises EngineError.
+        """The tail's output of n frames with the same batch key, float32 (n, ...). Raises EngineError.
 
         bundles, latents: of each frame; a latent is y_hat, float32 (1, C, H, W).
         """
@@ -74,8 +74,8 @@ class Networks:
             y_hat = np.concatenate([latents[number] for number in numbers])
             features += self._engines[digest].run(y_hat)
         tail = self._engines[bundles[0].manifest.files["tail"].sha256]
-        (logits,) = tail.run(np.concatenate(features))
-        return logits[np.argsort(order)]
+        (output,) = tail.run(np.concatenate(features))
+        return output[np.argsort(order)]
 
     def _open(self, digest: str, graph: OnnxGraph, batch: int) -> None:
         self._engines[digest] = engine = open_engine(graph, OPTIONS)

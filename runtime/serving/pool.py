@@ -1,4 +1,4 @@
-"""Worker threads behind a bounded queue of jobs: packets -> logits, several frames in one run of the tail.
+"""Worker threads behind a bounded queue of jobs: packets -> the tail's output, several frames in one run of the tail.
 
 A job waits for others with its batch key only where the server is told to (``batch_wait``): a free worker
 takes what is there. So batches form where jobs wait anyway, and shorten the queue. A full queue is reported
@@ -258,7 +258,7 @@ class Pool:
         """Run the networks once for all jobs, and answer each."""
         begin = time.perf_counter()
         try:
-            logits = self.networks.run(
+            outputs = self.networks.run(
                 [one.job.bundle for one in decoded], [one.received.y_hat for one in decoded]
             )
         except Exception as error:
@@ -266,10 +266,11 @@ class Pool:
             return
         tail = time.perf_counter() - begin
         self._on_run(len(decoded))
-        for one, row in zip(decoded, logits, strict=True):
+        for one, row in zip(decoded, outputs, strict=True):
             queue = begin - one.job.submitted - one.seconds
             answer = Answer(
-                one.job.bundle.manifest.name, row.copy(), one.received.flags, one.received.coarseness,
+                one.job.bundle.manifest.name, one.job.bundle.task, row.copy(), one.received.flags,
+                one.received.coarseness,
                 {"queue": queue, "decode": one.seconds, "tail": tail}, len(decoded),
             )  # fmt: skip
             one.job.future.set_result(answer)

@@ -2,18 +2,15 @@
 
 Open Inference Protocol v2, https://github.com/kserve/open-inference-protocol:
 
-    in    packet              BYTES [1], or UINT8 [n]: one packet of docs/format.md
-    out   logits              FP32 [classes]
-          top_classes         INT32 [k], likeliest first
-          top_probabilities   FP32 [k], softmax of the logits
-
-k is the request parameter ``top_k`` (default 5, at most the number of classes).
+    in    packet   BYTES [1], or UINT8 [n]: one packet of docs/format.md
+    out            the tensors of the bundle's task (``runtime.tasks``), which has request parameters too
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +27,7 @@ from runtime.errors import (
     UnknownModel,
 )
 from runtime.json_log import shortened
+from runtime.tasks import Named, Task
 
 ANY_BUNDLE = "ratehold"
 """Model name that takes packets of every served bundle: a packet names its own."""
@@ -38,8 +36,6 @@ VERSION = "1"
 PLATFORM = "ratehold_packet"
 EXTENSIONS = ("binary_tensor_data",)
 INPUT = "packet"
-OUTPUTS = {"logits": "FP32", "top_classes": "INT32", "top_probabilities": "FP32"}
-TOP_K = 5
 MAX_ID = 128
 """Most characters of a request id."""
 
@@ -52,36 +48,31 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True)
 class Request:
-    """One packet to decode. Raises RequestError for an id, a ``top_k`` or an output that makes no sense.
+    """One packet to decode. Raises RequestError for an id that makes no sense.
 
     model: model name, as in ``runtime.serving.models``.
     identity: id of the request, empty without one.
-    top_k: number of likeliest classes.
-    outputs: names of the wanted outputs, in this order; empty: all of them.
+    parameters: the request's own, by name; ``checked`` looks at those that the task knows.
+    outputs: names of the wanted outputs, in this order; empty: the usual ones of the task.
     """
 
     model: str
     identity: str
     packet: bytes
-    top_k: int = TOP_K
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.identity) > MAX_ID:
             raise RequestError(f"a request id has at most {MAX_ID} characters, not {len(self.identity)}")
-        if not 0 < self.top_k <= 1 << 20:
-            raise RequestError(f"top_k must be 1 or more, not {self.top_k}")
-        for name in self.outputs:
-            if name not in OUTPUTS:
-                raise RequestError(f"no output {name[:MAX_ID]!r}; there are: {', '.join(OUTPUTS)}")
 
 
 @dataclass(frozen=True)
 class Answer:
     """The answer to one packet.
 
-    bundle: name of the bundle that decoded it.
-    logits: float32 (classes,).
+    bundle: name of the bundle that decoded it. task: of that bundle.
+    raw: what the tail returned for this frame, float32, without the batch.
     flags: what the device did to the frame.
     coarseness: of the steps in which the device sent y (``runtime.codec.coarseness``).
     seconds: wall time by stage: queue (until a worker is free and has decoded the other frames of the run),
@@ -90,7 +81,8 @@ class Answer:
     """
 
     bundle: str
-    logits: NDArray[np.float32]
+    task: Task
+    raw: NDArray[np.float32]
     flags: Flags
     coarseness: int
     seconds: dict[str, float]
@@ -159,29 +151,45 @@ def element(datatype: str, shape: list[int], raw: bytes) -> bytes:
     return raw[LENGTH_BYTES:]
 
 
-def tensors(answer: Answer, request: Request) -> dict[str, NDArray[Any]]:
-    """The outputs that a request asks for, little-endian arrays by name."""
-    logits, wanted = answer.logits, request.outputs or tuple(OUTPUTS)
-    found = {"logits": logits.astype("<f4")}
-    if wanted != ("logits",):
-        classes = likeliest(logits, request.top_k)
-        shares = np.exp(logits - logits.max())
-        found["top_classes"] = classes.astype("<i4")
-        found["top_probabilities"] = (shares[classes] / shares.sum()).astype("<f4")
-    return {name: found[name] for name in wanted}
+def checked(task: Task, request: Request) -> dict[str, int | float]:
+    """The parameters of a request that the task knows; others are not looked at.
+
+    Raises RequestError for a value beyond its bounds, and for an output that the task does not have.
+    """
+    there = [tensor.name for tensor in task.tensors]
+    for name in request.outputs:
+        if name not in there:
+            raise RequestError(f"no output {name[:MAX_ID]!r}; there are: {', '.join(there)}")
+    try:
+        return {
+            name: parameter.take(name, request.parameters[name])
+            for name, parameter in task.parameters.items()
+            if name in request.parameters
+        }
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
-def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """The likeliest ``count`` classes, or all, likeliest first; equal logits stay in order of their class."""
-    behind = -logits
-    chosen = np.arange(len(logits))
-    if count < len(logits):
-        chosen = np.flatnonzero(~(behind > np.partition(behind, count - 1)[count - 1]))
-    return chosen[np.argsort(behind[chosen], kind="stable")][:count]
+def tensors(answer: Answer, request: Request) -> Named:
+    """The outputs that a request asks for, little-endian arrays by name. Raises RequestError (``checked``)."""
+    return answer.task.answer(answer.raw, request.outputs, **checked(answer.task, request))
 
 
-def metadata(classes: int) -> dict[str, list[dict[str, Any]]]:
-    """Inputs and outputs of a model; -1: the size depends on the bundle or on the request."""
-    sizes = {"logits": classes, "top_classes": -1, "top_probabilities": -1}
-    outputs = [{"name": name, "datatype": kind, "shape": [sizes[name]]} for name, kind in OUTPUTS.items()]
+def datatypes(task: Task) -> dict[str, str]:
+    """Datatype of each output of a task, by its name."""
+    return {tensor.name: tensor.datatype for tensor in task.tensors}
+
+
+def metadata(tasks: list[Task]) -> dict[str, list[dict[str, Any]]]:
+    """Inputs and outputs of a model whose bundles have these tasks.
+
+    A size is -1 where it depends on the bundle or on the request.
+    """
+    shapes: dict[tuple[str, str], list[int]] = {}
+    for task in tasks:
+        for tensor in task.tensors:
+            known = shapes.setdefault((tensor.name, tensor.datatype), list(tensor.shape))
+            if len(known) == len(tensor.shape):
+                known[:] = [n if n == size else -1 for n, size in zip(known, tensor.shape, strict=True)]
+    outputs = [{"name": name, "datatype": kind, "shape": shape} for (name, kind), shape in shapes.items()]
     return {"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1]}], "outputs": outputs}

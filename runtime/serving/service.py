@@ -14,7 +14,7 @@ from runtime.serving.metrics import Metrics
 from runtime.serving.models import Models
 from runtime.serving.options import Options
 from runtime.serving.pool import Pool
-from runtime.serving.protocol import VERSION, Answer, Fault, Request, fault
+from runtime.serving.protocol import VERSION, Answer, Fault, Request, checked, fault
 
 Key = tuple[str, bytes]
 
@@ -105,7 +105,7 @@ class Service:
     async def infer(self, request: Request, protocol: str) -> Answer:
         """Decode a packet, or recall its answer.
 
-        Raises UnknownModel, a PacketError, TryLater, TooSlow, or EngineError. A frame that takes longer than
+        Raises UnknownModel, a PacketError, RequestError, TryLater, TooSlow, or EngineError. A frame that takes longer than
         the time-out is decoded all the same; the next request with its id finds the answer. A frame whose
         clients have all hung up before a worker began with it is not decoded.
         """
@@ -115,6 +115,7 @@ class Service:
             raise Crowded(f"{MOST_ASKING} requests are waiting already: try later")
         begin = time.perf_counter()
         bundle = self.models.route(request.model, request.packet)
+        checked(bundle.task, request)
         future, repeated = self._recent.find(
             request.identity, request.packet, lambda: self._pool.submit(bundle, request.packet)
         )

@@ -74,7 +74,8 @@ class DeviceView:
         milliseconds = dict(shown.milliseconds)
         if "ms" in about:
             milliseconds["link and server"] = max(0.0, about["ms"] - sum(milliseconds.values()))
-        top = named(self._labels, about.get("classes", ()), about.get("probabilities", ()))
+        shares = about.get("probabilities", about.get("scores", ()))
+        top = named(self._labels, zip(about.get("classes", ()), shares, strict=False))
         shown = replace(shown, steady=time.monotonic(), time=time.time())
         self._history.add(replace(shown, milliseconds=milliseconds, top=top, outcome=event))
 

@@ -17,12 +17,14 @@ from export.calibrate.images import photographs_of, squares
 from export.calibrate.transform import transform_at
 from export.graphs.torch_to_onnx import compare
 from export.plans import FinetunePlan
+from export.tasks.classification import ClassDivergence
 from runtime.bundle import load
 from runtime.errors import ImageError
 from runtime.head import Head
 from runtime.pictures import read_image
 from runtime.preprocess import Preprocess
 from runtime.tail import Tail
+from runtime.tasks import Output
 from tests.export.models import OWN
 from tests.tiny_bundle import tiny_images
 
@@ -37,7 +39,7 @@ def test_built_bundles_code_and_decode(prior: str, built: Path) -> None:
     quantiles = [bits for _, bits in bundle.manifest.clean_bits]
     assert quantiles == sorted(quantiles) and quantiles[0] > 0
     assert bundle.manifest.provenance["weights"] == "tests.export.models:classifier"
-    assert bundle.manifest.classes == 10 and bundle.labels() is None
+    assert bundle.manifest.outputs == (Output("logits", (10,)),) and bundle.labels() is None
 
 
 def test_priors_share_restore_and_tail(built: Path) -> None:
@@ -99,7 +101,7 @@ def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_p
 
     def tuned(checkpoint: Path, tail: torch.nn.Module) -> torch.Tensor:
         transform = transform_at(calibrated.calibration, calibrated.features, 0.05)
-        finetune(transform, calibrated.features, tail, plan, checkpoint)
+        finetune(transform, calibrated.features, tail, ClassDivergence(), plan, checkpoint)
         return transform.analysis.weight
 
     class Interrupted(torch.nn.Module):

@@ -17,11 +17,10 @@ import numpy as np
 from runtime.errors import RequestError
 from runtime.serving.protocol import (
     INPUT,
-    OUTPUTS,
-    TOP_K,
     VERSION,
     Answer,
     Request,
+    datatypes,
     element,
     tensors,
 )
@@ -111,7 +110,7 @@ class HttpRequest:
 
     Attributes:
         request: the form that both transports share.
-        binary: outputs that the client wants as raw bytes.
+        binary: outputs that the client names and wants as raw bytes.
     """
 
     def __init__(self, body: bytes, json_length: int | None, model: str, octets: bytes | None = None):
@@ -123,23 +122,22 @@ class HttpRequest:
         header = _mapping(_parse(body[:length]), "the request")
         parameters = _optional(header, "parameters")
         outputs = [_mapping(entry, "an output") for entry in _list(header.get("outputs") or [], "outputs")]
-        top_k, wanted = parameters.get("top_k", TOP_K), tuple(str(entry.get("name")) for entry in outputs)
-        if type(top_k) is not int:
-            raise RequestError(f"top_k must be a whole number, not {top_k!r}")
+        wanted = tuple(str(entry.get("name")) for entry in outputs)
         packet = _packet(header, body[length:], octets)
-        self.request = Request(model, _identity(header.get("id")), packet, top_k, wanted)
+        self.request = Request(model, _identity(header.get("id")), packet, parameters, wanted)
         default = parameters.get("binary_data_output", False) is True
-        self.binary = {name for name in OUTPUTS if default and not wanted}
+        self._all_binary = default and not wanted
+        self.binary: set[str] = set()
         for name, entry in zip(wanted, outputs, strict=True):
             if _optional(entry, "parameters").get("binary_data", default) is True:
                 self.binary.add(name)
 
     def response(self, answer: Answer) -> tuple[bytes, int | None]:
         """The body of the answer, and the bytes of JSON at its start; None where all of it is JSON."""
-        outputs, raw = [], b""
+        outputs, raw, kinds = [], b"", datatypes(answer.task)
         for name, tensor in tensors(answer, self.request).items():
-            entry: dict[str, Any] = {"name": name, "datatype": OUTPUTS[name], "shape": list(tensor.shape)}
-            if name in self.binary:
+            entry: dict[str, Any] = {"name": name, "datatype": kinds[name], "shape": list(tensor.shape)}
+            if self._all_binary or name in self.binary:
                 entry["parameters"] = {"binary_data_size": tensor.nbytes}
                 raw += tensor.tobytes()
             else:
@@ -149,7 +147,7 @@ class HttpRequest:
         if self.request.identity:
             header["id"] = self.request.identity
         text = json.dumps(header, allow_nan=False).encode()
-        return text + raw, len(text) if self.binary else None
+        return text + raw, len(text) if self._all_binary or self.binary else None
 
 
 def _parse(text: bytes) -> Any:

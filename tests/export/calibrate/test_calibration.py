@@ -13,7 +13,7 @@ from export.calibrate import calibration
 from export.calibrate.calibration import Calibrated, check_answers_vary, step_for_loss
 from export.calibrate.fisher import calibrate
 from export.errors import CalibrationError
-from export.rates import LOSS_OF_RATE
+from export.tasks.classification import LADDER, ClassDivergence
 from tests.export.models import OWN
 
 
@@ -63,26 +63,28 @@ def test_what_one_answer_for_all_costs_is_the_information_of_the_answers(scale: 
     features = torch.ones(64, 1, 2, 2)
     features[::2] = -1
     if refused:
-        with pytest.raises(CalibrationError, match=f"may cost {LOSS_OF_RATE[1]}"):
-            check_answers_vary(tail_of(scale), features)
+        with pytest.raises(CalibrationError, match=f"may cost {LADDER[1]}"):
+            check_answers_vary(tail_of(scale), features, ClassDivergence())
     else:
-        check_answers_vary(tail_of(scale), features)
+        check_answers_vary(tail_of(scale), features, ClassDivergence())
 
 
 def test_a_network_that_is_too_sure_is_told_so() -> None:
     features = torch.ones(64, 1, 2, 2)
     features[::2] = -1
     tail = tail_of(50.0)
-    check_answers_vary(tail, features)
-    calibrated = Calibrated(calibrate(features, tail, 2), features.repeat_interleave(2, 0), 64, "made up")
+    check_answers_vary(tail, features, ClassDivergence())
+    calibrated = Calibrated(
+        calibrate(features, tail, ClassDivergence(), 2), features.repeat_interleave(2, 0), 64, "made up"
+    )
     with pytest.raises(CalibrationError, match="so sure of its answers"):
-        step_for_loss(calibrated, LOSS_OF_RATE[1])
+        step_for_loss(calibrated, LADDER[1])
 
 
 def test_a_rate_that_cannot_be_had_is_named_and_the_others_stay(
     built: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(LOSS_OF_RATE, 4, 1e6)
+    monkeypatch.setitem(LADDER, 4, 1e6)
     arguments = [*OWN, "--data", str(photographs), "-o", str(built), "--threads", "1"]
     assert commands.main(["calibrate", *arguments]) == 0
     output = capsys.readouterr()

@@ -13,6 +13,7 @@ from export.calibrate.fisher import REGULARISER, Calibration, calibrate, fisher_
 from export.calibrate.patches import to_patches
 from export.calibrate.transform import transform_at
 from export.errors import CalibrationError
+from export.tasks.classification import ClassDivergence
 from tests.export.models import classifier
 
 
@@ -41,7 +42,7 @@ def tail() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def calibration(features: torch.Tensor) -> Calibration:
-    return calibrate(features, tail(), patch=2)
+    return calibrate(features, tail(), ClassDivergence(), patch=2)
 
 
 @given(
@@ -82,7 +83,7 @@ def test_coefficients_are_uncorrelated_and_sorted(calibration: Calibration, feat
 
 
 def test_the_metric_is_the_fisher_information(calibration: Calibration, features: torch.Tensor) -> None:
-    metric = fisher_information(features, tail(), 2)
+    metric = fisher_information(features, tail(), ClassDivergence(), 2)
     metric += REGULARISER * metric.diagonal().mean() * torch.eye(len(metric), dtype=torch.float64)
     assert torch.allclose(calibration.analysis @ calibration.analysis.T, metric, rtol=1e-6, atol=1e-12)
 
@@ -99,7 +100,7 @@ def test_fisher_of_a_linear_softmax_is_the_closed_form() -> None:
     f = torch.randn(1, 3, 1, 1)
     p = torch.softmax(f.flatten() @ weight.T, 0)
     expected = weight.T @ (torch.diag(p) - torch.outer(p, p)) @ weight
-    sampled = fisher_information(f.expand(6000, 3, 1, 1).contiguous(), Linear(), 1)
+    sampled = fisher_information(f.expand(6000, 3, 1, 1).contiguous(), Linear(), ClassDivergence(), 1)
     assert torch.allclose(sampled.float(), expected, atol=0.05 * float(expected.abs().max()))
 
 
@@ -117,7 +118,7 @@ def test_fisher_of_several_patches_is_the_mean_over_them() -> None:
     of_patches = to_patches(weight.reshape(4, 2, 4, 4), 2).flatten(1, 2)  # class, patch, row of the patch
     blocks = torch.einsum("cpi,cd,dpj->pij", of_patches, torch.diag(p) - torch.outer(p, p), of_patches)
     assert float(blocks.diagonal(dim1=1, dim2=2).sum(1).max()) > 3 * float(blocks[0].trace())
-    sampled = fisher_information(f.expand(5000, 2, 4, 4).contiguous(), Linear(), 2)
+    sampled = fisher_information(f.expand(5000, 2, 4, 4).contiguous(), Linear(), ClassDivergence(), 2)
     expected = blocks.mean(0)
     assert torch.allclose(sampled.float(), expected, atol=0.06 * float(expected.abs().max()))
 

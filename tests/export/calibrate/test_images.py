@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,11 @@ def test_pixels_come_with_their_file(mixed: Path) -> None:
     assert np.array_equal(found[mixed / "b.png"], tiny_images(2)[0])
 
 
-def test_training_takes_the_same_ones(mixed: Path, tiny_bundles: dict[str, Path]) -> None:
-    assert len(photographs_for(load(tiny_bundles["fp"]), mixed)) == 2
+@pytest.mark.parametrize(("least", "taken"), [(None, 2), (40, 2), (20, 3)])
+def test_training_takes_the_same_ones(
+    least: int | None, taken: int, mixed: Path, tiny_bundles: dict[str, Path]
+) -> None:
+    assert len(photographs_for(load(tiny_bundles["fp"]), Namespace(photos=mixed, least_side=least))) == taken
 
 
 def test_too_few_are_an_error(mixed: Path) -> None:

@@ -30,6 +30,7 @@ from runtime.serving.protocol import Answer, Request, metadata, tensors
 from runtime.streaming.connection import Address, Connection, request
 from runtime.streaming.remote.answers import Refused, TryAgain
 from runtime.tail import Tail
+from runtime.tasks.classification import Classification
 from tests.export.triton.harness import Ensemble, Front, TritonError, config, datatype
 from tests.tiny_bundle import tiny_images
 
@@ -95,7 +96,7 @@ def test_what_the_schema_does_not_know_would_be_found(repositories: dict[str, Pa
 
 
 def test_the_ensemble_has_the_tensors_of_our_own_server(ensembles: dict[str, Ensemble]) -> None:
-    about, ours = ensembles["mshp"].config, metadata(classes=10)
+    about, ours = ensembles["mshp"].config, metadata([Classification(10)])
     theirs = {
         "inputs": [(t.name, datatype(t), list(t.dims)) for t in about.input],
         "outputs": [(t.name, datatype(t), list(t.dims)) for t in about.output],
@@ -116,7 +117,9 @@ def test_the_ensembles_answers_are_the_tails(
     for packet, answer in zip(packets[prior], ensembles[prior](packets[prior]), strict=True):
         assert isinstance(answer, dict)
         logits = tail.decode(packet)
-        expected = tensors(Answer("", logits, Flags.NONE, 0, {}), Request("split", "", packet))
+        expected = tensors(
+            Answer("", Classification(10), logits, Flags.NONE, 0, {}), Request("split", "", packet)
+        )
         np.testing.assert_allclose(answer["logits"], logits, rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(answer["top_classes"], expected["top_classes"])
         np.testing.assert_allclose(answer["top_probabilities"], expected["top_probabilities"], rtol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 
 from runtime.bundle import INSTALLED, MANIFEST, FileEntry, Manifest, check_name, installed, load
 from runtime.errors import BundleError
+from runtime.tasks import Output
 from tests.tiny_bundle import rewrite
 
 SHA = "0" * 64
@@ -30,13 +31,20 @@ def test_shipped_manifests_are_read_and_written_as_they_are(name: str) -> None:
 
 
 WRONG: dict[str, list[Any]] = {
-    "schema": [2, "1", True, 1.0, None],
+    "schema": [0, 1, 3, "2", True, 2.0, None],
     "name": ["", "a/b", "..", "-x", ".x", "shared", "a b", "a\n", "x" * 129, 7, ["a"], "<img>", "é"],
     "backbone": ["", "../x", "/x", None],
     "prior": ["gp", None, "fp"],
     "rate": [0, -1, 65, 1.5, True, "1"],
     "step": [0, -1.0, "1", None, 1e400, True],
-    "classes": [0, -1, 1 << 21, 10.0, "a", True],
+    "task": [None, [], {}, {"kind": 1}, {"kind": "../x"}, {"kind": "base"}, {"kind": "no_such"}, "classification",
+             {"kind": "classification", "more": 1}, {"kind": "detection"},
+             {"kind": "detection", "strides": [8]}, {"kind": "detection", "strides": [5], "bins": 2}],
+    "outputs": [None, {}, [], [{"name": "logits"}], [{"name": "logits", "shape": []}], [{"name": 1, "shape": [10]}],
+                [{"name": "a/b", "shape": [10]}], [{"name": "logits", "shape": [0]}],
+                [{"name": "logits", "shape": [1 << 21]}], [{"name": "logits", "shape": [10.0]}],
+                [{"name": "logits", "shape": [True]}], [{"name": "logits", "shape": [10, 10]}],
+                [{"name": "logits", "shape": [10], "more": 1}], [{"name": "logits", "shape": [10]}] * 2],
     "preprocess": [{}, [], {"size": 32}, {"size": 0, "crop": 1.0}, {"size": 1 << 20, "crop": 1.0},
                    {"size": 32, "crop": 0}, {"size": 32, "crop": 1.1}, {"size": 32, "crop": 1, "x": 1}],
     "latent": [[6, 4], [6, 4, 4, 4], [6.0, 4, 4], [0, 4, 4], [6, -4, 4], [1 << 14, 1 << 12, 1 << 12], "abc",
@@ -54,6 +62,22 @@ def test_other_types_and_values_are_refused(member: str, value: Any, raw: dict[s
     raw[member] = value
     with pytest.raises(BundleError):
         Manifest.from_json(json.dumps(raw))
+
+
+OLD = {"schema": 1, "classes": 10}
+
+
+@pytest.mark.parametrize("classes", [0, -1, 1 << 21, 10.0, "a", True, None])
+def test_schema_1_says_classes(classes: Any, raw: dict[str, Any]) -> None:
+    old = {name: value for name, value in raw.items() if name not in ("task", "outputs")} | OLD
+    manifest = Manifest.from_json(json.dumps(old))
+    assert manifest.task == {"kind": "classification"} and manifest.outputs == (Output("logits", (10,)),)
+    assert json.loads(manifest.to_json()) == old
+    with pytest.raises(BundleError, match="classes is"):
+        Manifest.from_json(json.dumps(old | {"classes": classes}))
+    for both in (raw | OLD, old | {"schema": 2}):
+        with pytest.raises(BundleError):
+            Manifest.from_json(json.dumps(both))
 
 
 @pytest.mark.parametrize("member", [*WRONG, "more"])

@@ -70,7 +70,7 @@ async def drained(service: Service, packet: bytes, held: Held, release_after: fl
         assert service.pending == (release_after is None)
     finally:
         held.go_on.set()
-    assert (await task).logits.shape == (10,)
+    assert (await task).raw.shape == (10,)
     return seconds
 
 

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from runtime.errors import RequestError, UnknownModel
 from runtime.serving.grpc_front import MESSAGES, SERVICE, parse_message
 from runtime.serving.intake.json_request import HttpRequest
+from runtime.serving.protocol import checked
+from runtime.tasks import Output, Task, open_task
+from runtime.tasks.classification import Classification
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_service import body, post, until
 
@@ -165,14 +168,55 @@ def packet_input(**changed: Any) -> dict[str, Any]:
         packet_input(shape=[1] * 9), packet_input(parameters={"binary_data_size": 2}),
         packet_input() | {"id": [7]}, packet_input() | {"id": 1 << 64},
         packet_input() | {"id": "x" * 200}, packet_input() | {"parameters": []},
-        packet_input() | {"parameters": {"top_k": 0}}, packet_input() | {"parameters": {"top_k": True}},
-        packet_input() | {"outputs": [{"name": "no-such"}]}, packet_input() | {"outputs": [1]},
+        packet_input() | {"outputs": [1]},
     ],
     ids=json.dumps,
 )  # fmt: skip
 def test_json_that_is_no_request(document: Any) -> None:
     with pytest.raises(RequestError):
         HttpRequest(json.dumps(document).encode(), None, "ratehold")
+
+
+CLASSIFICATION = Classification(10)
+DETECTION = open_task({"kind": "detection", "bins": 2, "strides": [2, 4]}, (Output("rows", (5, 9)),), 4)
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [
+        (CLASSIFICATION, {"parameters": {"top_k": 0}}), (CLASSIFICATION, {"parameters": {"top_k": True}}),
+        (CLASSIFICATION, {"parameters": {"top_k": "5"}}), (CLASSIFICATION, {"outputs": [{"name": "boxes"}]}),
+        (DETECTION, {"parameters": {"threshold": 1.5}}), (DETECTION, {"parameters": {"threshold": "0.5"}}),
+        (DETECTION, {"parameters": {"threshold": None}}), (DETECTION, {"parameters": {"max_boxes": 0.5}}),
+        (DETECTION, {"parameters": {"max_boxes": 1 << 20}}), (DETECTION, {"outputs": [{"name": "logits"}]}),
+    ],
+)  # fmt: skip
+def test_what_a_task_does_not_take_is_refused(task: Task, asked: dict[str, Any]) -> None:
+    request = HttpRequest(json.dumps(packet_input() | asked).encode(), None, "ratehold").request
+    with pytest.raises(RequestError):
+        checked(task, request)
+
+
+def test_parameters_of_another_task_are_not_looked_at() -> None:
+    document = packet_input() | {"parameters": {"top_k": 3, "threshold": 0.5, "more": []}}
+    request = HttpRequest(json.dumps(document).encode(), None, "ratehold").request
+    assert checked(CLASSIFICATION, request) == {"top_k": 3}
+    assert checked(DETECTION, request) == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [({"int64_param": 3}, 3), ({}, None), ({"string_param": "5"}, None), ({"bool_param": True}, None),
+     ({"double_param": 3.5}, None)],
+)  # fmt: skip
+def test_grpc_parameters_have_types(value: dict[str, Any], taken: int | None) -> None:
+    fields = {"parameters": [{"key": "top_k", "value": value}], "outputs": []}
+    request = parse_message(MESSAGES["ModelInferRequest"](**(RIGHT | fields)).SerializeToString())
+    if taken is None:
+        with pytest.raises(RequestError, match="top_k must be a whole number from 1"):
+            checked(CLASSIFICATION, request)
+    else:
+        assert checked(CLASSIFICATION, request) == {"top_k": taken}
 
 
 def test_json_that_nests_too_deep() -> None:
@@ -236,8 +280,6 @@ def test_grpc_refuses_what_is_too_large_or_no_message(server: Running, packets: 
         {"raw_input_contents": [b""]},
         {"raw_input_contents": []},
         {"id": "x" * 200},
-        {"outputs": [{"name": "no-such"}]},
-        {"parameters": [{"key": "top_k", "value": {"string_param": "5"}}]},
         {
             "inputs": [
                 {"name": "packet", "datatype": "UINT8", "shape": [1], "contents": {"uint_contents": [256]}}

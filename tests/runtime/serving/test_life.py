@@ -95,17 +95,14 @@ def test_text_of_peers_is_cut_in_answers_and_log(start: Start, tmp_path: Path) -
     long = "'" * 8000
     entry = {"name": "packet", "datatype": "UINT8", "shape": [1], "data": [1]}
     for document in (
-        {"inputs": [entry], "outputs": [{"name": long}]},
         {"inputs": [entry | {"datatype": long}]},
         {"inputs": [entry | {"shape": [1] * 4000}]},
-        {"inputs": [entry], "parameters": {"top_k": long}},
     ):
         status, answer, _ = post(server, json.dumps(document).encode(), {})
         assert status == 400 and len(answer["error"]) < TEXT + 50
     for fields in (
         {"model_name": long},
         {"model_version": long},
-        {"outputs": [{"name": long}]},
         {"id": long},
     ):
         with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as raised:

@@ -54,7 +54,7 @@ def test_answers_belong_to_their_packets_and_readers_are_few(
 
     for (prior, packet), answer in zip(asked, asyncio.run(ask()), strict=True):
         assert answer.bundle == f"tiny-{prior}" and list(answer.seconds) == ["queue", "decode", "tail"]
-        np.testing.assert_array_equal(answer.logits, tails[prior].decode(packet))
+        np.testing.assert_array_equal(answer.raw, tails[prior].decode(packet))
     assert len(opened) == 6  # none was opened later, from files that nobody has verified
 
 
@@ -71,7 +71,7 @@ def test_a_failure_leaves_the_place_free(tiny_bundles: dict[str, Path], packets:
         future = workers.submit(bundle, packets["fp"])
         with pytest.raises(TryLater, match="0 frames are waiting"):
             workers.submit(bundle, packets["fp"])
-        assert (await future).logits.shape == (10,)
+        assert (await future).raw.shape == (10,)
         workers.close()
 
     asyncio.run(ask())
@@ -135,8 +135,8 @@ def test_frames_that_wait_share_a_run_whatever_is_among_them(
             continue
         assert isinstance(answer, Answer) and answer.bundle == f"tiny-{prior}"
         alone = tails[prior].decode(packet)
-        assert np.abs(answer.logits - alone).max() <= TOLERANCE * np.abs(alone).max()
-        assert np.argsort(-answer.logits)[:5].tolist() == np.argsort(-alone)[:5].tolist()
+        assert np.abs(answer.raw - alone).max() <= TOLERANCE * np.abs(alone).max()
+        assert np.argsort(-answer.raw)[:5].tolist() == np.argsort(-alone)[:5].tolist()
         assert answer.together in runs and min(answer.seconds.values()) >= 0
     assert sum(runs) == 10 and max(runs) > 1
 
@@ -164,7 +164,7 @@ def test_a_run_that_fails_fails_its_frames_and_no_others(
         assert (await first).together == 1
         found = await asyncio.gather(*futures, return_exceptions=True)
         assert [type(answer) for answer in found] == [EngineError] * 3
-        assert (await workers.submit(bundle, packets["fp"])).logits.shape == (10,)
+        assert (await workers.submit(bundle, packets["fp"])).raw.shape == (10,)
         assert workers.pending == 0
         workers.close()
 
@@ -184,7 +184,7 @@ def test_what_waits_when_it_is_closed_is_cancelled(
         late = [workers.submit(bundle, packets["fp"]) for _ in range(3)]
         workers.close()
         gate.open()
-        assert (await first).logits.shape == (10,)
+        assert (await first).raw.shape == (10,)
         found = await asyncio.gather(*late, return_exceptions=True)
         assert [type(answer) for answer in found] == [asyncio.CancelledError] * 3
 
@@ -223,7 +223,7 @@ def test_whatever_is_raised_the_batch_fails_at_once_and_the_worker_lives(
             await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)
         assert workers.staffed() and workers.pending == 0
         broken = False
-        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).logits.shape == (10,)
+        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).raw.shape == (10,)
         workers.close()
 
     asyncio.run(ask())
@@ -248,7 +248,7 @@ def test_a_worker_that_has_died_is_replaced(
         assert not workers.staffed() and workers.pending == 0
         monkeypatch.undo()
         assert workers.staffed()
-        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).logits.shape == (10,)
+        assert (await asyncio.wait_for(workers.submit(bundle, packets["fp"]), 5)).raw.shape == (10,)
         workers.close()
 
     def no_thread(_: threading.Thread) -> None:
@@ -271,7 +271,7 @@ def test_a_job_that_nobody_waits_for_is_not_decoded_unless_a_worker_has_begun(
         workers.withdraw(second)
         assert second.cancelled() and not first.cancelled()
         gate.open()
-        assert [len((await future).logits) for future in (first, third)] == [10, 10]
+        assert [len((await future).raw) for future in (first, third)] == [10, 10]
         assert sum(runs) == 2
         await asyncio.sleep(0)
         assert workers.pending == 0
