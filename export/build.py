@@ -112,7 +112,7 @@ class Builder:
         finish_bundle(folder, manifest, self.photographs)
 
     def transform(self, rate: int) -> Transform:
-        """The calibrated transform of one rate. Raises CalibrationError for one that the network cannot have."""
+        """The calibrated transform of one rate. Raises CalibrationError where there is none."""
         step = step_for_loss(self.calibrated, self.loss(rate))
         return transform_at(self.calibrated.calibration, self.calibrated.features, step)
 
@@ -149,7 +149,7 @@ class Builder:
         write_graph(module, self._example(), folder / "head.onnx", ["image"], outputs)
 
     def _write_shared(self, rate: int, transform: Transform) -> dict[str, str]:
-        """Write restore, tail, labels and licence, one file each for all bundles; returns the files by role."""
+        """Write restore, tail, labels and licence, one file each for all; returns the files by role."""
         name = self.backbone.name
         files = {"restore": f"{name}-restore-r{rate}.onnx", "tail": f"{name}-tail.onnx"}
         shared = self.out / SHARED

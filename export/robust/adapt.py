@@ -2,7 +2,8 @@
 
     loss = mean over images of divergence(answer(y_hat of corrupted x), answer(y_hat(x))) + price * bits(y)
 
-The divergence is the task's (``export.tasks``). The bundle's own restore and tail give the answer and stay as they are. So any server that decodes the plain
+The divergence is the task's (``export.tasks``).
+The bundle's own restore and tail give the answer and stay as they are. So any server that decodes the plain
 head decodes the adapted one. Symbols are rounded straight through (Bengio et al. 2013);
 labels are not needed. Lee et al. (surgical fine-tuning, ICLR 2023) found that for corrupted input the first
 layers are the ones to tune. Matching the clean latent instead does not help (docs/decisions.md).

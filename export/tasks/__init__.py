@@ -4,8 +4,8 @@
     classification   the KL divergence of a softmax
     detection        that of class scores and box distributions, weighted by the score
 
-``export.tasks.KIND`` belongs to ``runtime.tasks.KIND``. An installed package offers its own by the entry-point
-group ``ratehold.objectives``.
+``export.tasks.KIND`` belongs to ``runtime.tasks.KIND``. An installed package offers its own by the
+entry-point group ``ratehold.objectives``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtime.tasks import Task
 __all__ = ["GROUP", "Objective", "open_objective"]
 
 GROUP = "ratehold.objectives"
-"""The entry-point group of objectives of other packages: a kind of task -> a module like those of this folder."""
+"""The entry-point group of other packages' objectives: a kind of task -> a module like those of this folder."""
 
 
 def open_objective(task: Task) -> Objective:

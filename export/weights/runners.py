@@ -32,12 +32,14 @@ def differences(
 ) -> tuple[str, dict[str, float]]:
     """Name of the other runner, and by output the largest difference, relative to the largest value.
 
-    topology, weights: the graph model of TensorFlow.js. model: what was made of it, with the same output names.
+    topology, weights: the graph model of TensorFlow.js. model: what was made of it, same output names.
     frame: float32, of the input's shape. Raises WeightsError where TensorFlow.js is there and fails.
     """
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (given,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
-    ours: Arrays = dict(zip(names, session.run(None, {given.name: frame}), strict=True))
+    ours: Arrays = dict(  # type: ignore[arg-type]
+        zip(names, session.run(None, {given.name: frame}), strict=True)
+    )
     if _has_tfjs():
         runner, theirs = "TensorFlow.js", _in_tfjs(topology, weights, frame, ours)
     else:

@@ -1,9 +1,9 @@
 """A graph model of TensorFlow.js -> ONNX.
 
 A graph model is JSON (``modelTopology``: nodes; ``weightsManifest``: names, shapes and types) and a file of
-weights, one after the other. This knows the operators of converted detectors; any other raises GraphError with
-its name. TensorFlow convolves in NHWC and ONNX in NCHW. A Transpose is therefore not written: a value keeps the
-permutation that would make TensorFlow's tensor of it, and is transposed only where an operator asks for that.
+weights, one after the other. This knows the operators of converted detectors; any other raises GraphError
+with its name. TensorFlow convolves in NHWC and ONNX in NCHW. A Transpose is therefore not written: a value keeps
+the permutation that would make TensorFlow's tensor of it, and is transposed only where an operator asks for that.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _in_order(nodes: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class _Conversion:
-    """The ONNX nodes so far. values: by TensorFlow's name; constants are known by value until they are used."""
+    """The ONNX nodes so far. values: by TensorFlow's name; constants are known by value until used."""
 
     def __init__(self, constants: dict[str, NDArray[Any]]):
         self.values: dict[str, Value] = {}

@@ -37,9 +37,7 @@ class Command:
 
 COMMANDS = {
     "encode": Command("runtime.cli.encode", "an image -> a packet"),
-    "decode": Command(
-        "runtime.cli.packets", "a packet -> the five likeliest classes, or boxes", "add_decode"
-    ),
+    "decode": Command("runtime.cli.packets", "a packet -> the likeliest classes, or boxes", "add_decode"),
     "inspect": Command("runtime.cli.packets", "a packet's header, and its bytes by stream", "add_inspect"),
     "bundles": Command("runtime.cli.bundles", "the installed bundles, and the bytes of their clean frames"),
     "serve": Command("runtime.cli.serve", "decode packets for others, over HTTP and gRPC"),

@@ -1,4 +1,4 @@
-"""Worker threads behind a bounded queue of jobs: packets -> the tail's output, several frames in one run of the tail.
+"""Worker threads behind a bounded queue of jobs: packets -> outputs, several frames in one run of the tail.
 
 A job waits for others with its batch key only where the server is told to (``batch_wait``): a free worker
 takes what is there. So batches form where jobs wait anyway, and shorten the queue. A full queue is reported

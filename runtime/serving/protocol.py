@@ -171,7 +171,7 @@ def checked(task: Task, request: Request) -> dict[str, int | float]:
 
 
 def tensors(answer: Answer, request: Request) -> Named:
-    """The outputs that a request asks for, little-endian arrays by name. Raises RequestError (``checked``)."""
+    """The outputs that a request asks for, little-endian arrays by name. Raises RequestError."""
     return answer.task.answer(answer.raw, request.outputs, **checked(answer.task, request))
 
 

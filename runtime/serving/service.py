@@ -105,8 +105,8 @@ class Service:
     async def infer(self, request: Request, protocol: str) -> Answer:
         """Decode a packet, or recall its answer.
 
-        Raises UnknownModel, a PacketError, RequestError, TryLater, TooSlow, or EngineError. A frame that takes longer than
-        the time-out is decoded all the same; the next request with its id finds the answer. A frame whose
+        Raises UnknownModel, a PacketError, RequestError, TryLater, TooSlow, or EngineError. A frame that
+        takes longer than the time-out is decoded all the same; the next request with its id finds the answer. A frame whose
         clients have all hung up before a worker began with it is not decoded.
         """
         if self._draining:

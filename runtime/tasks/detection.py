@@ -3,8 +3,8 @@
 A row of the tail's output is one point: its class scores, each in [0, 1], then four distributions over
 ``bins`` distances, as logits: to the left, top, right and bottom side of its box. A side lies at the mean of
 its distribution, in units of the point's stride (Li et al., Generalized Focal Loss, NeurIPS 2020). The points
-are the centres of the cells of each stride, row by row, smallest stride first. Boxes of one class that overlap
-by more than ``iou`` are one box: the best scored.
+are the centres of the cells of each stride, row by row, smallest stride first. Boxes of one class that
+overlap by more than ``iou`` are one box: the best scored.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Detection:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Boxes (x0, y0, x1, y1 in [0, 1] of the prepared frame), scores and classes, best first; raw output."""
+        """Boxes (x0, y0, x1, y1 in [0, 1] of the prepared frame), scores, classes, best first; raw output."""
         return (
             Tensor("boxes", "FP32", (-1, 4)),
             Tensor("scores", "FP32", (-1,)),
@@ -185,7 +185,7 @@ def open_task(numbers: Mapping[str, Any], outputs: tuple[Output, ...], size: int
     grids = [_centres(side, stride) for side, stride in zip(sides, strides, strict=True)]
     return Detection(
         classes, checked["bins"], size, outputs[0], np.concatenate(grids),
-        np.repeat(np.float32(strides), [side**2 for side in sides]), checked["threshold"], checked["iou"],
+        np.repeat(np.array(strides, np.float32), [side**2 for side in sides]), checked["threshold"], checked["iou"],
     )  # fmt: skip
 
 

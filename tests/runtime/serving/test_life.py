@@ -110,7 +110,7 @@ def test_text_of_peers_is_cut_in_answers_and_log(start: Start, tmp_path: Path) -
         assert len(raised.value.details()) < TEXT + 50
     server.log.close()
     lines = (tmp_path / "cut.jsonl").read_bytes().splitlines()
-    assert len(lines) == 9 and max(map(len, lines)) < 8 * TEXT
+    assert len(lines) == 6 and max(map(len, lines)) < 8 * TEXT
 
 
 def test_refusals_of_one_kind_are_few_lines_a_second_and_all_are_counted(
