@@ -1,8 +1,8 @@
 """Fisher-weighted transform coding: a bottleneck by calibration instead of by long training.
 
-Around a feature vector f the divergence of the answer grows, to second order, as
-1/2 (f' - f)^T H (f' - f). H is the Fisher information of its output. The code is y = U^T A (f - mean), with A = H^(1/2), C the covariance of
-f and U the eigenvectors of A C A. A unit of error then costs the same loss in every coefficient, and the
+Around a feature vector f the divergence of the answer grows, to second order, as 1/2 (f' - f)^T H (f' - f). H
+is the Fisher information of its output. The code is y = U^T A (f - mean), with A = H^(1/2), C the covariance
+of f and U the eigenvectors of A C A. A unit of error then costs the same loss in every coefficient, and the
 coefficients are uncorrelated; so one quantisation step for all of them is near-optimal.
 """
 

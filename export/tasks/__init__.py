@@ -22,7 +22,7 @@ from runtime.tasks import Task
 __all__ = ["GROUP", "Objective", "open_objective"]
 
 GROUP = "ratehold.objectives"
-"""The entry-point group of other packages' objectives: a kind of task -> a module like those of this folder."""
+"""The entry-point group of other packages: a kind of task -> a module like those of this folder."""
 
 
 def open_objective(task: Task) -> Objective:

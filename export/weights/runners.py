@@ -37,14 +37,12 @@ def differences(
     """
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (given,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
-    ours: Arrays = dict(  # type: ignore[arg-type]
-        zip(names, session.run(None, {given.name: frame}), strict=True)
-    )
+    ours: Arrays = dict(zip(names, session.run(None, {given.name: frame}), strict=True))
     if _has_tfjs():
         runner, theirs = "TensorFlow.js", _in_tfjs(topology, weights, frame, ours)
     else:
         runner = "ONNX's reference implementation"
-        theirs = dict(zip(names, ReferenceEvaluator(model).run(None, {given.name: frame}), strict=True))
+        theirs = dict(zip(names, list(ReferenceEvaluator(model).run(None, {given.name: frame})), strict=True))  # type: ignore[arg-type]
     return runner, {
         name: float(np.abs(ours[name] - theirs[name]).max() / np.abs(theirs[name]).max()) for name in names
     }

@@ -2,9 +2,9 @@
 
 A graph model is JSON (``modelTopology``: nodes; ``weightsManifest``: names, shapes and types) and a file of
 weights, one after the other. This knows the operators of converted detectors; any other raises GraphError
-with its name. TensorFlow convolves in NHWC and ONNX in NCHW. A Transpose is therefore not written: a value keeps
-the permutation that would make TensorFlow's tensor of it, and is transposed only where an operator asks for that.
-"""
+with its name. TensorFlow convolves in NHWC and ONNX in NCHW. A Transpose is therefore not written: a value
+keeps the permutation that would make TensorFlow's tensor of it, and is transposed only where an operator asks
+for that."""
 
 from __future__ import annotations
 

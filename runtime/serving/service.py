@@ -106,9 +106,8 @@ class Service:
         """Decode a packet, or recall its answer.
 
         Raises UnknownModel, a PacketError, RequestError, TryLater, TooSlow, or EngineError. A frame that
-        takes longer than the time-out is decoded all the same; the next request with its id finds the answer. A frame whose
-        clients have all hung up before a worker began with it is not decoded.
-        """
+        takes longer than the time-out is decoded all the same; the next request with its id finds the answer.
+        A frame whose clients have all hung up before a worker began with it is not decoded."""
         if self._draining:
             raise TryLater("this server is about to stop: try another, or try later")
         if self._asking >= MOST_ASKING:

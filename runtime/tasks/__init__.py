@@ -5,8 +5,8 @@
     detection        class scores and box distributions -> boxes
 
 The manifest names the task, ``{"kind": "detection", ...}``. A kind is a module of this folder or an entry
-point of the group ``ratehold.tasks``, never a path: a bundle cannot say what is imported. docs/extend.md adds one.
-"""
+point of the group ``ratehold.tasks``, never a path: a bundle cannot say what is imported. docs/extend.md adds
+one."""
 
 from __future__ import annotations
 

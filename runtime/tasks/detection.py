@@ -182,10 +182,11 @@ def open_task(numbers: Mapping[str, Any], outputs: tuple[Output, ...], size: int
         raise BundleError(f"manifest: task detection: {outputs[0].shape[1]} values a point leave no class")
     if outputs[0].name in Detection.usual:
         raise BundleError(f"manifest: task detection: its output needs a name other than {outputs[0].name}")
+    of_each = [side**2 for side in sides]
     grids = [_centres(side, stride) for side, stride in zip(sides, strides, strict=True)]
     return Detection(
         classes, checked["bins"], size, outputs[0], np.concatenate(grids),
-        np.repeat(np.array(strides, np.float32), [side**2 for side in sides]), checked["threshold"], checked["iou"],
+        np.repeat(np.array(strides, np.float32), of_each), checked["threshold"], checked["iou"],
     )  # fmt: skip
 
 
