@@ -40,7 +40,7 @@ def cases(bundles: list[Bundle], frames: int, without_gpu: str | None) -> Iterat
 
 def latents(bundle: Bundle, engine: str) -> dict[str, Any]:
     """Largest difference of the head's outputs from the CPU's, and the share of symbols that it changes."""
-    ours, theirs = (open_engine(bundle.path("head"), EngineOptions(name)) for name in (engine, DEFAULT))
+    ours, theirs = (open_engine(bundle.graph("head"), EngineOptions(name)) for name in (engine, DEFAULT))
     differences, changed = [], []
     for _, image in photos():
         prepared = bundle.manifest.preprocess(image)

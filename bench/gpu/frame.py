@@ -46,8 +46,8 @@ def open_pipeline(bundle: Bundle, engine: str) -> GpuPipeline:
     from runtime.gpu import GpuPipeline
 
     options = EngineOptions(engine)
-    head = open_engine(bundle.path("head"), options)
-    shield = open_engine(bundle.path("shield"), options) if "shield" in bundle.manifest.files else head
+    head = open_engine(bundle.graph("head"), options)
+    shield = open_engine(bundle.graph("shield"), options) if "shield" in bundle.manifest.files else head
     assert isinstance(head, GpuEngine) and isinstance(shield, GpuEngine)
     return GpuPipeline(bundle, head, shield, Defence(), options)
 

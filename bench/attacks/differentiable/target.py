@@ -97,14 +97,14 @@ class Target:
     @classmethod
     def open(cls, bundle: Bundle, defence: Defence | None = None) -> Target:
         """The model of a bundle; with a ``defence`` bits and logits are those of the defended path."""
-        head = TorchGraph(bundle.path("head"))
+        head = TorchGraph(bundle.graph("head"))
         shield, adapted = (
-            TorchGraph(bundle.path(role)) if role in bundle.manifest.files else head
+            TorchGraph(bundle.graph(role)) if role in bundle.manifest.files else head
             for role in ("shield", "adapted")
         )
         energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
         return cls(
-            head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            head, shield, adapted, TorchGraph(bundle.graph("restore")), TorchGraph(bundle.graph("tail")),
             open_prior(bundle), energy / energy.sum(0), DifferentiableAlarm.of(bundle), defence,
         )  # fmt: skip
 
