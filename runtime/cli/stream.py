@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser; the guard's options are those of ``encode``."""
     parser.description = (
         "Encode frames and send them to a tail server; a JSON line for each goes to stdout. Ctrl-C and "
-        "SIGTERM end it in order; exit status 0: every captured frame is answered, or kept in the spool."
+        "SIGTERM end it in order; exit status 0: every frame that can be read is answered, or kept in the "
+        "spool, and not all of them are unreadable."
     )
     parser.set_defaults(run=_stream)
     parser.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
@@ -112,7 +113,7 @@ def _open_and_run(given: argparse.Namespace) -> None:
 
     guard, ending, status = guard_of(given), Ending(), Status()
     address = Address.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
-    frames = paced(shots(given.source), given.fps, ending.soon.wait)
+    frames = paced(shots(given.source, wait=ending.soon.wait), given.fps, ending.soon.wait)
     _say_unless_resolved(address.resolve, status.say)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
@@ -140,11 +141,11 @@ def _open_and_run(given: argparse.Namespace) -> None:
         pipeline = StreamPipeline(
             frames, head, senders, buffer, log, spool, status.trouble, view, ending, given.drain
         )
-        lost = True
+        failed = True
         try:
             with _on_signals(lambda *_: pipeline.stop()):
                 pipeline.run(status.progress)
-            lost = _lost(pipeline.totals) > 0
+            failed = _lost(pipeline.totals) > 0 or _blind(pipeline.totals)
         finally:
             log.close()
             status.end(pipeline.totals, log.lost)
@@ -153,11 +154,13 @@ def _open_and_run(given: argparse.Namespace) -> None:
                 status.say(f"stopped; {kept}: the same command goes on from there")
             if pipeline.stuck:
                 status.say("the source does not return: it is left alone")
-                atexit.register(_leave, int(lost))
-    if pipeline.totals.refused:
-        raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
-    if lost:
-        totals = pipeline.totals
+                atexit.register(_leave, int(failed))
+    totals = pipeline.totals
+    if totals.refused:
+        raise StreamError(f"the server refused {totals.refused} frames; the log says why")
+    if _blind(totals):
+        raise StreamError(f"none of {totals.captured} captured frames can be read; the log says why")
+    if failed:
         cure = "; --spool DIR keeps frames that wait" if totals.unanswered and not given.spool else ""
         told = f"{totals.dropped} were dropped, {totals.unanswered} waited"
         raise StreamError(f"{_lost(totals)} captured frames have no answer: {told}{cure}")
@@ -175,6 +178,11 @@ def _check(given: argparse.Namespace) -> None:
 
 def _lost(totals: Totals) -> int:
     return totals.refused + totals.dropped + totals.unanswered
+
+
+def _blind(totals: Totals) -> bool:
+    """Whether frames were captured, and none could be read: a source of another format, or a broken one."""
+    return totals.unreadable == totals.captured > 0
 
 
 def _say_unless_resolved(resolve: Callable[[], object], say: Callable[[str], None]) -> None:

@@ -53,8 +53,12 @@ class Shot:
     read: Callable[[], NDArray[np.uint8]]
 
 
-def video(source: str, say: Callable[[str], None]) -> Iterator[Shot]:
+def video(
+    source: str, say: Callable[[str], None], wait: Callable[[float], object] = time.sleep
+) -> Iterator[Shot]:
     """The frames of a video; ``say`` gets a line when a live one drops, and when it is back.
+
+    wait: for so many seconds, before a live one is opened again; true ends it, as ``Event.wait`` does.
 
     Raises StreamError when it cannot be opened, and, on iteration, when it has no frame or is cut short.
     """
@@ -78,7 +82,7 @@ def video(source: str, say: Callable[[str], None]) -> Iterator[Shot]:
     if not capture.isOpened():
         raise StreamError(f"{shown(source)}: OpenCV cannot open it as a video")
     if _is_live(source, capture):
-        return _live(source, capture, partial(cv2.VideoCapture, *arguments), say)
+        return _live(source, capture, partial(cv2.VideoCapture, *arguments), say, wait)
     return _recorded(source, capture)
 
 
@@ -127,7 +131,13 @@ def _recorded(source: str, capture: Any) -> Iterator[Shot]:
         )
 
 
-def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[str], None]) -> Iterator[Shot]:
+def _live(
+    source: str,
+    capture: Any,
+    reopen: Callable[[], Any],
+    say: Callable[[str], None],
+    wait: Callable[[float], object],
+) -> Iterator[Shot]:
     number, whole, pause, dropped, back = 0, 0, FIRST_PAUSE, None, time.monotonic()
     while True:
         try:
@@ -150,7 +160,8 @@ def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[s
                 f"{shown(source)}: dropped after {number} frames; it is opened again in {pause:.0f} s, and "
                 f"then less and less often, down to every {LONGEST_PAUSE:.0f} s"
             )
-        time.sleep(pause)
+        if wait(pause):
+            return
         pause = min(2 * pause, LONGEST_PAUSE)
         with suppress(Exception):  # as one that does not open: the old one gives no more frames
             capture = reopen()

@@ -174,7 +174,7 @@ def test_an_unfinished_message_is_all_but_its_last_byte() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     channel = strangers.Channel(listener.getsockname(), 2, 50_000)
     server, _ = listener.accept()
-    thread = threading.Thread(target=channel.run)
+    thread = threading.Thread(target=channel.run, daemon=True)
     thread.start()
     settings = strangers.frame(strangers.SETTINGS, 0, 0)
     server.sendall(settings + strangers.frame(strangers.WINDOW, 0, 0, (1 << 20).to_bytes(4, "big")))

@@ -86,7 +86,7 @@ def test_a_server_that_returns_without_a_word_is_found_soon(
         for _ in range(3):
             silent.accept()[0].close()
 
-    opener, begin = threading.Thread(target=let_in), time.monotonic()
+    opener, begin = threading.Thread(target=let_in, daemon=True), time.monotonic()
     opener.start()
     first_connected([place(silent)], 30.0, NOT_YET).close()
     assert 0.1 < time.monotonic() - begin < 0.8
