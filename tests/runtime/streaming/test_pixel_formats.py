@@ -110,3 +110,13 @@ def test_opencv_and_this_table_agree() -> None:
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     yuv = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
     assert np.array_equal(to_rgb(yuv, "I420", HEIGHT), cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420))
+
+
+def test_grey_rows_are_no_jpeg_and_tall_pictures_no_yuv() -> None:
+    """A row brighter than a JPEG begins; rows of which one begins like it; a tall camera."""
+    white = np.full((1, 8), 255, np.uint8)
+    assert (to_rgb(white) == 255).all() and to_rgb(white).shape == (1, 8, 3)
+    begins = np.zeros((4, 8), np.uint8)
+    begins[0, :3] = (0xFF, 0xD8, 0xFF)
+    np.testing.assert_array_equal(to_rgb(begins)[..., 1], begins)
+    assert to_rgb(np.zeros((8, 4), np.uint8), height=4).shape == (8, 4, 3)
