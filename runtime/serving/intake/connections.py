@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from runtime.json_log import shortened
+from runtime.serving.intake.tls import read_in_pieces
 
 MOST_CONNECTIONS = 1024
 """Connections of a transport, where the limit of descriptors allows as many."""
@@ -66,13 +67,13 @@ class HttpPeer(RequestHandler):
         since: when the last answer was sent, or the connection made; seconds of the loop's clock.
     """
 
-    __slots__ = ("_begun", "_connections", "deciding", "handling", "since")
+    __slots__ = ("_begun", "_connections", "_refused", "deciding", "handling", "since")
 
     def __init__(self, connections: Connections, manager: web.Server, **options: Any):
         loop = asyncio.get_running_loop()
         super().__init__(manager, loop=loop, **options)
         self._connections, self.since = connections, loop.time()
-        self.handling = self.deciding = False
+        self.handling = self.deciding = self._refused = False
         self._begun: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,6 +92,20 @@ class HttpPeer(RequestHandler):
         if self._begun is None:
             self._begun = self._loop.time()
         super().data_received(data)
+
+    def read_no_more(self) -> None:
+        """Leave the rest of a refused body in the socket until the connection is closed.
+
+        aiohttp would read it for ``LINGER_SECONDS``: of every refused body as much as its sender can send.
+        """
+        self._refused = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self, *given: Any, **more: Any) -> None:
+        """Read on, unless ``read_no_more`` was called."""
+        if not self._refused:
+            super().resume_reading(*given, **more)
 
     def begin(self) -> None:
         """The headers of a request have come."""
@@ -160,6 +175,8 @@ class Connections:
     ):
         self._manager, self._listener, self._context = manager, listener, context
         self._most, self._seconds, self.refused = most, seconds, refused
+        if context is not None:
+            read_in_pieces(PIECE)
         self._open: dict[HttpPeer, asyncio.Task[None]] = {}
         listener.setblocking(False)
         self._tasks = [asyncio.ensure_future(self._accept()), asyncio.ensure_future(self._sweep())]
