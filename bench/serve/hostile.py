@@ -1,7 +1,8 @@
 """Memory of a server, and the latency of honest clients, while strangers take up what they can.
 
-Two clients ask at the same time, one over HTTP, one over gRPC. Half of what they do without the crowd comes
-before it and half after it, so that other work of the machine meets both.
+Two clients ask at the same time, one over HTTP, one over gRPC; as cameras, they are connected when the crowd
+comes. Half of what they do without it comes before and half after, so that other work of the machine meets
+both.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from bench.serve.load import latencies, paced, spaced
+from bench.serve.load import paced, spaced
 from bench.serve.process import ServerProcess, served_per_second
 from runtime.bundle import Bundle
 from runtime.cli.program import python_module
 from runtime.codec.packet import MAX_OVERHEAD
 from runtime.serving.grpc_front import MESSAGES, SERVICE, UINT_BYTES_PER_OCTET
 from runtime.serving.http_front import JSON_BYTES_PER_OCTET
-from runtime.streaming.connection import MODEL
+from runtime.streaming.connection import MODEL, Connection
 from runtime.tail import max_payload
 
 CROWDS = ("unfinished", "json", "protobuf")
@@ -36,8 +37,8 @@ WATCHED = ("growth_mb", "p99_ratio", "grpc_p99_ratio")
 HONEST_PER_S = 10.0
 """Frames a second of each honest client: a camera."""
 
-CALLS = 16
-"""Calls of the honest gRPC client that may wait for answers at a time."""
+IN_FLIGHT = 4
+"""Requests of an honest client that may wait for answers, as of the client of ``runtime.streaming``."""
 
 CLIENTS, WARM_SECONDS = 16, 3.0
 """Of the load before anything is measured: what a busy server takes, a crowd is not charged with."""
@@ -57,13 +58,14 @@ def measure(
     """
     process = psutil.Process(server.pid)
     served_per_second(server.address, packets, CLIENTS, min(WARM_SECONDS, seconds))
-    half = [honest(server, packets, seconds / 2)]
-    before = process.memory_info().rss
-    with crowd(server, bundle, what), highest(process) as most:
-        among = honest(server, packets, seconds)
-    time.sleep(min(SETTLE_SECONDS, seconds))
-    after = process.memory_info().rss
-    half.append(honest(server, packets, seconds / 2))
+    with Honest(server, packets) as honest:
+        half = [honest.seconds_of(seconds / 2)]
+        before = process.memory_info().rss
+        with crowd(server, bundle, what), highest(process) as most:
+            among = honest.seconds_of(seconds)
+        time.sleep(min(SETTLE_SECONDS, seconds))
+        after = process.memory_info().rss
+        half.append(honest.seconds_of(seconds / 2))
     row = {
         "section": "hostile", "crowd": what, "seconds": seconds, "rss_mb": before / 1e6,
         "most_mb": most[0] / 1e6, "after_mb": after / 1e6, "growth_mb": max(0.0, (most[0] - before) / 1e6),
@@ -76,38 +78,49 @@ def measure(
     return row
 
 
-def honest(
-    server: ServerProcess, packets: list[bytes], seconds: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds from the moment each request was due to its answer, over HTTP and over gRPC."""
-    due = spaced(HONEST_PER_S, seconds)
-    with ThreadPoolExecutor(2) as both:
-        http = both.submit(latencies, server.address, packets, due)
-        grpc = both.submit(grpc_latencies, server, packets, due + 0.5 / HONEST_PER_S)
-        return http.result(), grpc.result()
+class Honest:
+    """An HTTP client with a few connections, and a gRPC client with one channel; both stay connected."""
 
+    def __init__(self, server: ServerProcess, packets: list[bytes]):
+        import grpc
 
-def grpc_latencies(
-    server: ServerProcess, packets: list[bytes], due: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The same over gRPC: one channel, as a client has it."""
-    import grpc
+        self._packets, self._timeout = packets, server.address.timeout
+        self._links = [Connection(server.address) for _ in range(IN_FLIGHT)]
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.insecure_channel(f"{server.address.host}:{grpc_port(server)}", options)
+        self._call = self._channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        entry = {"name": "packet", "datatype": "UINT8"}
+        self._messages = [
+            MESSAGES["ModelInferRequest"](
+                model_name=MODEL, inputs=[entry | {"shape": [len(packet)]}], raw_input_contents=[packet]
+            ).SerializeToString()
+            for packet in packets
+        ]
 
-    entry = {"name": "packet", "datatype": "UINT8"}
-    messages = [
-        MESSAGES["ModelInferRequest"](
-            model_name=MODEL, inputs=[entry | {"shape": [len(packet)]}], raw_input_contents=[packet]
-        ).SerializeToString()
-        for packet in packets
-    ]
-    address = f"{server.address.host}:{grpc_port(server)}"
-    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+    def __enter__(self) -> Honest:
+        for number, link in enumerate(self._links):
+            self._http(link, number)
+            self._grpc(0, number)
+        return self
 
-        def ask(_: int, number: int) -> None:
-            call(messages[number % len(messages)], timeout=server.address.timeout)
+    def __exit__(self, *_: object) -> None:
+        for link in self._links:
+            link.close()
+        self._channel.close()
 
-        return paced(range(CALLS), due, ask)
+    def seconds_of(self, length: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Seconds from the moment each request was due to its answer, over HTTP and over gRPC."""
+        due = spaced(HONEST_PER_S, length)
+        with ThreadPoolExecutor(2) as both:
+            http = both.submit(paced, self._links, due, self._http)
+            grpc = both.submit(paced, range(IN_FLIGHT), due + 0.5 / HONEST_PER_S, self._grpc)
+            return http.result(), grpc.result()
+
+    def _http(self, link: Connection, number: int) -> None:
+        link.infer("", self._packets[number % len(self._packets)])
+
+    def _grpc(self, _: int, number: int) -> None:
+        self._call(self._messages[number % len(self._messages)], timeout=self._timeout)
 
 
 def grpc_port(server: ServerProcess) -> int:

@@ -53,7 +53,7 @@ Python's own default is 5 ms."""
 TIDY_SECONDS = 5.0
 """Memory is given back to the system at most so often."""
 
-MOST_STREAMS = 64
+MOST_STREAMS = 32
 """Calls at a time of one gRPC connection; further ones wait at the client."""
 
 
@@ -153,6 +153,7 @@ class Server:
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.max_concurrent_streams", MOST_STREAMS),
                 ("grpc.http2.lookahead_bytes", LOOKAHEAD),
+                ("grpc.http2.bdp_probe", 0),  # or windows grow with what a stranger can send
                 ("grpc.max_allowed_incoming_connections", most),
                 ("grpc.max_connection_idle_ms", round(1e3 * IDLE_SECONDS)),
                 ("grpc.server_handshake_timeout_ms", round(1e3 * HANDSHAKE_SECONDS)),

@@ -34,6 +34,9 @@ LINGER_SECONDS = 1.0
 """Seconds for a sender whose body was refused to read the answer, before the connection is closed."""
 
 HANDSHAKE_SECONDS = 10.0
+ACCEPT_SECONDS = 0.002
+"""Seconds between two connections of a queue: what each asks at once takes half of that from the loop."""
+
 SWEEP_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 """Seconds without accepting, where the system has no descriptor left."""
@@ -212,7 +215,7 @@ class Connections:
                 lingering_time=LINGER_SECONDS, read_bufsize=PIECE,
             )  # fmt: skip
             self._open[peer] = asyncio.ensure_future(self._connect(peer, connection))
-            await asyncio.sleep(0)  # a queue of connections does not hold the loop
+            await asyncio.sleep(ACCEPT_SECONDS)
 
     async def _connect(self, peer: HttpPeer, connection: socket.socket) -> None:
         context = self._context() if self._context is not None else None
