@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from runtime.dashboard.hosts import page_from_this_machine
 from runtime.engines.protobuf import compile_messages
 from runtime.errors import RequestError, ServingError
 from runtime.serving.intake.message_bounds import MAX_BYTES, check
@@ -21,6 +22,7 @@ from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
+    FOREIGN,
     INPUT,
     LENGTH_BYTES,
     OUTPUTS,
@@ -35,6 +37,7 @@ from runtime.serving.protocol import (
     fault,
     metadata,
     tensors,
+    whole,
 )
 from runtime.serving.service import Service
 
@@ -59,9 +62,15 @@ message ModelMetadataResponse {
   repeated TensorMetadata inputs = 4;
   repeated TensorMetadata outputs = 5;
 }
-message InferParameter { bool bool_param = 1; int64 int64_param = 2; string string_param = 3; }
+message InferParameter {
+  bool bool_param = 1;
+  int64 int64_param = 2;
+  string string_param = 3;
+  double double_param = 4;
+  uint64 uint64_param = 5;
+}
 message ParameterEntry { string key = 1; InferParameter value = 2; }
-message InferTensorContents { repeated uint32 uint_contents = 4; repeated bytes bytes_contents = 8; }
+message InferTensorContents { repeated bytes uint_contents = 4; repeated bytes bytes_contents = 8; }
 message InferInputTensor {
   string name = 1;
   string datatype = 2;
@@ -98,7 +107,7 @@ METHODS = (
 )  # fmt: skip
 
 MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
-"""Classes of the messages, by name."""
+"""Classes of the messages, by name. ``uint_contents``, packed uint32, stays as it is on the wire: bytes."""
 
 UINT_BYTES_PER_OCTET = 2
 """Most bytes of an octet of a UINT8 tensor in ``contents``: a varint."""
@@ -115,10 +124,13 @@ Method = Callable[[Any, Context], Awaitable[Any]]
 
 
 class GrpcFront:
-    """The methods of one service, with the protocol's names."""
+    """The methods of one service, with the protocol's names.
 
-    def __init__(self, service: Service):
-        self._service = service
+    local: the listener is on loopback: requests that come from pages of other hosts are refused.
+    """
+
+    def __init__(self, service: Service, local: bool = False):
+        self._service, self._local = service, local
         self.most = MAX_BYTES + UINT_BYTES_PER_OCTET * service.models.max_packet
         self._reception = Reception(max(RECEPTION_BYTES, 2 * self.most))
 
@@ -145,6 +157,7 @@ class GrpcFront:
                 message = await context.read()
                 return message if isinstance(message, bytes) else b""
 
+            await self._guard(context)
             try:
                 message = await self._reception.receive(read, self.most, self._service.options.timeout)
                 if name is not None:
@@ -155,6 +168,15 @@ class GrpcFront:
             return await method(message, context)
 
         return receive
+
+    async def _guard(self, context: Context) -> None:
+        """Refuse a foreign page, as ``HttpFront`` does."""
+        if not self._local:
+            return
+        origins = [value for name, value in context.invocation_metadata() if name == "origin"]
+        if not all(map(page_from_this_machine, origins)):
+            self._service.metrics.error("grpc", "ForeignHost")
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, FOREIGN)
 
     async def ServerLive(self, request: Any, context: Context) -> Any:
         """Whether the process answers."""
@@ -215,9 +237,15 @@ def parse_message(data: bytes) -> Request:
     if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
         raise RequestError(f"exactly one input, with the name {INPUT!r}")
     parameters = {entry.key: entry.value for entry in message.parameters}
-    top_k = parameters["top_k"].int64_param if "top_k" in parameters else TOP_K
+    top_k = _number(parameters["top_k"]) if "top_k" in parameters else TOP_K
     outputs = tuple(output.name for output in message.outputs)
-    return Request(message.model_name, message.id, _packet(message), top_k, outputs)
+    return Request(message.model_name, message.id, _packet(message), whole(top_k, "top_k"), outputs)
+
+
+def _number(parameter: Any) -> float | int | str:
+    """A parameter's number, 0 where it has none; text is no number."""
+    number: float | int = parameter.int64_param or parameter.uint64_param or parameter.double_param
+    return parameter.string_param or number
 
 
 def _message(name: str, data: bytes) -> Any:
@@ -239,30 +267,23 @@ def _packet(message: Any) -> bytes:
         return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
     if datatype == "UINT8":
         try:
-            return element(datatype, shape, packed_octets(contents))
+            return element(datatype, shape, b"".join(map(packed_octets, contents.uint_contents)))
         except ValueError as error:
             raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
     raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
 
 
-def packed_octets(contents: Any) -> bytes:
-    """``uint_contents`` as bytes, without a Python number for each; nothing else is left of the contents.
+def packed_octets(wire: bytes) -> bytes:
+    """Packed varints of 0 .. 255 -> their octets, without a Python number for each.
 
-    Raises ValueError for a number above 255.
+    Such a varint is the octet itself, and a 1 behind it from 128 on. Raises ValueError for anything else.
     """
-    count = len(contents.uint_contents)
-    if not count:
-        return b""
-    contents.ClearField("bytes_contents")
-    contents.DiscardUnknownFields()
-    only = contents.SerializeToString()
-    header = 1 + next(n for n, octet in enumerate(only[1:], 1) if octet < 0x80)  # tag, and length as a varint
-    wire = np.frombuffer(only, np.uint8, offset=header)
-    more = wire >= 0x80  # another byte follows; of 128 to 255 it is a 1
-    starts = np.flatnonzero(~np.concatenate([[False], more[:-1]]))
-    if len(wire) != count + more.sum() or (wire[np.flatnonzero(more) + 1] != 1).any():
-        raise ValueError
-    octets: bytes = ((wire[starts] & 0x7F) | (more[starts].astype(np.uint8) << 7)).tobytes()
+    found = np.frombuffer(wire, np.uint8)
+    more = np.concatenate([[False], found >= 0x80])
+    behind = more[:-1]
+    if more[-1] or (behind & (found != 1)).any():
+        raise ValueError("not packed octets")
+    octets: bytes = found[~behind].tobytes()
     return octets
 
 

@@ -18,6 +18,7 @@ from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
+    FOREIGN,
     PLATFORM,
     VERSION,
     check_version,
@@ -153,7 +154,7 @@ class HttpFront:
                 request.headers.get("Host"), request.headers.get("Origin")
             ):
                 self._service.metrics.error("http", "ForeignHost")
-                raise web.HTTPForbidden(text="this server is for its own machine: ask for localhost")
+                raise web.HTTPForbidden(text=FOREIGN)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -169,8 +170,7 @@ class HttpFront:
             peer.end()
         if not request.content.is_eof():  # the rest of the body is not worth reading
             response.force_close()
-            if request.transport is not None:
-                request.transport.pause_reading()  # nor what it would cost the loop to drop it
+            peer.read_no_more()  # nor what it would cost the loop to drop it
         return response
 
 
