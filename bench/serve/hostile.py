@@ -18,8 +18,8 @@ from bench.serve.process import ServerProcess
 from runtime.bundle import Bundle
 from runtime.cli.program import python_module
 from runtime.codec.packet import MAX_OVERHEAD
-from runtime.serving.grpc_front import UINT_BYTES_PER_OCTET
 from runtime.serving.http_front import JSON_BYTES_PER_OCTET
+from runtime.serving.intake.grpc_messages import UINT_BYTES_PER_OCTET
 from runtime.tail import max_payload
 
 CROWDS = ("unfinished", "json", "protobuf")

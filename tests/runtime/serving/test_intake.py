@@ -18,8 +18,8 @@ import pytest
 from runtime.dashboard.hosts import from_this_machine
 from runtime.errors import Crowded, RequestError, TooSlow
 from runtime.serving import grpc_front, http_front, server
-from runtime.serving.grpc_front import MESSAGES, SERVICE
 from runtime.serving.intake import connections, json_request, message_bounds
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, packed_octets
 from runtime.serving.intake.json_request import octets_of, without_numbers
 from runtime.serving.intake.message_bounds import check
 from runtime.serving.intake.reception import Reception
@@ -333,10 +333,10 @@ def test_an_address_with_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("values", [[], [0], [255], [127, 128, 0, 255, 1], list(range(256)) * 3])
 def test_octets_of_a_message(values: list[int]) -> None:
     contents = MESSAGES["InferTensorContents"](uint_contents=values)
-    assert grpc_front.packed_octets(contents) == bytes(values)
+    assert packed_octets(contents) == bytes(values)
 
 
 @pytest.mark.parametrize("values", [[256], [1, 1 << 14], [(1 << 32) - 1, 0], [128 + (2 << 7)]])
 def test_numbers_of_a_message_that_are_no_octets(values: list[int]) -> None:
     with pytest.raises(ValueError):
-        grpc_front.packed_octets(MESSAGES["InferTensorContents"](uint_contents=values))
+        packed_octets(MESSAGES["InferTensorContents"](uint_contents=values))
