@@ -99,7 +99,7 @@ def deploy(
         max_ongoing_requests=options.workers + options.queue,
         graceful_shutdown_timeout_s=options.drain, ray_actor_options={"num_cpus": options.workers},
     )  # fmt: skip
-    serve.run(deployment.bind(replace(options, insecure=True)), name=APPLICATION, route_prefix=None)
+    serve.run(deployment.bind(replace(options, insecure=True)), name=APPLICATION)
 
 
 def run(options: Options, log: JsonLog, replicas: int | str, address: str | None = None) -> None:
@@ -107,9 +107,9 @@ def run(options: Options, log: JsonLog, replicas: int | str, address: str | None
     if not options.insecure:
         raise ServingError("Ray listens on every address, without TLS: in a private network, say --insecure")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     deploy(options, replicas, address)
+    for number in (signal.SIGTERM, signal.SIGINT):  # Ray sets its own handlers when it starts
+        signal.signal(number, lambda *_: stop.set())
     log("listening", engine="ray", grpc_port=options.grpc_port, replicas=replicas)
     stop.wait()
     serve.shutdown()
