@@ -69,14 +69,14 @@ class Replica:
         return MESSAGES["ModelReadyResponse"](ready=ready)
 
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Any:
-        """Decode one packet. Ray answers with the code that the context has where this raises."""
+        """Decode one packet. The context's code goes to the client; an exception would only fill Ray's log."""
         try:
             return await over_grpc(self._service, request)
         except Exception as error:
             told = fault(error)
             grpc_context.set_code(grpc.StatusCode[told.grpc])
             grpc_context.set_details(told.text)
-            raise
+            return MESSAGES["ModelInferResponse"]()
 
 
 def deploy(
