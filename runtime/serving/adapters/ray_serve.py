@@ -69,7 +69,7 @@ class Replica:
         return MESSAGES["ModelReadyResponse"](ready=ready)
 
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Any:
-        """Decode one packet. The context's code goes to the client; an exception would only fill Ray's log."""
+        """Decode one packet. The context's code goes to the client; an exception would fill Ray's log."""
         try:
             return await over_grpc(self._service, request)
         except Exception as error:
