@@ -97,6 +97,7 @@ FLOORS = {
         "blind": "common attacks export runtime",
         "serve": "common runtime",
         "link": "common serve runtime",
+        "scale": "common runtime",
         "sc2bench": "common denoise export runtime",
         "latency": "common jetson_check sc2bench runtime",
         "gpu": "common denoise engines sc2bench runtime native_denoise",

@@ -25,8 +25,8 @@ from bench.serve.process import ServerProcess, served_per_second
 from runtime.bundle import Bundle
 from runtime.cli.program import python_module
 from runtime.codec.packet import MAX_OVERHEAD
-from runtime.serving.grpc_front import MESSAGES, SERVICE, UINT_BYTES_PER_OCTET
 from runtime.serving.http_front import JSON_BYTES_PER_OCTET
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, UINT_BYTES_PER_OCTET
 from runtime.streaming.connection import MODEL, Connection
 from runtime.tail import max_payload
 

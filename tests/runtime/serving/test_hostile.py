@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import RequestError, UnknownModel
-from runtime.serving.grpc_front import MESSAGES, SERVICE, parse_message
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, parse_message
 from runtime.serving.intake.json_request import HttpRequest
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_service import body, post, until

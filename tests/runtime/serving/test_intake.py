@@ -25,8 +25,8 @@ from tritonclient.grpc import service_pb2 as theirs
 from runtime.dashboard.hosts import from_this_machine
 from runtime.errors import Crowded, RequestError, TooSlow
 from runtime.serving import grpc_front, http_front, server
-from runtime.serving.grpc_front import MESSAGES, SERVICE
 from runtime.serving.intake import connections, heap, json_request, message_bounds
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, packed_octets, parse_message
 from runtime.serving.intake.json_request import octets_of, without_numbers
 from runtime.serving.intake.message_bounds import check
 from runtime.serving.intake.reception import Reception
@@ -345,7 +345,7 @@ def test_an_address_with_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_octets_of_a_message(values: list[int]) -> None:
     contents = theirs.InferTensorContents(uint_contents=values).SerializeToString()
     wire = MESSAGES["InferTensorContents"].FromString(contents).uint_contents
-    assert b"".join(map(grpc_front.packed_octets, wire)) == bytes(values)
+    assert b"".join(map(packed_octets, wire)) == bytes(values)
 
 
 @pytest.mark.parametrize("values", [[256], [1, 1 << 14], [(1 << 32) - 1, 0], [128 + (2 << 7)]])
@@ -353,13 +353,13 @@ def test_numbers_of_a_message_that_are_no_octets(values: list[int]) -> None:
     contents = theirs.InferTensorContents(uint_contents=values).SerializeToString()
     (wire,) = MESSAGES["InferTensorContents"].FromString(contents).uint_contents
     with pytest.raises(ValueError):
-        grpc_front.packed_octets(wire)
+        packed_octets(wire)
 
 
 @pytest.mark.parametrize("wire", [b"\x80", b"\1\xff", b"\x81\0", b"\x80\x81\1"])
 def test_numbers_that_do_not_end_or_are_longer_than_they_need(wire: bytes) -> None:
     with pytest.raises(ValueError):
-        grpc_front.packed_octets(wire)
+        packed_octets(wire)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_numbers_that_do_not_end_or_are_longer_than_they_need(wire: bytes) -> No
 )
 def test_a_whole_number_is_one_however_it_is_written(parameter: dict[str, Any]) -> None:
     asked = infer_message(b"x", parameters=[{"key": "top_k", "value": parameter}])
-    assert grpc_front.parse_message(asked).top_k == 3
+    assert parse_message(asked).top_k == 3
     text = b'{"inputs": [{"name": "packet", "datatype": "UINT8", "shape": [1], "data": [1]}], '
     text += b'"parameters": {"top_k": 3.0}}'
     assert json_request.HttpRequest(text, None, "m").request.top_k == 3
