@@ -171,7 +171,7 @@ class Head:
         self.guard = replace(self.guard, budget=budget)
 
     def encode(self, image: NDArray[np.uint8] | Nv12) -> Packet:
-        """Encode one frame, uint8 (H, W, 3) of any size, or grey, or RGBA, or NV12; ``report`` says how it went.
+        """Encode one frame, uint8 (H, W, 3) of any size, grey, RGBA or NV12; ``report`` says how it went.
 
         Views are read where they lie: BGR is ``frame[:, :, ::-1]``. Raises ImageError when it is not an image
         and EngineError when the graph fails.

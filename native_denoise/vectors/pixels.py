@@ -1,8 +1,8 @@
-"""Vectors of bytes for kernels that resample pictures: columns to rows, and weighted sums of 22 fractional bits.
+"""Vectors of bytes for kernels that resample pictures: columns to rows, and weighted sums in fixed point.
 
 Numba computes with 64 bits what a byte and an int32 make, so that LLVM finds no vectors in such loops.
-Addresses are plain integers: one compiled kernel then reads every layout of rows, and memory that is read-only.
-No bounds are checked.
+Addresses are plain integers: one compiled kernel then reads every layout of rows, and read-only memory. No
+bounds are checked.
 """
 
 from __future__ import annotations

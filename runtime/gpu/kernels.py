@@ -56,7 +56,7 @@ def resize_along_rows(image, first, weights, out):
 
 
 def resize_to_input(rows, first, weights, left, upper, out):
-    """The same along columns, to (left, upper) of the head's input, float32 (1, 3, S, S); the rest is padding."""
+    """The same along columns, to (left, upper) of the input, float32 (1, 3, S, S); the rest is padding."""
     x, y = cuda.grid(2)
     if x >= out.shape[3] or y >= out.shape[2]:
         return

@@ -68,11 +68,11 @@ class _Plan:
         self._narrow = cuda.device_array((tall, placement.at[2], 3), dtype=np.uint8)
         self._columns = cuda.to_device(columns.first - np.int32(left)), cuda.to_device(columns.weights)
         self._rows = cuda.to_device(rows.first - np.int32(top)), cuda.to_device(rows.weights)
-        self._corner = placement.at[:2]
+        self._corner, self._wide, self._size = placement.at[:2], placement.at[2], placement.size
 
     def queue(self, picture: NDArray[np.uint8] | Nv12, out: Any, stream: Any) -> None:
         """Queue a picture's way into ``out``."""
-        tall, wide = self._rgb.shape[:2]
+        tall, wide = (part.stop - part.start for part in self._part)
         if isinstance(picture, Nv12):
             assert self._planes is not None
             luma, chroma = self._planes
@@ -88,10 +88,10 @@ class _Plan:
             self._source.host[...] = picture[self._part]
             self._source.to_device(stream)
         over_pixels(
-            kernels.resize_along_rows, self._narrow.shape[1], tall, stream,
+            kernels.resize_along_rows, self._wide, tall, stream,
             self._rgb, *self._columns, self._narrow,
         )  # fmt: skip
-        size = out.shape[-1]
         over_pixels(
-            kernels.resize_to_input, size, size, stream, self._narrow, *self._rows, *self._corner, out
-        )
+            kernels.resize_to_input, self._size, self._size, stream,
+            self._narrow, *self._rows, *self._corner, out,
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """A picture's rows -> planes of another size, in integers: loops compiled on first use, kept on disk.
 
-    rows, 32 at a time --turn--> columns --weighted--> fewer columns --turn--> narrow rows --weighted--> planes
+    32 rows --turn--> columns --weighted--> fewer columns --turn--> narrow rows --weighted--> planes
 
 Both passes sum whole vectors: along rows, ``LANES`` rows at a time; along columns, as many pixels of a row.
 Arrays are 1-D and uint8 unless said otherwise. Memory is read at addresses; ``runtime.preprocess.resampler``

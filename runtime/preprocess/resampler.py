@@ -1,6 +1,6 @@
 """Resamples a picture as it lies in memory: RGB, BGR or grey, mirrored, cropped, with padded rows; or NV12.
 
-Only the bytes that a tap reads are touched, and none is copied beforehand. Threads share the rows of the output.
+Only the bytes that a tap reads are touched, and none is copied beforehand. Threads share the output's rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pillow's bicubic resizing as tables of integers, so that CPU and GPU make the same pixels.
 
 Pillow resizes 8-bit images in two passes, along rows and then along columns, and rounds to 8 bits after each.
-A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere. From Pillow
-13 on it goes along columns first where an image is much taller than wide. We never do.
+A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere. From
+Pillow 13 on it goes along columns first where an image is much taller than wide. We never do.
 """
 
 from __future__ import annotations
