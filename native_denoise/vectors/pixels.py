@@ -109,8 +109,8 @@ def turn(typing_context: Any, address: Any, step: Any, target: Any, there: Any, 
 
 @intrinsic
 def weighted(
-    typing_context: Any, source: Any, start: Any, step: Any, weights: Any, first: Any, count: Any, target: Any,
-    there: Any,
+    typing_context: Any, source: Any, start: Any, step: Any, weights: Any, first: Any, count: Any,
+    target: Any, there: Any,
 ) -> Any:  # fmt: skip
     """``LANES`` bytes at ``target[there]``: the sum over k < ``count`` of the ``LANES`` bytes at
     ``source[start + k * step]`` times ``weights[first + k]``, int32 of ``WEIGHT_BITS``, rounded and clipped.

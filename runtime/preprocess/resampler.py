@@ -27,7 +27,7 @@ MOST_STEP = 8
 
 @dataclass(frozen=True)
 class Band:
-    """Rows of the output that one thread makes, ``begin`` and on, of ``rows`` rows of the picture from ``top``.
+    """Rows of the output that one thread makes, from ``begin``, of ``rows`` rows of the picture from ``top``.
 
     down: the taps of these rows, counted from ``top``.
     """

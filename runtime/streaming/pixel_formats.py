@@ -33,7 +33,7 @@ def named_format(pipeline: str) -> str | None:
 
 
 def named_matrix(pipeline: str) -> Matrix:
-    """The matrix of the colorimetry that a pipeline's caps name last; without one BT.601, as OpenCV has it."""
+    """The matrix of the colorimetry that a pipeline's caps name last; else BT.601, as OpenCV has it."""
     named = re.findall(r"colorimetry\s*=\s*(?:\(string\))?\s*[\"']?(bt601|bt709)", pipeline)
     return "bt709" if named[-1:] == ["bt709"] else "bt601"
 
