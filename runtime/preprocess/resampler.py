@@ -113,7 +113,8 @@ def _bands(placement: Placement, count: int) -> list[Band]:
 
 def _work(bytes_of_row: int, rows: int, pitch: int, scratch: int) -> Work:
     sizes = bytes_of_row * LANES, 3 * pitch * LANES, max(rows, LANES) * 3 * pitch, 3 * pitch, scratch
-    return Work(*(np.empty(size, dtype=np.uint8) for size in sizes), pitch)
+    columns, turned, narrow, line, of_rows = (np.empty(size, dtype=np.uint8) for size in sizes)
+    return Work(columns, turned, narrow, line, of_rows, pitch)
 
 
 def _dense(plane: NDArray[np.uint8], pixel: int) -> NDArray[np.uint8]:

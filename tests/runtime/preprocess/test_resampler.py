@@ -93,7 +93,7 @@ def test_bt601_is_opencvs() -> None:
 
 @pytest.mark.parametrize("matrix", get_args(Matrix))
 def test_the_matrix_inverts_the_standards(matrix: Matrix) -> None:
-    """From RGB by the definition, Y = Kr R + Kg G + Kb B, and back; a level of Y and two of chroma are lost."""
+    """From RGB by the definition, Y = Kr R + Kg G + Kb B, and back, but for what rounding takes."""
     kr, kb = LUMA_OF[matrix]
     rgb = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
     red, green, blue = np.moveaxis(rgb / 255, -1, 0)
