@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from runtime.guard.decision import Counters, Decision
 from runtime.guard.defence import Defender
 from runtime.guard.ladder import Ladder, PreparedFrame
 from runtime.latent import Latent
+from runtime.preprocess import Nv12
 from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 
@@ -132,7 +133,9 @@ class Head:
         self.bundle, self.guard = bundle, guard or Guard("never")
         self.report: HeadReport | None = None
         self.counters = Counters()
-        self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
+        self._prepare: Callable[[NDArray[np.uint8] | Nv12], Any] = partial(
+            bundle.manifest.preprocess, threads=options.threads
+        )
         self.engine = open_engine(bundle.graph("head"), options)
         on_gpu = isinstance(self.engine, GpuEngine)
         self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
@@ -167,10 +170,11 @@ class Head:
             )
         self.guard = replace(self.guard, budget=budget)
 
-    def encode(self, image: NDArray[np.uint8]) -> Packet:
-        """Encode one frame, uint8 (H, W, 3) of any size, or grey, or RGBA; ``report`` says how it went.
+    def encode(self, image: NDArray[np.uint8] | Nv12) -> Packet:
+        """Encode one frame, uint8 (H, W, 3) of any size, grey, RGBA or NV12; ``report`` says how it went.
 
-        Raises ImageError when it is not an image and EngineError when the graph fails.
+        Views are read where they lie: BGR is ``frame[:, :, ::-1]``. Raises ImageError when it is not an image
+        and EngineError when the graph fails.
         """
         frame = self._open_frame(image)
         suspicion = self._suspicion(frame)
@@ -210,7 +214,7 @@ class Head:
         )
         return packed.packet
 
-    def analyse(self, image: NDArray[np.uint8]) -> Latent:
+    def analyse(self, image: NDArray[np.uint8] | Nv12) -> Latent:
         """The latent of one frame, neither defended nor coded; takes and raises what ``encode`` does."""
         return self.latent_of(self.engine.run(self._prepare(image)))
 
@@ -239,7 +243,7 @@ class Head:
         if self.ladder.defender is not None:
             self.ladder.defender.forget()
 
-    def _open_frame(self, image: NDArray[np.uint8]) -> PreparedFrame:
+    def _open_frame(self, image: NDArray[np.uint8] | Nv12) -> PreparedFrame:
         clock = Clock()
         frame = PreparedFrame(self._prepare(image), clock)
         clock.lap("preprocess")

@@ -30,6 +30,8 @@ class AcceptanceBar:
 BARS = {
     "latency": (
         AcceptanceBar("guard_clean_percent_of_device", 2.0),
+        AcceptanceBar("resize_speedup", 4.0, least=True),
+        AcceptanceBar("resize_speedup_2_threads", 6.0, least=True),
         AcceptanceBar("encode_ratio_vs_sc2bench", 0.40),
         AcceptanceBar("defended_ratio_vs_sc2bench", 0.75),
         AcceptanceBar("decode_ratio_vs_sc2bench", 0.60),
@@ -56,7 +58,7 @@ BARS = {
     "engines": (AcceptanceBar("mismatches", 0.0),),
     "gpu": (AcceptanceBar("mismatches", 0.0),),
 }
-BARS["peer_sc2bench"] = BARS["latency"][1:]
+BARS["peer_sc2bench"] = BARS["latency"][3:]
 
 
 def print_bars(bench: str, summary: dict[str, Any], options: argparse.Namespace, console: Console) -> None:

@@ -9,10 +9,10 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from runtime.errors import BundleError
-from runtime.preprocess import Preprocess
+from runtime.preprocess import Fit, Preprocess
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -117,6 +117,10 @@ class Manifest:
         _number(self.preprocess.crop, "crop of preprocess", 0.0, 1.0)
         if self.preprocess.crop == 0:
             _refuse("crop of preprocess", self.preprocess.crop, "more than 0")
+        if self.preprocess.fit not in get_args(Fit):
+            _refuse("fit of preprocess", self.preprocess.fit, " or ".join(get_args(Fit)))
+        if self.preprocess.fit == "pad" and self.preprocess.crop != 1:
+            _refuse("crop of preprocess", self.preprocess.crop, "1 with the fit pad")
         _shape(self.latent, "latent", MOST_SYMBOLS)
         _shape(self.features, "features", MOST_FEATURES)
         if self.hyper is not None:
@@ -147,7 +151,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        fields = dataclasses.asdict(self)
+        if self.preprocess.fit == "crop":  # what older releases do, and then they read the bundle
+            del fields["preprocess"]["fit"]
+        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -161,7 +168,7 @@ class Manifest:
         return cls(
             **{
                 **raw,
-                "preprocess": Preprocess(**_members(raw["preprocess"], "preprocess", _fields_of(Preprocess))),
+                "preprocess": _preprocess(raw["preprocess"]),
                 "latent": tuple(_items(raw["latent"], "latent")),
                 "hyper": None if raw["hyper"] is None else tuple(_items(raw["hyper"], "hyper")),
                 "features": tuple(_items(raw["features"], "features")),
@@ -224,6 +231,12 @@ def _members(value: Any, what: str, names: list[str] | None) -> dict[str, Any]:
         differing = ", ".join(_shown(name) for name in sorted(set(value) ^ set(names))[:4])
         raise BundleError(f"manifest: {what} lacks a member, or has one too many: {differing}")
     return value
+
+
+def _preprocess(value: Any) -> Preprocess:
+    """Older bundles have no ``fit``."""
+    given = {"fit": "crop"} | _members(value, "preprocess", None)
+    return Preprocess(**_members(given, "preprocess", _fields_of(Preprocess)))
 
 
 def _items(value: Any, what: str) -> list[Any]:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ImageError, StreamError
-from runtime.streaming.pixel_formats import named_format, to_rgb
+from runtime.preprocess import Nv12
+from runtime.streaming.pixel_formats import named_format, named_matrix, to_frame
 
 GST = "gst:"
 """Prefix of a GStreamer pipeline that ends in ``! appsink``."""
@@ -46,11 +47,11 @@ class Shot:
     """A frame that has not been read yet.
 
     name: the file's name, or the frame's number in the video.
-    read: returns the image, uint8 (H, W, 3) RGB; raises ImageError.
+    read: returns the image, uint8 (H, W, 3) RGB or (H, W), or NV12; raises ImageError.
     """
 
     name: str
-    read: Callable[[], NDArray[np.uint8]]
+    read: Callable[[], NDArray[np.uint8] | Nv12]
 
 
 def video(
@@ -169,12 +170,13 @@ def _live(
 
 def _frames(
     source: str, capture: Any, expected: float = 0.0
-) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8]]]]:
-    """Whether OpenCV decoded each frame, and what returns it as RGB or raises ImageError.
+) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8] | Nv12]]]:
+    """Whether OpenCV decoded each frame, and what returns it or raises ImageError.
 
     expected: frames of a recording. Others may come behind damaged ones, which look like the end to OpenCV.
     """
     pixel_format = named_format(source) if source.startswith(GST) else None
+    matrix = named_matrix(source)
     height = int(_property(capture, "CAP_PROP_FRAME_HEIGHT"))
     failures = number = missing = 0
     while failures < MOST_FAILURES:
@@ -192,7 +194,7 @@ def _frames(
         for _ in range(missing):
             yield False, partial(_failed, "damaged")
         number, missing, failures = number + missing + 1, 0, 0
-        yield True, partial(to_rgb, frame, pixel_format, height)
+        yield True, partial(to_frame, frame, pixel_format, height, matrix)
 
 
 def _failed(why: str) -> NDArray[np.uint8]:
