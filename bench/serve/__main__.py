@@ -69,8 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[Row] = []
     for row in _measure(options):
         rows.append(row)
-        if options.json != "-":  # what ends a long run costs no row that it had
-            report.write(options.json, "serve", options_of.chosen(options, *SETTINGS), rows, summarise(rows))
+        if options.json != "-":  # what ends a long run costs no row that it had; the summary comes last
+            report.write(options.json, "serve", options_of.chosen(options, *SETTINGS), rows, {})
     summary, console = summarise(rows), bundle_options.console(options)
     show(rows, summary, console)
     print_bars("serve", summary, options, console)
