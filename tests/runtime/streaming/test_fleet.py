@@ -224,12 +224,12 @@ def test_silent_servers_do_not_hide_one_that_has_just_failed(monkeypatch: pytest
             client.close()
 
 
-def named(monkeypatch: pytest.MonkeyPatch, records: list[str]) -> None:
-    """``tail.example`` has these addresses."""
+def named(monkeypatch: pytest.MonkeyPatch, records: list[str], name: str = "tail.example") -> None:
+    """A name has these addresses."""
     known = socket.getaddrinfo
 
     def resolve(host: str, port: int, *more: Any, **kinds: Any) -> list[Any]:
-        if host == "tail.example":
+        if host == name:
             if not records:
                 raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (record, port)) for record in records]

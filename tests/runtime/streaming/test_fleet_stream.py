@@ -113,8 +113,8 @@ def test_a_name_with_several_records(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server, log = serve(), tmp_path / "client.jsonl"
-    named(monkeypatch, [*RECORDS, "127.0.0.1"])  # nobody listens at the others
-    assert stream(pictures, f"tail.example:{server.port}", tiny_bundles["fp"], log) == 0
+    named(monkeypatch, [*RECORDS, "127.0.0.1"], "localhost")  # nobody listens at the others
+    assert stream(pictures, f"localhost:{server.port}", tiny_bundles["fp"], log) == 0
     assert len(events(log)) == 6 and server.metrics()[FRAMES] == 6
     assert "trying again" not in capsys.readouterr().err
 
