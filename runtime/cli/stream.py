@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(run=_stream)
     parser.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
-    parser.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
+    parser.add_argument(
+        "--to", required=True, metavar="[http[s]://]HOST[:PORT],...",
+        help="the server; of several, or of a name with several records, the next is asked where one fails",
+    )  # fmt: skip
     parser.add_argument(
         "--model", default="ratehold",
         help="name of the server's model that takes packets; `split` in a Triton repository",
@@ -106,23 +109,24 @@ def _open_and_run(given: argparse.Namespace) -> None:
     from runtime.streaming.connection import Connection
     from runtime.streaming.dashboard import DeviceView
     from runtime.streaming.pipeline import StreamPipeline
-    from runtime.streaming.remote.address import Address
+    from runtime.streaming.remote.fleet import Fleet
     from runtime.streaming.sender import Ending, Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
 
     guard, ending, status = guard_of(given), Ending(), Status()
-    address = Address.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
+    fleet = Fleet.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
     frames = paced(shots(given.source, wait=ending.soon.wait), given.fps, ending.soon.wait)
-    _say_unless_resolved(address.resolve, status.say)
+    for address in fleet.addresses:
+        _say_unless_resolved(address.resolve, status.say)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
 
     def trouble(text: str) -> None:
-        status.trouble(f"{address.url}: {text}")
+        status.trouble(f"{fleet.url}: {text}")
 
     senders = [
-        Sender(Connection(address, given.model, ending.now), trouble, ended=ending.now)
+        Sender(Connection(fleet, given.model, ending.now), trouble, ended=ending.now)
         for _ in range(given.in_flight)
     ]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
@@ -141,6 +145,7 @@ def _open_and_run(given: argparse.Namespace) -> None:
         pipeline = StreamPipeline(
             frames, head, senders, buffer, log, spool, status.trouble, view, ending, given.drain
         )
+        fleet.moved = pipeline.moved
         failed = True
         try:
             with _on_signals(lambda *_: pipeline.stop()):
