@@ -6,7 +6,7 @@ import argparse
 
 from native_denoise.modes import MODES as DENOISERS
 from runtime.guard import Guard
-from runtime.guard.decision import MODES
+from runtime.guard.decision import MODES, Budget
 from runtime.guard.defence import Defence
 
 
@@ -20,8 +20,8 @@ def add_guard(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     group.add_argument("--guard", choices=MODES, default="auto", help="which frames to defend")
     group.add_argument(
-        "--budget", type=int, metavar="BYTES",
-        help="most bytes of a packet, header included (default: no limit)",
+        "--budget", type=budget, default=Guard.budget, metavar="BYTES",
+        help="most bytes of a packet, header included; `bundle`: the bundle's own; `none`: no limit",
     )  # fmt: skip
     group.add_argument(
         "--mode", choices=DENOISERS, help=f"the denoiser's iteration (default: {Defence().mode})"
@@ -43,6 +43,11 @@ def add_guard(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )  # fmt: skip
     command.set_defaults(usage_error=command.error)
     return group
+
+
+def budget(text: str) -> Budget:
+    """What ``--budget`` takes: bytes, ``bundle`` or ``none``, for argparse."""
+    return None if text == "none" else "bundle" if text == "bundle" else int(text)
 
 
 def guard_of(options: argparse.Namespace) -> Guard:

@@ -168,11 +168,11 @@ def test_defences_by_name():
     ]  # fmt: skip
     assert found[0] == PLAIN and found[1] == AUTO
     assert found[3].guard == Guard("auto", Defence(mode="rof", weight=0.02))
-    budgeted = plans.senders(["ours:weight=0.02"], ["auto"], [900, 1200])
+    budgeted = plans.senders(["ours:weight=0.02"], ["auto"], [900, None])
     assert [sender.name for sender in budgeted] == [
-        "auto weight=0.02", "auto weight=0.02 budget=900", "auto weight=0.02 budget=1200"
+        "auto weight=0.02", "auto weight=0.02 budget=900", "auto weight=0.02 budget=none"
     ]  # fmt: skip
-    assert [sender.guard.budget for sender in budgeted] == [None, 900, 1200]
+    assert [sender.guard.budget for sender in budgeted] == ["bundle", 900, None]
     assert len(plans.senders(["baselines"], ["auto"])) == len(TRIVIAL)
     for wrong in ("magic", "ours:strength=1", "ours:weight"):
         with pytest.raises(CampaignError, match="there are"):
