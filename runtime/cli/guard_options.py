@@ -6,7 +6,7 @@ import argparse
 
 from native_denoise.modes import MODES as DENOISERS
 from runtime.guard import Guard
-from runtime.guard.decision import MODES, Budget
+from runtime.guard.decision import HOLD, MODES, Budget
 from runtime.guard.defence import Defence
 
 
@@ -58,6 +58,8 @@ def guard_of(options: argparse.Namespace) -> Guard:
         option = next(iter(chosen)).replace("_", "-")
         options.usage_error(f"--{option} says how to defend: it needs --guard auto or always")
     hold = getattr(options, "hold", 0)
+    if hold is None:  # of `stream`
+        hold = HOLD if options.guard == "auto" else 0
     if hold and options.guard != "auto":
         options.usage_error("--hold goes on after a suspicious frame: it needs --guard auto")
     return Guard(options.guard, Defence(**chosen), options.budget, hold)

@@ -21,7 +21,7 @@ from export.robust.corruptions import CORRUPTIONS
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 
-FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp"), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
+FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp", 260), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
 CLEAN = Input()
 
 
@@ -63,7 +63,10 @@ def test_the_bars_are_computed_as_they_are_worded(made):
     assert fp["pgde_increase_4"] == pytest.approx(80)
     assert fp["pgde_increase_4_released"] == pytest.approx(20)
     assert fp["guard_clean_bytes_ratio"] == pytest.approx(0.99)
-    assert fp["guard_clean_top1_drop"] == pytest.approx(25)
+    assert fp["clean_top1_drop"] == pytest.approx(25)
+    assert fp["certified_overhead"] == pytest.approx(
+        0.04
+    )  # 260 bytes at most, 250 in the mean of clean frames
     assert fp["defended_bytes_ratio_4"] == pytest.approx(0.9)
     assert fp["defended_top1_drop_4"] == pytest.approx(25)
     assert fp["defended_bytes_ratio_4_adaptive"] == pytest.approx(1.1)
