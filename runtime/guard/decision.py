@@ -12,7 +12,7 @@ from runtime.latent import Latent
 Mode = Literal["never", "always", "auto"]
 Budget = int | Literal["bundle"] | None
 HOLD = 7
-"""Of ``ratehold stream``: a frame under an attack that does not end takes 1.2 times as long as a clean one."""
+"""Of ``ratehold stream``: a frame under an attack that does not end takes 1.2 times a clean one's time."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
