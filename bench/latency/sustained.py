@@ -75,8 +75,8 @@ def sustained_time(
             held = head.report.decision.held
             kind = "clean" if head is clean else "held" if held else "looked"
             seconds[kind].append(sum(head.report.seconds.values()))
-    medians = (1e3 * float(np.median(seconds[kind])) for kind in ("clean", "looked", "held"))
-    return SustainedTime(*medians, most)
+    medians = {f"{kind}_ms": 1e3 * float(np.median(seconds[kind])) for kind in seconds}
+    return SustainedTime(**medians, most_bytes=most)
 
 
 def _disturbed(name: str, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
