@@ -23,13 +23,12 @@ def _bundles(options: argparse.Namespace) -> None:
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     """A header and a line a bundle, in columns within 80 characters; bytes are those of clean frames, and
     the budget is the one that a guard keeps."""
-    cells = [("bundle", "id", "bytes: p50", "p99", "budget", "disk MB")]
+    cells = [("bundle", "id", "bytes: p50", "budget", "disk MB")]
     cells += [
         (
             row["name"],
             row["id"],
             f"{row['clean_bytes_p50']:.0f}",
-            f"{row['clean_bytes_p99']:.0f}",
             "none" if row["budget"] is None else f"{row['budget']}",
             f"{row['bundle_bytes'] / 1e6:.1f}",
         )
