@@ -73,7 +73,7 @@ FLOORS = {
         "calibrate": "errors progress plans rates training_state references prior runtime",
         "graphs": "errors atomic progress prior runtime",
         "build": "errors atomic progress plans rates prior calibrate graphs runtime",
-        "robust": "errors atomic progress plans training_state prior calibrate graphs runtime",
+        "robust": "errors atomic progress plans training_state prior calibrate graphs build runtime",
         "paper": "errors atomic progress prior calibrate graphs build runtime",
         "triton": "errors atomic progress graphs runtime",
         "cli": "errors progress plans rates prior calibrate graphs build robust paper triton runtime",

@@ -90,7 +90,7 @@ def summarise(timings: BundleTimings) -> dict[str, Any]:
         summary[f"{stage}_ms_p50"] = pooled(timings, CLEAN.name, (stage,)).p50
     (of_clean, *_) = defence_costs(timings)
     footprint, attacks = timings.footprint, attack_cost(timings)
-    summary |= guard_cost(timings).as_summary()
+    summary |= guard_cost(timings).as_summary() | timings.sustained.as_summary()
     return (
         summary
         | of_clean.as_summary()

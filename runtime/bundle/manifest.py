@@ -14,7 +14,9 @@ from typing import Any, Literal, NoReturn, get_args
 from runtime.errors import BundleError
 from runtime.preprocess import Fit, Preprocess
 
-SCHEMA = 1
+SCHEMA = 2
+SINCE_2: dict[str, Any] = {"budget": None}
+"""What a manifest of schema 1 lacks, and what its bundle has instead."""
 MANIFEST = "manifest.json"
 SHARED = "shared"
 """Folder beside the bundles, with files that several of them use."""
@@ -32,6 +34,7 @@ MOST_FEATURES = 1 << 24
 MOST_SIDE = 1 << 12
 MOST_ROLES = 64
 MOST_QUANTILES = 64
+MOST_BUDGET = 1 << 28  # bytes: no packet is larger
 MOST_DEPTH = 16  # of lists and objects inside each other in the provenance
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -83,6 +86,8 @@ class Manifest:
         latent, hyper: shape (channels, height, width) of y and of z; z is None for ``fp``.
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
+        budget: most bytes of a packet, header included, that a guard keeps unless it is told otherwise;
+            None: no limit. Only senders read it.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
             optional ``shield`` and ``adapted``, heads for defended frames and for corrupted ones, with the
             inputs and outputs of ``head``;
@@ -102,6 +107,7 @@ class Manifest:
     hyper: Shape | None
     features: Shape
     clean_bits: tuple[tuple[float, float], ...]
+    budget: int | None
     files: dict[str, FileEntry]
     provenance: dict[str, Any]
 
@@ -131,6 +137,8 @@ class Manifest:
         for quantile, bits in self.clean_bits:
             _number(quantile, "a quantile of clean_bits", 0.0, 1.0)
             _number(bits, "bits of clean_bits", 0.0, 1e12)
+        if self.budget is not None:
+            _whole(self.budget, "budget", 1, MOST_BUDGET)
         _check_notes(self.provenance)
 
     def _check_prior(self) -> None:
@@ -158,12 +166,14 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse manifest.json. Raises BundleError for anything that ``to_json`` cannot have written."""
+        """Parse manifest.json, of this schema or of schema 1. Raises BundleError for anything else."""
         raw = _members(_parsed(text), "the manifest", None)
         schema = raw.get("schema")
-        if type(schema) is not int or schema != SCHEMA:
-            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema {SCHEMA}")
-        _members(raw, "the manifest", [field.name for field in dataclasses.fields(cls)])
+        if type(schema) is not int or schema not in (1, SCHEMA):
+            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema 1 and {SCHEMA}")
+        missing = SINCE_2 if schema == 1 else {}
+        _members(raw, "the manifest", [name for name in _fields_of(cls) if name not in missing])
+        raw = raw | missing | {"schema": SCHEMA}
         files = _members(raw["files"], "files", None)
         return cls(
             **{

@@ -16,6 +16,7 @@ from runtime.bundle import DEFAULT, load
 from runtime.cli.guard_options import add_guard, guard_of
 from runtime.cli.program import keep
 from runtime.errors import StreamError
+from runtime.guard.decision import HOLD
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
@@ -86,8 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the frames on a page, at http://127.0.0.1:PORT/dashboard (0: any free port)",
     )  # fmt: skip
     add_guard(parser).add_argument(
-        "--hold", type=int, default=0, metavar="FRAMES",
-        help="ordinary frames to defend after a suspicious one; needs --guard auto",
+        "--hold", type=int, metavar="FRAMES",
+        help="frames to defend after a suspicious one without looking at them; needs --guard auto "
+        f"(default: {HOLD})",
     )  # fmt: skip
     tls = parser.add_argument_group("TLS", "PEM files.")
     tls.add_argument(
