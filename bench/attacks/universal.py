@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 
-from bench.attacks.ascent import schedule
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
 
@@ -30,12 +29,12 @@ def universal(
     """
     generator = torch.Generator().manual_seed(seed)
     delta = eps * (2 * torch.rand(images[:1].shape, generator=generator) - 1)
-    for step in schedule("unmasked", steps, eps).steps:
+    for k in range(steps):
         batch = images[torch.randperm(len(images), generator=generator)[:BATCH]]
         delta.requires_grad_(True)
         log_bits = target.bits(as_pixels(applied(batch, delta))).log().mean()
         (gradient,) = torch.autograd.grad(log_bits, delta)
-        delta = (delta.detach() + step * gradient.sign()).clamp(-eps, eps)
+        delta = (delta.detach() + eps * (1 - k / steps) * gradient.sign()).clamp(-eps, eps)
     return delta
 
 
