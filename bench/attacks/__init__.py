@@ -40,11 +40,11 @@ THREATS = {
     "low_frequency": "bench.attacks.low_frequency:low_frequency",
     "background": "bench.attacks.regional:background",
     "object": "bench.attacks.regional:object_",
-    "adaptive": "bench.attacks.adaptive:adaptive",
-    "adaptive_c": "bench.attacks.adaptive:adaptive_c",
-    "adaptive_guard": "bench.attacks.on_guard:adaptive_guard",
-    "stealth": "bench.attacks.on_guard:stealth",
-    "provoke": "bench.attacks.on_guard:provoke",
+    "adaptive": "bench.attacks.knowing.adaptive:adaptive",
+    "adaptive_c": "bench.attacks.knowing.adaptive:adaptive_c",
+    "adaptive_guard": "bench.attacks.knowing.on_guard:adaptive_guard",
+    "stealth": "bench.attacks.knowing.on_guard:stealth",
+    "provoke": "bench.attacks.knowing.on_guard:provoke",
 }
 """Where each threat is, by the name that ``bench.resilience --threat`` takes."""
 

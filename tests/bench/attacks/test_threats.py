@@ -11,7 +11,7 @@ from bench.attacks.classification import margin
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
 from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
-from bench.attacks.on_guard import sent_bits, through_adapted_head
+from bench.attacks.knowing.on_guard import sent_bits, through_adapted_head
 from bench.attacks.regional import background_region
 from bench.attacks.universal import applied, universal
 from bench.common.errors import AttackError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.attacks.adaptive import adaptive
+from bench.attacks.knowing.adaptive import adaptive
 from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
 from bench.attacks.budget import Linf
 from bench.attacks.differentiable.straight_through import as_pixels
