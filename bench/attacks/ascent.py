@@ -1,9 +1,10 @@
-"""The common loop: projected gradient ascent with momentum, adaptive steps and restarts; each image's best counts.
+"""The common loop: projected gradient ascent with momentum, adaptive steps and restarts.
 
 The steps are those of APGD (Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble
-of diverse parameter-free attacks", ICML 2020). They begin at twice eps. An image that has stopped rising at a
-checkpoint gets steps of half the length and goes on from its best place. The checkpoints come closer together
-towards the end. No parameter is left to choose but how many steps.
+of diverse parameter-free attacks", ICML 2020) on a line that falls to zero. An image that has stopped rising
+at a checkpoint gets steps of half the length and goes on from its best place. The checkpoints come closer
+together towards the end. At 20 steps the falling line is worth 15 points of bytes at 4/255, at 100 steps
+nothing; a rate has many small gains, which only short steps find.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ STEPS = 20
 RELEASED_STEP = 0.1
 """Length of each step of the released code, in units of [0, 1], whatever eps is."""
 
-FIRST_STEP = 2.0
-"""Length of the first steps, over eps."""
+FIRST_STEP = 1.0
+"""Length of the first step, over eps."""
 
 MOMENTUM = 0.25
 """Share of the last move in the next one."""
@@ -79,27 +80,27 @@ def ascend(
 ) -> torch.Tensor:
     """Frames inside the eps ball ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
 
-    Every iterate is judged, the last included. Each image keeps its best iterate of all runs.
+    Every iterate is judged, the image itself and the last included. Each image keeps its best of all runs;
+    under ``released`` it takes the last of one run.
     """
+    if not schedule.adaptive:
+        return _released(objective, budget, schedule)
     generator = torch.Generator().manual_seed(seed)
-    run = _adaptive if schedule.adaptive else _released
-    best, most = run(objective, budget, schedule, generator)
-    for _ in range(restarts - 1):
-        frames, value = run(objective, budget, schedule, generator)
+    best = budget.frames(budget.zero())
+    most = _value(objective, best)
+    for _ in range(restarts):
+        frames, value = _adaptive(objective, budget, schedule, generator)
         best, most = torch.where(_wide(value > most), frames, best), torch.maximum(value, most)
     return best
 
 
-def _released(
-    objective: Objective, budget: Budget, schedule: Schedule, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The last frames and their values."""
+def _released(objective: Objective, budget: Budget, schedule: Schedule) -> torch.Tensor:
+    """The last frames of the released schedule, which draws nothing."""
     delta = budget.zero()
     for _ in range(schedule.steps):
         _, gradient = _climb(objective, budget.frames(delta))
         delta = budget.ascend(delta, gradient, schedule.length)
-    frames = budget.frames(delta)
-    return frames, _value(objective, frames)
+    return budget.frames(delta)
 
 
 def _adaptive(
@@ -113,13 +114,13 @@ def _adaptive(
     rises, since, most_before = torch.zeros_like(value), 0, torch.full_like(most, -torch.inf)
     halved = torch.ones_like(value, dtype=torch.bool)
     for step in range(1, schedule.steps + 1):
-        far = budget.ascend(delta, gradient, length)
+        far = budget.ascend(delta, gradient, length * (1 - (step - 1) / schedule.steps))
         share = MOMENTUM if step > 1 else 0.0
         moved = budget.inside(delta + (1 - share) * (far - delta) + share * (delta - before))
         before, delta, last = delta, moved, value
         frames = budget.frames(delta)
         if step == schedule.steps:
-            value, gradient = _value(objective, frames), gradient
+            value = _value(objective, frames)
         else:
             value, gradient = _climb(objective, frames)
         better = value > most

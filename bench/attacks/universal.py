@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import torch
 
+from bench.attacks.ascent import Setting
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
+from bench.common.errors import AttackError
 
 BATCH = 8
 STEPS = 60
@@ -41,3 +43,23 @@ def universal(
 def applied(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
     """Frames with the perturbation added, clipped to [0, 1]."""
     return (images + perturbation).clamp(0, 1)
+
+
+def for_all(
+    target: Target,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    setting: Setting = "unmasked",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """One perturbation for all frames, found on others; knows no defence.
+
+    As a ``Threat``: it learns from the target's ``others``. Raises AttackError where there are none.
+    """
+    if target.others is None or not len(target.others):
+        raise AttackError("one perturbation for all frames is found on others: there are none")
+    return applied(images, universal(target.undefended, target.others, eps, steps=steps, seed=seed))

@@ -197,7 +197,9 @@ def _listing() -> str:
             (plans.NONE, "the frame as it comes"),
             (plans.OURS, "the guard, with its default defence"),
             (f"{plans.OURS}:KEY=VALUE,...", "the guard with another one: weight=0.02, mode=rof, ..."),
-            (plans.EVERY_BASELINE, "all filters of this list"),
+            (plans.UNSPLIT.name, "nothing is sent: the network's own answers to the same frames"),
+            (trivial_defences.TWO_WAY, "the shorter packet of the frame and of it after a random transform"),
+            (plans.EVERY_BASELINE, "all filters of this list, and two-way"),
         ],
     )
     return text + _section("filters (--defence)", [*trivial_defences.described().items(), *found])

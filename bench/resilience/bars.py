@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.common.bootstrap import interval
-from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes
 
@@ -103,7 +103,7 @@ def _under_attack(outcome: Outcome) -> Keys:
 def _against_baselines(outcomes: Outcomes, subject: Subject, eps: int) -> Keys:
     """Whether ours takes fewer bytes than every filter of equal accuracy, and than no filter."""
     ours = outcomes.find(subject, GUARDED, RATE, eps, "unmasked")
-    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL)]
+    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL, TWO_WAY)]
     peers = [outcome for outcome in found if outcome is not None and outcome.cell.sender.before]
     if ours is None or not peers:
         return {}

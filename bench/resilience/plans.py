@@ -11,13 +11,13 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, Literal
 
-from bench.attacks import THREATS, knows_defence
+from bench.attacks import QUERIES, THREATS, knows_defence, knows_guard
 from bench.attacks import located as located_threat
 from bench.common.errors import CampaignError
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
 from bench.resilience.catalogue import corruptions as corruption_names
 from bench.resilience.catalogue import trivial_defences as filters
-from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import Cell, Input, Subject, Treatment
 from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
@@ -28,7 +28,11 @@ from runtime.guard.defence import Defence
 Setting = Literal["unmasked", "released"]
 PLAIN = Treatment()
 AUTO = Treatment(GUARDED, guard=Guard())
-BASELINES = tuple(Treatment(name, before=name) for name in TRIVIAL)
+BASELINES = (
+    *(Treatment(name, before=name) for name in TRIVIAL),
+    Treatment(TWO_WAY, before="random", both=True),
+)
+UNSPLIT = Treatment("unsplit", unsplit=True)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
 
@@ -53,16 +57,21 @@ class Effort:
     seeds: tuple[int, ...] = (0,)
 
     def attacks(
-        self, name: str, eps: Iterable[int], setting: Setting = "unmasked", defence: Defence | None = None
+        self,
+        name: str,
+        eps: Iterable[int],
+        setting: Setting = "unmasked",
+        guard: Guard | None = None,
+        made_on: Subject | None = None,
     ) -> list[Input]:
-        """One input an eps and seed; an adaptive threat knows the ``defence``.
+        """One input an eps and seed; an adaptive threat knows the defence of the ``guard``, others all of it.
 
         Raises CampaignError for a threat that is not there.
         """
-        knows = defence if knows_defence(name) else None
+        knows = told(name, guard)
         code = "" if name in THREATS else fingerprint(located_threat(name))
         return [
-            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows, code)
+            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows, made_on, code)
             for level in eps
             for seed in self.seeds
         ]
@@ -78,6 +87,20 @@ class Effort:
         ]
 
 
+def told(threat: str, guard: Guard | None) -> Defence | Guard | None:
+    """What a threat is told of the guard that its frames will meet; who queries has a sender at least."""
+    if threat == QUERIES:
+        return guard or Guard("never")
+    if guard is None:
+        return None
+    return guard if knows_guard(threat) else guard.defence if knows_defence(threat) else None
+
+
+def needs_guard(threat: str) -> bool:
+    """Whether a threat makes no sense against a sender without a guard."""
+    return threat != QUERIES and (knows_defence(threat) or knows_guard(threat))
+
+
 def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     """The cells of every bar except those of corruptions; slow attacks only where there is a bar."""
     eps = effort.eps or (2, 4, 8)
@@ -86,7 +109,7 @@ def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     released = effort.attacks(RATE, set(eps) & RELEASED_AT, "released")
     cells += _product(subjects, released, [PLAIN, AUTO])
     for knowing in (ADAPTIVE, ADAPTIVE_GUARD):
-        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
+        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), guard=Guard())
         cells += _product(subjects, attacks, [AUTO])
     return cells
 
@@ -127,18 +150,15 @@ def custom(
     subjects: Sequence[Subject], effort: Effort, threats: Sequence[str], settings: Sequence[Setting],
     corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Treatment],
 ) -> list[Cell]:  # fmt: skip
-    """Every combination of the options; an adaptive threat knows the defence of each guarded sender."""
+    """Every combination of the options; a threat that knows a defence or a guard has that of each sender."""
     inputs = [Input(), *effort.corruptions(corrupting, severities)]
     cells = _product(subjects, inputs, [PLAIN, *senders])
     eps = effort.eps or (2, 4, 8)
     for name in threats:
         for setting in settings:
             for sender in senders:
-                if not knows_defence(name):
-                    cells += _product(subjects, effort.attacks(name, eps, setting), [sender])
-                elif sender.guard is not None:
-                    known = effort.attacks(name, eps, setting, sender.guard.defence)
-                    cells += _product(subjects, known, [sender])
+                if sender.guard is not None or not needs_guard(name):
+                    cells += _product(subjects, effort.attacks(name, eps, setting, sender.guard), [sender])
     return list(dict.fromkeys(cells))
 
 
@@ -154,6 +174,10 @@ def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[i
             found.append(PLAIN)
         elif name == EVERY_BASELINE:
             found += BASELINES
+        elif name == TWO_WAY:
+            found.append(BASELINES[-1])
+        elif name == UNSPLIT.name:
+            found.append(UNSPLIT)
         elif name.split(":")[0] == OURS:
             defence, about = _defence(name.partition(":")[2])
             for mode, budget in product(guards, (None, *budgets)):
@@ -168,7 +192,8 @@ def _filtered(name: str) -> Treatment:
     try:
         return Treatment(name, before=name, code=_code(filters.located(name)))
     except CampaignError as error:
-        known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL, *filters.known()))
+        names = (NONE, OURS, EVERY_BASELINE, UNSPLIT.name, TWO_WAY, *TRIVIAL, *filters.known())
+        known = ", ".join(names)
         raise CampaignError(f"no defence {name!r}: there are {known}, and module:name") from error
 
 

@@ -68,9 +68,7 @@ def test_a_defence_without_a_gradient_stops_the_released_attack_alone(grey):
 def test_restarts_never_lose(grey):
     waves = torch.randn(grey.shape, generator=torch.Generator().manual_seed(3)) * 400
     objective = lambda x: torch.sin(waves * (x - grey)).flatten(1).sum(1)  # noqa: E731
-    one, four = (
-        objective(climbed(objective, Linf(grey, EPS), steps=5, seed=7, restarts=n)) for n in (1, 4)
-    )
+    one, four = (objective(climbed(objective, Linf(grey, EPS), steps=5, seed=7, restarts=n)) for n in (1, 4))
     assert bool((four >= one).all()) and bool((four > one).any())
 
 
