@@ -40,6 +40,7 @@ from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
 from runtime.cli.program import keep, program
 from runtime.engines import DEFAULT, ENGINES
+from runtime.guard import Guard
 from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
@@ -56,7 +57,8 @@ def default_bundles() -> list[str]:
 def plan(options: argparse.Namespace, subjects: list[Subject]) -> list[Cell]:
     """The plan that was asked for."""
     eps = tuple(options.eps) if options.eps else None
-    effort = plans.Effort(eps, options.steps, options.restarts, tuple(dict.fromkeys(options.seeds)))
+    guard = Guard(budget=options.budget[0]) if options.budget else Guard()
+    effort = plans.Effort(eps, options.steps, options.restarts, tuple(dict.fromkeys(options.seeds)), guard)
     if options.preset:
         return plans.PRESETS[options.preset](subjects, effort)
     corrupting = CORRUPTIONS if options.corruption == ["all"] else options.corruption

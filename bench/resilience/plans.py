@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -15,10 +15,12 @@ from bench.attacks import QUERIES, THREATS, knows_defence, knows_guard
 from bench.attacks import located as located_threat
 from bench.common.errors import CampaignError
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
+from bench.resilience.bars import UNSPLIT as WHOLE
 from bench.resilience.catalogue import corruptions as corruption_names
 from bench.resilience.catalogue import trivial_defences as filters
 from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import Cell, Input, Subject, Treatment
+from bench.resilience.review.worst import CLASS_THREATS, RATE_THREATS
 from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
@@ -32,7 +34,7 @@ BASELINES = (
     *(Treatment(name, before=name) for name in TRIVIAL),
     Treatment(TWO_WAY, before="random", both=True),
 )
-UNSPLIT = Treatment("unsplit", unsplit=True)
+UNSPLIT = Treatment(WHOLE, unsplit=True)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
 
@@ -49,12 +51,14 @@ class Effort:
 
     eps: of 255; None leaves the preset's.
     seeds: each is an attack, or a draw of a corruption, of its own; rows are means over them.
+    guard: of the preset ``review``.
     """
 
     eps: tuple[int, ...] | None = None
     steps: int = 20
     restarts: int = 1
     seeds: tuple[int, ...] = (0,)
+    guard: Guard = field(default_factory=Guard)
 
     def attacks(
         self,
@@ -114,6 +118,16 @@ def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     return cells
 
 
+def review(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """Every threat on the rate and on the class, told all it can use; the worst of them a photograph."""
+    guarded = replace(AUTO, guard=effort.guard)
+    cells = _product(subjects, [Input()], [PLAIN, guarded, UNSPLIT])
+    for name in (*RATE_THREATS, *CLASS_THREATS):
+        attacks = effort.attacks(name, effort.eps or (2, 4), guard=effort.guard)
+        cells += _product(subjects, attacks, [*[PLAIN] * (name == RATE), guarded, UNSPLIT])
+    return cells
+
+
 def corruptions(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     """The 19 corruptions at 5 severities, guarded and not."""
     return _product(subjects, [Input(), *effort.corruptions(CORRUPTIONS, SEVERITIES)], [PLAIN, AUTO])
@@ -143,7 +157,7 @@ def _always(name: str, weight: float, coarseness: int, control: float) -> Treatm
     return Treatment(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
 
 
-PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}
+PRESETS = {"bars": bars, "review": review, "corruptions": corruptions, "grid": grid, "quick": quick}
 
 
 def custom(
@@ -204,7 +218,7 @@ def _code(where: str | None) -> str:
 
 def _defence(text: str) -> tuple[Defence, str]:
     """``weight=0.02,mode=rof`` -> the defence and its name."""
-    known = {field.name for field in fields(Defence)}
+    known = {one.name for one in fields(Defence)}
     given: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")

@@ -38,10 +38,10 @@ def random_flip(image: Image) -> Image:
 
 def random_resize(image: Image) -> Image:
     """Down to a random share of its side and up again, bicubic."""
-    side, share = image.shape[0], drawn(image).uniform(LEAST_SHARE, 1)
-    small = (max(1, round(share * side)),) * 2
+    (height, width), share = image.shape[:2], drawn(image).uniform(LEAST_SHARE, 1)
+    small = (max(1, round(share * width)), max(1, round(share * height)))
     down = Pillow.fromarray(image).resize(small, Pillow.Resampling.BICUBIC)
-    return np.asarray(down.resize((side, side), Pillow.Resampling.BICUBIC))
+    return np.asarray(down.resize((width, height), Pillow.Resampling.BICUBIC))
 
 
 def random_shift(image: Image) -> Image:
