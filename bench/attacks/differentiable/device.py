@@ -20,7 +20,7 @@ ADAPTED = "head_adapted"
 """Stage of a frame's report that says that the adapted head looked."""
 
 
-class Packed(NamedTuple):
+class SentPacket(NamedTuple):
     """One packet: its bytes, header included, the look that it holds, and what a server reads from it."""
 
     bytes: int
@@ -45,15 +45,15 @@ class Device:
         self.head.forget()
         return self.head.encode(frame).size
 
-    def send(self, frame: NDArray[np.uint8]) -> Packed:
+    def send(self, frame: NDArray[np.uint8]) -> SentPacket:
         """One frame, uint8 (S, S, 3), through the bitstream."""
         self.head.forget()
         data = self.head.encode(frame).to_bytes()
         assert self.head.report is not None
         received = self.reader.read(data)
         if Flags.DENOISED in received.flags:
-            return Packed(len(data), "shield", received)
-        return Packed(len(data), "adapted" if ADAPTED in self.head.report.seconds else "plain", received)
+            return SentPacket(len(data), "shield", received)
+        return SentPacket(len(data), "adapted" if ADAPTED in self.head.report.seconds else "plain", received)
 
 
 def as_frames(images: torch.Tensor) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.attacks.differentiable.device import Device, Look, Packed, as_frames
+from bench.attacks.differentiable.device import Device, Look, SentPacket, as_frames
 from bench.attacks.differentiable.straight_through import straight_through
 from bench.attacks.differentiable.target import Target
 from bench.common.errors import AttackError
@@ -39,7 +39,7 @@ class Sent:
     y_hat: torch.Tensor
 
 
-class Sender:
+class DifferentiableSender:
     """A target behind its guard. Raises AttackError where the target was opened without one."""
 
     def __init__(self, target: Target):
@@ -74,7 +74,7 @@ class Sender:
         """The server's answers, (N, classes)."""
         return self._target.answer(sent.y_hat)
 
-    def _one(self, latents: list[torch.Tensor], packed: Packed) -> tuple[torch.Tensor, ...]:
+    def _one(self, latents: list[torch.Tensor], packed: SentPacket) -> tuple[torch.Tensor, ...]:
         """The fields of ``Sent`` for one frame."""
         received, prior = packed.received, self._target.prior
         symbols = [torch.from_numpy(stream.symbols).float() for stream in received.streams]

@@ -11,7 +11,7 @@ import torch
 
 from bench.attacks.ascent import Objective, Setting
 from bench.attacks.classification import margin
-from bench.attacks.differentiable.sender import Sender
+from bench.attacks.differentiable.sender import DifferentiableSender
 from bench.attacks.differentiable.straight_through import straight_through
 from bench.attacks.differentiable.target import Target
 from bench.attacks.threat import Ascent
@@ -19,13 +19,13 @@ from bench.attacks.threat import Ascent
 
 def most_bytes(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
     """Bits of the packets."""
-    sender = Sender(target)
+    sender = DifferentiableSender(target)
     return lambda x: sender(x).bits
 
 
 def most_lost(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
     """What the sender gives up of y; on the way there bits before anything is given up."""
-    sender = Sender(target)
+    sender = DifferentiableSender(target)
 
     def objective(x: torch.Tensor) -> torch.Tensor:
         sent = sender(x)
@@ -38,7 +38,7 @@ def missed_label_sent(
     target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting
 ) -> Objective:
     """Margin of the server's answer to the packet."""
-    sender = Sender(target)
+    sender = DifferentiableSender(target)
     return lambda x: margin(sender.logits(sender(x)), labels)
 
 

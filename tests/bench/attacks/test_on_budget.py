@@ -11,7 +11,7 @@ import torch
 from bench.attacks import threat_named
 from bench.attacks.budget import to_uint8
 from bench.attacks.classification import margin
-from bench.attacks.differentiable.sender import Sender
+from bench.attacks.differentiable.sender import DifferentiableSender
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
 from runtime.guard import Guard
@@ -36,8 +36,8 @@ def attacked(name, target, images, labels, **how):
 
 def test_a_budget_alone_is_filled_and_never_passed(alone, images, labels):
     frames = attacked("knowing_fill", alone, images, labels)
-    budget, sizes = alone.device.head.guard.budget, Sender(alone)(frames).bits / 8
-    clean = Sender(alone)(images).bits / 8
+    budget, sizes = alone.device.head.guard.budget, DifferentiableSender(alone)(frames).bits / 8
+    clean = DifferentiableSender(alone)(images).bits / 8
     assert bool((sizes <= budget).all()) and float(sizes.min()) >= budget - 3
     assert float(clean.min()) < budget - 3
 
@@ -45,7 +45,7 @@ def test_a_budget_alone_is_filled_and_never_passed(alone, images, labels):
 def test_bytes_that_it_counts_are_those_of_a_head_that_gets_its_frames(alone, images, squares, labels):
     frames = to_uint8(attacked("knowing_fill", alone, images, labels), squares, EPS)
     head = Head(alone.device.head.bundle, guard=alone.device.head.guard)
-    counted = Sender(alone)(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255).bits / 8
+    counted = DifferentiableSender(alone)(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255).bits / 8
     assert counted.tolist() == [len(head.encode(frame).to_bytes()) for frame in frames]
 
 
@@ -61,7 +61,7 @@ def test_an_alarm_that_never_rings_is_no_defence(bundle, squares, images, labels
     guard = Guard("auto", Defence(weight=0.05), budget_of(bundle, squares, 1.0))
     deaf = Target.open(bundle, guard)
     deaf.device.head.alarm = lambda latent: Suspicion(-1.0)
-    sizes = Sender(deaf)(attacked("knowing_fill", deaf, images, labels)).bits / 8
+    sizes = DifferentiableSender(deaf)(attacked("knowing_fill", deaf, images, labels)).bits / 8
     assert float(sizes.median()) >= guard.budget - 3
 
 
@@ -69,13 +69,13 @@ def test_a_mask_without_a_gradient_is_no_defence(bundle, images, labels):
     """The threshold stops the gradient of the mask; straight through it the bytes still grow."""
     guard = Guard("always", Defence(threshold=0.5, coarseness=0, rate_control=0.0))
     masked = Target.open(bundle, guard)
-    grown = Sender(masked)(attacked("knowing_fill", masked, images, labels)).bits
-    assert bool((grown > 1.1 * Sender(masked)(images).bits).all())
+    grown = DifferentiableSender(masked)(attacked("knowing_fill", masked, images, labels)).bits
+    assert bool((grown > 1.1 * DifferentiableSender(masked)(images).bits).all())
 
 
 def test_coarse_steps_are_forced_on_frames(alone, images, labels):
     """Much more of y is lost than of clean frames, and more than who goes for the answer loses."""
-    sender = Sender(alone)
+    sender = DifferentiableSender(alone)
     lost = {
         name: sender(attacked(name, alone, images, labels)).lost for name in ("knowing_coarse", "knowing_c")
     }
@@ -87,7 +87,7 @@ def test_coarse_steps_are_forced_on_frames(alone, images, labels):
 def test_a_budget_alone_does_not_keep_the_answer(bundle, images, squares, labels):
     """Through the fit every margin rises, and answers change."""
     tight = Target.open(bundle, Guard("never", budget=budget_of(bundle, squares, 0) - 6))
-    sender = Sender(tight)
+    sender = DifferentiableSender(tight)
     clean = sender.logits(sender(images))
     answers = clean.argmax(1)
     after = margin(sender.logits(sender(attacked("knowing_c", tight, images, answers))), answers)
@@ -111,5 +111,5 @@ def test_ordinary_frames_stay_below_alarms_and_below_most_clean_frames(kind, req
 def test_queries_find_longer_packets_of_the_sender(alone, images, squares, labels):
     out = threat_named("black_box")(alone, images[:2], labels[:2], EPS, steps=40)
     assert np.abs(to_uint8(out, squares[:2], EPS).astype(int) - squares[:2]).max() <= 32
-    found, clean = (Sender(alone)(x).bits for x in (out, images[:2]))
+    found, clean = (DifferentiableSender(alone)(x).bits for x in (out, images[:2]))
     assert bool((found > clean).all())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.attacks.differentiable.device import Device, as_frames
-from bench.attacks.differentiable.sender import Sender
+from bench.attacks.differentiable.sender import DifferentiableSender
 from bench.attacks.differentiable.target import Target
 from bench.common.errors import AttackError
 from runtime.codec.coarseness import factor
@@ -37,7 +37,11 @@ def guard(request, adapting, squares):
 
 
 def test_what_it_claims_to_send_is_what_the_head_sends(adapting, guard, images, squares):
-    sender, head, tail = Sender(Target.open(adapting, guard)), Head(adapting, guard=guard), Tail(adapting)
+    sender, head, tail = (
+        DifferentiableSender(Target.open(adapting, guard)),
+        Head(adapting, guard=guard),
+        Tail(adapting),
+    )
     sent = sender(images)
     packets = [head.encode(square).to_bytes() for square in squares]
     assert (sent.bits / 8).tolist() == [len(packet) for packet in packets]
@@ -60,7 +64,7 @@ def test_what_is_lost_is_the_distance_in_steps(bundle, images, squares):
         first, sent = decision.first.streams[-1], decision.sent.streams[-1]
         lost = np.square(first.values - sent.symbols * factor(sent.coarseness)).sum()
         expected.append(lost if decision.rung in ("plain", "fitted") else None)
-    found = Sender(Target.open(bundle, guard))(images).lost.tolist()
+    found = DifferentiableSender(Target.open(bundle, guard))(images).lost.tolist()
     known = [number for number, one in enumerate(expected) if one is not None]
     assert len(known) >= 2
     assert [found[n] for n in known] == pytest.approx([expected[n] for n in known], rel=1e-4)
@@ -68,7 +72,7 @@ def test_what_is_lost_is_the_distance_in_steps(bundle, images, squares):
 
 @pytest.mark.parametrize("field", ["bits", "before", "logits"])
 def test_gradients_pass_the_decision_and_the_fit(adapting, guard, images, field):
-    sender, x = Sender(Target.open(adapting, guard)), images.clone().requires_grad_(True)
+    sender, x = DifferentiableSender(Target.open(adapting, guard)), images.clone().requires_grad_(True)
     sent = sender(x)
     value = sender.logits(sent) if field == "logits" else getattr(sent, field)
     value.sum().backward()
@@ -82,4 +86,4 @@ def test_frames_are_what_a_camera_sends(images, squares):
 
 def test_a_target_without_a_guard_is_refused(target):
     with pytest.raises(AttackError, match="Guard"):
-        Sender(target)
+        DifferentiableSender(target)
