@@ -38,6 +38,7 @@ from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export import references
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
+from runtime.cli.guard_options import budget
 from runtime.cli.program import keep, program
 from runtime.engines import DEFAULT, ENGINES
 from runtime.guard import Guard
@@ -167,7 +168,11 @@ def _add_plan(group: Any) -> None:
     several("--defence", ["none", "ours"], "see below; your own filter as module:name", metavar="NAME")
     several("--guard", ["auto"], "modes of the guard in 'ours'", choices=MODES)
     several(
-        "--budget", [], "bytes of a packet; 'ours' runs with each, and without", type=positive, metavar="N"
+        "--budget",
+        [],
+        "bytes of a packet, or none; 'ours' runs with each, and with the bundle's own",
+        type=budget,
+        metavar="N",
     )
     several(
         "--seeds", [0], "attacks and corruptions run once with each; rows are means", type=int, metavar="N"

@@ -17,17 +17,19 @@ UNDEFENDED = "undefended"
 
 @dataclass(frozen=True)
 class Subject:
-    """A bundle of a campaign; ``where`` is its folder."""
+    """A bundle of a campaign; ``where`` is its folder, ``budget`` its own (None: no limit)."""
 
     name: str
     prior: str
     id: str
     where: str
+    budget: int | None = None
 
     @classmethod
     def of(cls, bundle: Bundle) -> Subject:
         """The subject that is this bundle."""
-        return cls(bundle.manifest.name, bundle.manifest.prior, bundle.id.hex(), str(bundle.folder))
+        manifest = bundle.manifest
+        return cls(manifest.name, manifest.prior, bundle.id.hex(), str(bundle.folder), manifest.budget)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ class Cell:
     subject: Subject
     input: Input
     sender: Treatment
+
+    @property
+    def budget(self) -> int | None:
+        """Most bytes of its packets; None: no limit."""
+        guard = self.sender.guard
+        return None if guard is None else guard.budget_of(self.subject.budget)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bench.resilience.review.worst import CLASS_THREATS, RATE_THREATS
 from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
-from runtime.guard.decision import Mode
+from runtime.guard.decision import Budget, Mode
 from runtime.guard.defence import Defence
 
 Setting = Literal["unmasked", "released"]
@@ -176,10 +176,12 @@ def custom(
     return list(dict.fromkeys(cells))
 
 
-def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Treatment]:
+def senders(
+    defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[Budget] = ()
+) -> list[Treatment]:
     """Treatments by the names of ``--defence``: none, ours, ours:weight=0.02,..., baselines, or a filter's.
 
-    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. A
+    ``ours`` comes once a guard mode with the bundle's budget, and once with each of the ``budgets``. A
     filter may be a caller's own, ``module:name``. Raises CampaignError for anything else.
     """
     found: list[Treatment] = []
@@ -194,8 +196,8 @@ def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[i
             found.append(UNSPLIT)
         elif name.split(":")[0] == OURS:
             defence, about = _defence(name.partition(":")[2])
-            for mode, budget in product(guards, (None, *budgets)):
-                words = (mode, about, f"budget={budget}" if budget else "")
+            for mode, budget in product(guards, (Guard.budget, *budgets)):
+                words = (mode, about, f"budget={budget or 'none'}" if budget != Guard.budget else "")
                 found.append(Treatment(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
         else:
             found.append(_filtered(name))

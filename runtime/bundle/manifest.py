@@ -9,12 +9,14 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from runtime.errors import BundleError
-from runtime.preprocess import Preprocess
+from runtime.preprocess import Fit, Preprocess
 
-SCHEMA = 1
+SCHEMA = 2
+SINCE_2: dict[str, Any] = {"budget": None}
+"""What a manifest of schema 1 lacks, and what its bundle has instead."""
 MANIFEST = "manifest.json"
 SHARED = "shared"
 """Folder beside the bundles, with files that several of them use."""
@@ -32,6 +34,7 @@ MOST_FEATURES = 1 << 24
 MOST_SIDE = 1 << 12
 MOST_ROLES = 64
 MOST_QUANTILES = 64
+MOST_BUDGET = 1 << 28  # bytes: no packet is larger
 MOST_DEPTH = 16  # of lists and objects inside each other in the provenance
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -83,6 +86,8 @@ class Manifest:
         latent, hyper: shape (channels, height, width) of y and of z; z is None for ``fp``.
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
+        budget: most bytes of a packet, header included, that a guard keeps unless it is told otherwise;
+            None: no limit. Only senders read it.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
             optional ``shield`` and ``adapted``, heads for defended frames and for corrupted ones, with the
             inputs and outputs of ``head``;
@@ -102,6 +107,7 @@ class Manifest:
     hyper: Shape | None
     features: Shape
     clean_bits: tuple[tuple[float, float], ...]
+    budget: int | None
     files: dict[str, FileEntry]
     provenance: dict[str, Any]
 
@@ -117,6 +123,10 @@ class Manifest:
         _number(self.preprocess.crop, "crop of preprocess", 0.0, 1.0)
         if self.preprocess.crop == 0:
             _refuse("crop of preprocess", self.preprocess.crop, "more than 0")
+        if self.preprocess.fit not in get_args(Fit):
+            _refuse("fit of preprocess", self.preprocess.fit, " or ".join(get_args(Fit)))
+        if self.preprocess.fit == "pad" and self.preprocess.crop != 1:
+            _refuse("crop of preprocess", self.preprocess.crop, "1 with the fit pad")
         _shape(self.latent, "latent", MOST_SYMBOLS)
         _shape(self.features, "features", MOST_FEATURES)
         if self.hyper is not None:
@@ -127,6 +137,8 @@ class Manifest:
         for quantile, bits in self.clean_bits:
             _number(quantile, "a quantile of clean_bits", 0.0, 1.0)
             _number(bits, "bits of clean_bits", 0.0, 1e12)
+        if self.budget is not None:
+            _whole(self.budget, "budget", 1, MOST_BUDGET)
         _check_notes(self.provenance)
 
     def _check_prior(self) -> None:
@@ -147,21 +159,26 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        fields = dataclasses.asdict(self)
+        if self.preprocess.fit == "crop":  # what older releases do, and then they read the bundle
+            del fields["preprocess"]["fit"]
+        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse manifest.json. Raises BundleError for anything that ``to_json`` cannot have written."""
+        """Parse manifest.json, of this schema or of schema 1. Raises BundleError for anything else."""
         raw = _members(_parsed(text), "the manifest", None)
         schema = raw.get("schema")
-        if type(schema) is not int or schema != SCHEMA:
-            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema {SCHEMA}")
-        _members(raw, "the manifest", [field.name for field in dataclasses.fields(cls)])
+        if type(schema) is not int or schema not in (1, SCHEMA):
+            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema 1 and {SCHEMA}")
+        missing = SINCE_2 if schema == 1 else {}
+        _members(raw, "the manifest", [name for name in _fields_of(cls) if name not in missing])
+        raw = raw | missing | {"schema": SCHEMA}
         files = _members(raw["files"], "files", None)
         return cls(
             **{
                 **raw,
-                "preprocess": Preprocess(**_members(raw["preprocess"], "preprocess", _fields_of(Preprocess))),
+                "preprocess": _preprocess(raw["preprocess"]),
                 "latent": tuple(_items(raw["latent"], "latent")),
                 "hyper": None if raw["hyper"] is None else tuple(_items(raw["hyper"], "hyper")),
                 "features": tuple(_items(raw["features"], "features")),
@@ -224,6 +241,12 @@ def _members(value: Any, what: str, names: list[str] | None) -> dict[str, Any]:
         differing = ", ".join(_shown(name) for name in sorted(set(value) ^ set(names))[:4])
         raise BundleError(f"manifest: {what} lacks a member, or has one too many: {differing}")
     return value
+
+
+def _preprocess(value: Any) -> Preprocess:
+    """Older bundles have no ``fit``."""
+    given = {"fit": "crop"} | _members(value, "preprocess", None)
+    return Preprocess(**_members(given, "preprocess", _fields_of(Preprocess)))
 
 
 def _items(value: Any, what: str) -> list[Any]:

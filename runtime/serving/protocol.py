@@ -46,6 +46,9 @@ MAX_ID = 128
 MAX_RANK = 4
 """Most numbers of a shape. Ones around [n] are welcome: clients add them."""
 
+FOREIGN = "this server is for its own machine: ask for localhost"
+"""What a foreign host or page is told by a listener on loopback."""
+
 LENGTH_BYTES = 4
 """A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
 
@@ -132,6 +135,15 @@ def fault(error: Exception) -> Fault:
             later = 1 if isinstance(error, TryLater) else None
             return Fault(kind, shortened(str(error)), http, grpc, later)
     return Fault(kind, "the server failed; its log says how", 500, "INTERNAL")
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of either transport: 3.0 is one, as JSON has one kind of numbers; text is not."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if type(value) is not int:
+        raise RequestError(f"{name} must be a whole number, not {value!r}")
+    return value
 
 
 def check_version(version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,18 @@ def test_built_bundles_code_and_decode(prior: str, built: Path) -> None:
         assert logits.shape == (10,)
     quantiles = [bits for _, bits in bundle.manifest.clean_bits]
     assert quantiles == sorted(quantiles) and quantiles[0] > 0
+    assert bundle.manifest.budget == max(head.least, math.ceil(bundle.manifest.clean_quantile(0.5) / 8) + 20)
     assert bundle.manifest.provenance["weights"] == "tests.export.models:classifier"
     assert bundle.manifest.classes == 10 and bundle.labels() is None
+
+
+def test_bundles_get_the_budget_of_their_clean_frames_by_command(built: Path, tmp_path: Path) -> None:
+    """As they were built with it; files and all else stay."""
+    assert main(["budget", "--bundle", str(built / "classifier-fp-r2"), "-o", str(tmp_path)]) == 0
+    for prior in ("fp", "mshp"):
+        before, after = (load(folder / f"classifier-{prior}-r2").manifest for folder in (built, tmp_path))
+        assert after.budget == before.budget and after.files == before.files
+        assert "export budget" in after.provenance["budget"]["command"]
 
 
 def test_priors_share_restore_and_tail(built: Path) -> None:

@@ -116,14 +116,14 @@ class Target:
         """
         defence = known.defence if isinstance(known, Guard) else known
         device = Device.of(Head(bundle, options, guard=known)) if isinstance(known, Guard) else None
-        head = TorchGraph(bundle.path("head"))
+        head = TorchGraph(bundle.graph("head"))
         shield, adapted = (
-            TorchGraph(bundle.path(role)) if role in bundle.manifest.files else head
+            TorchGraph(bundle.graph(role)) if role in bundle.manifest.files else head
             for role in ("shield", "adapted")
         )
         energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
         return cls(
-            head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            head, shield, adapted, TorchGraph(bundle.graph("restore")), TorchGraph(bundle.graph("tail")),
             open_prior(bundle), energy / energy.sum(0), DifferentiableAlarm.of(bundle), defence,
             bundle.manifest.clean_quantile(QUANTILE), device,
         )  # fmt: skip

@@ -24,6 +24,7 @@ from runtime.serving.protocol import (
     Request,
     element,
     tensors,
+    whole,
 )
 
 MAX_JSON = 1 << 14
@@ -124,10 +125,8 @@ class HttpRequest:
         parameters = _optional(header, "parameters")
         outputs = [_mapping(entry, "an output") for entry in _list(header.get("outputs") or [], "outputs")]
         top_k, wanted = parameters.get("top_k", TOP_K), tuple(str(entry.get("name")) for entry in outputs)
-        if type(top_k) is not int:
-            raise RequestError(f"top_k must be a whole number, not {top_k!r}")
         packet = _packet(header, body[length:], octets)
-        self.request = Request(model, _identity(header.get("id")), packet, top_k, wanted)
+        self.request = Request(model, _identity(header.get("id")), packet, whole(top_k, "top_k"), wanted)
         default = parameters.get("binary_data_output", False) is True
         self.binary = {name for name in OUTPUTS if default and not wanted}
         for name, entry in zip(wanted, outputs, strict=True):

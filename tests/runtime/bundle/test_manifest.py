@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.bundle import INSTALLED, MANIFEST, FileEntry, Manifest, check_name, installed, load
+from runtime.bundle.manifest import SINCE_2
 from runtime.errors import BundleError
 from tests.tiny_bundle import rewrite
 
@@ -30,7 +31,7 @@ def test_shipped_manifests_are_read_and_written_as_they_are(name: str) -> None:
 
 
 WRONG: dict[str, list[Any]] = {
-    "schema": [2, "1", True, 1.0, None],
+    "schema": [0, 3, "2", True, 2.0, None],
     "name": ["", "a/b", "..", "-x", ".x", "shared", "a b", "a\n", "x" * 129, 7, ["a"], "<img>", "é"],
     "backbone": ["", "../x", "/x", None],
     "prior": ["gp", None, "fp"],
@@ -44,6 +45,7 @@ WRONG: dict[str, list[Any]] = {
     "hyper": [None, [2, 2], [1 << 14, 1 << 12, 1]],
     "features": [None, [1 << 14, 1 << 12, 1 << 12]],
     "clean_bits": [None, {}, [1], [[0.5]], [[0.5, -1]], [[2, 5]], [["a", 5]], [[0.5, 1]] * 65, [[0.5, 1e13]]],
+    "budget": [0, -1, 90.0, "90", True, (1 << 28) + 1, []],
     "files": [[], None, {"prior": {}}, {"Prior": {"path": "a", "bytes": 1, "sha256": SHA}}, {}],
     "provenance": [[], None, "x"],
 }  # fmt: skip
@@ -65,6 +67,17 @@ def test_all_members_are_needed_and_no_others(member: str, raw: dict[str, Any]) 
         raw[member] = 1
     with pytest.raises(BundleError):
         Manifest.from_json(json.dumps(raw))
+
+
+def test_a_manifest_of_schema_1_has_no_budget(raw: dict[str, Any]) -> None:
+    """It is read as it was written then, with exactly its own members; written again it is of this schema."""
+    old = {name: value for name, value in raw.items() if name not in SINCE_2} | {"schema": 1}
+    manifest = Manifest.from_json(json.dumps(old))
+    assert manifest.budget is None and manifest == Manifest.from_json(json.dumps(raw))
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    for name in SINCE_2:
+        with pytest.raises(BundleError, match=name):
+            Manifest.from_json(json.dumps(old | {name: raw[name]}))
 
 
 @pytest.mark.parametrize(

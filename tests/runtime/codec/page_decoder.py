@@ -25,6 +25,7 @@ MEMBERS = {
     "schema", "name", "backbone", "prior", "rate", "step", "classes", "preprocess", "latent", "hyper",
     "features", "clean_bits", "files", "provenance",
 }  # fmt: skip
+SINCE_2 = {"budget"}
 
 
 class Refused(Exception):
@@ -211,7 +212,8 @@ class PageDecoder:
         text = (folder / "manifest.json").read_bytes()
         self.id = hashlib.sha256(text).digest()[:8]
         manifest = json.loads(text.decode("utf-8"))
-        assert set(manifest) == MEMBERS and manifest["schema"] == 1 and manifest["prior"] in ("fp", "mshp")
+        assert manifest["schema"] in (1, 2) and manifest["prior"] in ("fp", "mshp")
+        assert set(manifest) == (MEMBERS if manifest["schema"] == 1 else MEMBERS | SINCE_2)
         self.latent: tuple[int, int, int] = tuple(manifest["latent"])
         self.hyper: tuple[int, int, int] | None = tuple(manifest["hyper"]) if manifest["hyper"] else None
         assert (self.hyper is None) == (manifest["prior"] == "fp")

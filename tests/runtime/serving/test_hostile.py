@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import RequestError, UnknownModel
-from runtime.serving.grpc_front import MESSAGES, SERVICE, parse_message
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, parse_message
 from runtime.serving.intake.json_request import HttpRequest
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_service import body, post, until
@@ -166,6 +166,8 @@ def packet_input(**changed: Any) -> dict[str, Any]:
         packet_input() | {"id": [7]}, packet_input() | {"id": 1 << 64},
         packet_input() | {"id": "x" * 200}, packet_input() | {"parameters": []},
         packet_input() | {"parameters": {"top_k": 0}}, packet_input() | {"parameters": {"top_k": True}},
+        packet_input() | {"parameters": {"top_k": "3"}}, packet_input() | {"parameters": {"top_k": 1.5}},
+        packet_input() | {"parameters": {"top_k": float("inf")}},
         packet_input() | {"outputs": [{"name": "no-such"}]}, packet_input() | {"outputs": [1]},
     ],
     ids=json.dumps,
@@ -238,9 +240,15 @@ def test_grpc_refuses_what_is_too_large_or_no_message(server: Running, packets: 
         {"id": "x" * 200},
         {"outputs": [{"name": "no-such"}]},
         {"parameters": [{"key": "top_k", "value": {"string_param": "5"}}]},
+        {"parameters": [{"key": "top_k", "value": {"double_param": 1.5}}]},
         {
             "inputs": [
-                {"name": "packet", "datatype": "UINT8", "shape": [1], "contents": {"uint_contents": [256]}}
+                {
+                    "name": "packet",
+                    "datatype": "UINT8",
+                    "shape": [1],
+                    "contents": {"uint_contents": [b"\x80\x02"]},
+                }
             ]
         },
     ],
