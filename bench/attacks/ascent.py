@@ -76,21 +76,31 @@ Objective = Callable[[torch.Tensor], torch.Tensor]
 
 
 def ascend(
-    objective: Objective, budget: Budget, schedule: Schedule, *, seed: int = 0, restarts: int = 1
+    objective: Objective,
+    budget: Budget,
+    schedule: Schedule,
+    *,
+    seed: int = 0,
+    restarts: int = 1,
+    begin: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Frames inside the eps ball ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
 
     Every iterate is judged, the image itself and the last included. Each image keeps its best of all runs;
-    under ``released`` it takes the last of one run.
+    under ``released`` it takes the last of one run. ``begin``: frames inside the ball that are judged as well,
+    and that one more run starts from; ``released`` ignores them.
     """
     if not schedule.adaptive:
         return _released(objective, budget, schedule)
     generator = torch.Generator().manual_seed(seed)
-    best = budget.frames(budget.zero())
-    most = _value(objective, best)
-    for _ in range(restarts):
-        frames, value = _adaptive(objective, budget, schedule, generator)
-        best, most = torch.where(_wide(value > most), frames, best), torch.maximum(value, most)
+    images = budget.frames(budget.zero())
+    best, most = images, _value(objective, images)
+    starts = [budget.start(generator) for _ in range(restarts)]
+    if begin is not None:
+        best, most = _better(best, most, begin, _value(objective, begin))
+        starts.append(begin - images)
+    for start in starts:
+        best, most = _better(best, most, *_adaptive(objective, budget, schedule, start))
     return best
 
 
@@ -104,10 +114,10 @@ def _released(objective: Objective, budget: Budget, schedule: Schedule) -> torch
 
 
 def _adaptive(
-    objective: Objective, budget: Budget, schedule: Schedule, generator: torch.Generator
+    objective: Objective, budget: Budget, schedule: Schedule, start: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best frames of one run and their values."""
-    delta = before = budget.start(generator)
+    """The best frames of one run from a perturbation on, and their values."""
+    delta = before = start
     value, gradient = _climb(objective, budget.frames(delta))
     best, most, best_gradient = delta, value, gradient
     length = torch.full_like(_wide(value), schedule.length)
@@ -150,6 +160,13 @@ def _climb(objective: Objective, frames: torch.Tensor) -> tuple[torch.Tensor, to
 @torch.no_grad()
 def _value(objective: Objective, frames: torch.Tensor) -> torch.Tensor:
     return objective(as_pixels(frames))
+
+
+def _better(
+    best: torch.Tensor, most: torch.Tensor, frames: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The frames with the higher value of each image, and that value."""
+    return torch.where(_wide(value > most), frames, best), torch.maximum(value, most)
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from bench.attacks.ascent import Objective, Setting
-from bench.attacks.classification import margin
+from bench.attacks.classification import margin, pgd_c
 from bench.attacks.differentiable.sender import DifferentiableSender
 from bench.attacks.differentiable.straight_through import straight_through
 from bench.attacks.differentiable.target import Target
@@ -48,5 +48,5 @@ knowing_fill = Ascent(most_bytes)
 knowing_coarse = Ascent(most_lost)
 """Most bits before the guard takes them away, so that the answer is lost; knows the whole guard."""
 
-knowing_c = Ascent(missed_label_sent)
-"""A wrong answer to what is sent; knows the whole guard, budget included."""
+knowing_c = Ascent(missed_label_sent, weaker=pgd_c)
+"""A wrong answer to what is sent; knows the whole guard, budget included. Does what ``pgd_c`` does, or more."""

@@ -95,6 +95,21 @@ def test_a_budget_alone_does_not_keep_the_answer(bundle, images, squares, labels
     assert float((after > 0).float().mean()) > 0.8
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_who_knows_everything_takes_no_fewer_answers_than_who_knows_nothing(
+    bundle, images, squares, threshold
+):
+    """On each image, at a step too few for either to be done, and more on some."""
+    guard = Guard("always", Defence(weight=0.05, threshold=threshold), budget_of(bundle, squares, 0.5))
+    sender = DifferentiableSender(target := Target.open(bundle, guard))
+    answers = sender.logits(sender(images)).argmax(1)
+    knowing, blind = (
+        margin(sender.logits(sender(attacked(name, target, images, answers, steps=3))), answers)
+        for name in ("knowing_c", "pgd_c")
+    )
+    assert bool((knowing >= blind).all()) and bool((knowing > blind).any())
+
+
 @pytest.mark.parametrize("kind", ["target", "with_guard", "adapting"])
 def test_ordinary_frames_stay_below_alarms_and_below_most_clean_frames(kind, request, images, labels):
     fixture = request.getfixturevalue(kind)
