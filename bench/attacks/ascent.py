@@ -87,8 +87,8 @@ def ascend(
     """Frames inside the eps ball ``budget`` with a large ``objective``, which sees them rounded to 8 bits.
 
     Every iterate is judged, the image itself and the last included. Each image keeps its best of all runs;
-    under ``released`` it takes the last of one run. ``begin``: frames inside the ball that are judged as well,
-    and that one more run starts from; ``released`` ignores them.
+    under ``released`` it takes the last of one run. ``begin``: frames inside the ball that are judged as
+    well, and that one more run starts from; ``released`` ignores them.
     """
     if not schedule.adaptive:
         return _released(objective, budget, schedule)

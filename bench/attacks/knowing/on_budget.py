@@ -49,4 +49,4 @@ knowing_coarse = Ascent(most_lost)
 """Most bits before the guard takes them away, so that the answer is lost; knows the whole guard."""
 
 knowing_c = Ascent(missed_label_sent, weaker=pgd_c)
-"""A wrong answer to what is sent; knows the whole guard, budget included. Does what ``pgd_c`` does, or more."""
+"""A wrong answer to what is sent; knows the whole guard, budget included. At least as strong as ``pgd_c``."""
