@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.common.bootstrap import interval
-from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes
+from bench.resilience.review.worst import worst_keys
 
 GUARDED = "auto"
 """The sender that the bars are about: the guard with its default defence."""
+UNSPLIT = "unsplit"
+"""The sender that sends nothing: one machine runs the whole network."""
 RATE, ADAPTIVE, ADAPTIVE_GUARD = "pgd_e", "adaptive", "adaptive_guard"
 SUFFIXES = {RATE: "", ADAPTIVE: "_adaptive", ADAPTIVE_GUARD: "_adaptive_guard"}
 EQUAL_TOP1 = 0.005
@@ -67,7 +70,9 @@ def summarise(outcomes: Outcomes) -> Keys:
 
 
 def _worst(key: str, values: list[Any]) -> Any:
-    if key.startswith(("beats", "pgde_increase")):
+    if key.startswith(("beats", "pgde_increase", "unsplit")) or ("top1_" in key and key.startswith("worst")):
+        return min(values)
+    if key.startswith("worst") and "over_unsplit" in key:
         return min(values)
     return max(values)
 
@@ -82,7 +87,7 @@ def _keys(outcomes: Outcomes, subject: Subject) -> Keys:
         keys |= _under_attack(outcome)
     for eps in sorted({o.cell.input.level for o in outcomes.of(subject, "attack")}):
         keys |= _against_baselines(outcomes, subject, eps)
-    return keys | _corruptions(outcomes, subject)
+    return keys | worst_keys(outcomes, subject, GUARDED, UNSPLIT) | _corruptions(outcomes, subject)
 
 
 def _certified(outcome: Outcome) -> Keys:
@@ -110,7 +115,7 @@ def _under_attack(outcome: Outcome) -> Keys:
 def _against_baselines(outcomes: Outcomes, subject: Subject, eps: int) -> Keys:
     """Whether ours takes fewer bytes than every filter of equal accuracy, and than no filter."""
     ours = outcomes.find(subject, GUARDED, RATE, eps, "unmasked")
-    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL)]
+    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL, TWO_WAY)]
     peers = [outcome for outcome in found if outcome is not None and outcome.cell.sender.before]
     if ours is None or not peers:
         return {}

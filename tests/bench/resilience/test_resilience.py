@@ -176,7 +176,7 @@ def test_defences_by_name():
         "auto weight=0.02", "auto weight=0.02 budget=900", "auto weight=0.02 budget=none"
     ]  # fmt: skip
     assert [sender.guard.budget for sender in budgeted] == ["bundle", 900, None]
-    assert len(plans.senders(["baselines"], ["auto"])) == len(TRIVIAL)
+    assert len(plans.senders(["baselines"], ["auto"])) == len(TRIVIAL) + 1
     for wrong in ("magic", "ours:strength=1", "ours:weight"):
         with pytest.raises(CampaignError, match="there are"):
             plans.senders([wrong], ["auto"])
