@@ -81,8 +81,6 @@ def test_a_head_keeps_the_budget_of_each_frame(tiny_bundles: dict[str, Path], pr
 
 def test_the_floor_is_a_fifth_of_a_median_clean_packet() -> None:
     manifest = SimpleNamespace(clean_quantile={0.5: 8000.0}.get)
-    head = SimpleNamespace(
-        bundle=SimpleNamespace(manifest=manifest), guard=SimpleNamespace(budget=5000), least=50
-    )
+    head = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest), budget=5000, least=50)
     bounds = BudgetRange.of(head)  # type: ignore[arg-type]
     assert bounds == BudgetRange(int(0.2 * (1000 + MAX_OVERHEAD)), 5000)
