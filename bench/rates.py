@@ -59,11 +59,11 @@ def settings_of(bundle: Bundle) -> list[Setting]:
     """All settings of a bundle: undenoised, through the head alone."""
     rounded = Defence(weight=0.0, coarseness=0, rate_control=0.0)
     coarser = [
-        Setting(bundle, COARSER, f"coarseness {c}", Guard("always", replace(rounded, coarseness=c)))
+        Setting(bundle, COARSER, f"coarseness {c}", Guard("always", replace(rounded, coarseness=c), None))
         for c in COARSE
     ]
     controlled = [
-        Setting(bundle, CONTROLLED, f"lambda {w:g}", Guard("always", replace(rounded, rate_control=w)))
+        Setting(bundle, CONTROLLED, f"lambda {w:g}", Guard("always", replace(rounded, rate_control=w), None))
         for w in WEIGHTS
     ]
     return [Setting(bundle, MADE_FOR_IT, f"rate {bundle.manifest.rate}"), *coarser, *controlled]

@@ -6,6 +6,7 @@ once write two folders of their own; the last one to end is the one that stays, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -20,6 +21,9 @@ from runtime.errors import BundleError
 
 TRIES = 20
 """Times that a folder is renamed while others rename theirs to the same name."""
+
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+"""Errors of a rename to a name that somebody has. A look afterwards is too late: they may have moved on."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -113,8 +117,11 @@ def new_folders(parent: Path, names: Iterable[str]) -> Iterator[Path]:
 def _check_replaceable(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ExportError(f"{folder} is there already and is not a folder: remove it, or name another")
-    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise ExportError(f"{folder} is there already and is not a bundle: remove it, or name another folder")
+    with suppress(FileNotFoundError):  # others may move it away meanwhile
+        if not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+            raise ExportError(
+                f"{folder} is there already and is not a bundle: remove it, or name another folder"
+            )
 
 
 def _keep_others(old: Path, new: Path) -> None:
@@ -135,8 +142,8 @@ def _take_place(made: Path, folder: Path) -> None:
         try:
             made.rename(folder)
             return
-        except OSError:
-            if not folder.exists():
+        except OSError as error:
+            if error.errno not in TAKEN and not folder.exists():
                 raise
         _check_replaceable(folder)  # others may have been faster
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -145,8 +152,8 @@ def _take_place(made: Path, folder: Path) -> None:
         try:
             made.rename(folder)
             return
-        except OSError:
-            if not folder.exists() and (aside / "old").exists():
+        except OSError as error:
+            if error.errno not in TAKEN and not folder.exists() and (aside / "old").exists():
                 (aside / "old").rename(folder)
                 raise
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -30,10 +31,14 @@ from export.prior.factorized import channel_tables
 from export.prior.hyperprior_fit import fit_hyperprior
 from export.progress import bar, say
 from runtime.bundle import MANIFEST, SCHEMA, SHARED, FileEntry, Manifest, check_name, load
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.head import Head
 from runtime.preprocess import Preprocess
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+BUDGET = 0.5
+"""Quantile of the bits of clean frames that a bundle's budget keeps."""
+
 PACKAGES = ("torch", "torchvision", "compressai", "onnx", "onnxscript", "numpy")
 
 PriorName = Literal["fp", "mshp"]
@@ -106,6 +111,7 @@ class Builder:
             hyper=written.hyper,
             features=self.calibrated.calibration.features,
             clean_bits=(),
+            budget=None,
             files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
             provenance=self._provenance() | written.notes,
         )
@@ -192,7 +198,7 @@ class Builder:
 
 
 def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> None:
-    """Measure the clean rates with the runtime itself, then write the final manifest."""
+    """Measure the clean rates with the runtime itself, choose the budget, then write the final manifest."""
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     head = Head(load(folder))
     bits = []
@@ -202,8 +208,14 @@ def finish_bundle(folder: Path, manifest: Manifest, photographs: list[Path]) -> 
             progress.update(1)
     quantiles = tuple((q, float(np.quantile(bits, q))) for q in QUANTILES)
     final = replace(manifest, clean_bits=quantiles)
+    final = replace(final, budget=clean_budget(head, final))
     (folder / MANIFEST).write_text(final.to_json(), encoding="utf-8")
     say(f"{manifest.name}: {np.mean(bits) / 8:.0f} bytes of information a clean frame")
+
+
+def clean_budget(head: Head, manifest: Manifest) -> int:
+    """Bytes that the packets of half of all clean frames keep; never below what every frame can keep."""
+    return max(head.least, math.ceil(manifest.clean_quantile(BUDGET) / 8) + MAX_OVERHEAD)
 
 
 def keep_or_write(module: nn.Module, example: torch.Tensor, path: Path, given: str, returned: str) -> Path:

@@ -26,6 +26,9 @@ class FinetunePlan:
     steps: of Adam in all, earlier runs included. batch: images a step.
     learning_rate: relative to the root mean square of each tensor. Analysis and restore are each other's
         inverse, so one absolute rate would be far too fast for one of them.
+    network_rate: absolute, of the residual network behind the inverse transform.
+    coarse: share of images that are sent coarser than the rate's step, up to ``coarsest`` times, as a budget
+        will send them.
     prior_rate: of the density that prices the bits. prior_steps: that fit it before the transform moves.
     save_every: steps between checkpoints.
     """
@@ -33,6 +36,9 @@ class FinetunePlan:
     steps: int = 400
     batch: int = 16
     learning_rate: float = 3e-4
+    network_rate: float = 1e-3
+    coarse: float = 0.3
+    coarsest: float = 3.0
     prior_rate: float = 1e-2
     prior_steps: int = 300
     save_every: int = 20

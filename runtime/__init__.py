@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.guard import Defence, Guard
     from runtime.head import Head
     from runtime.pictures import read_image
+    from runtime.preprocess import Nv12
     from runtime.tail import Tail
 
     __version__: str
@@ -31,6 +32,7 @@ __all__ = [
     "Flags",
     "Guard",
     "Head",
+    "Nv12",
     "Packet",
     "RateholdError",
     "Tail",
@@ -46,6 +48,7 @@ _HOME = {
     "Flags": "runtime.codec.packet",
     "Guard": "runtime.guard",
     "Head": "runtime.head",
+    "Nv12": "runtime.preprocess",
     "Packet": "runtime.codec.packet",
     "RateholdError": "runtime.errors",
     "Tail": "runtime.tail",

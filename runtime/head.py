@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from runtime.guard.decision import Counters, Decision
 from runtime.guard.defence import Defender
 from runtime.guard.ladder import Ladder, PreparedFrame
 from runtime.latent import Latent
+from runtime.preprocess import Nv12
 from runtime.prior import open_prior
 from runtime.prior.base import push_streams
 
@@ -48,7 +49,7 @@ class HeadReport:
 
         ==============================  ==============================================================
         preprocess, head, prior         every frame; a mask of earlier frames saves head and prior
-        guard                           mode ``auto``
+        guard                           mode ``auto``, unless a mask of earlier frames saves it
         head_adapted, prior_adapted     the frame looks corrupted
         mask, denoise                   the frame is defended; on a GPU both are only queued
         head_defended, prior_defended   the frame is defended; on a GPU head_defended waits for the two
@@ -101,7 +102,8 @@ class Head:
 
     Attributes:
         bundle: what was opened.
-        guard: which frames are defended, and the budget that is kept now (``limit``).
+        guard: which frames are defended, and how.
+        budget: most bytes of a packet from now on (``limit``); None: no limit.
         report: how the last frame went; None before the first.
         counters: of all frames since the Head was opened.
         engine: runs the bundle's head: a prepared frame -> y, and z with a hyperprior.
@@ -114,7 +116,8 @@ class Head:
         bundle: as ``runtime.bundle.load`` returns it.
         options: engine and threads.
         coder: entropy-coder backend.
-        guard: which frames to defend, how, and the most bytes of a packet; None sends frames as they are.
+        guard: which frames to defend, how, and the most bytes of a packet; None sends frames as they are,
+            without a limit.
 
     Raises:
         BundleError: parts of the bundle do not fit together.
@@ -129,10 +132,12 @@ class Head:
         guard: Guard | None = None,
     ):
         options = options or EngineOptions()
-        self.bundle, self.guard = bundle, guard or Guard("never")
+        self.bundle, self.guard = bundle, guard or Guard("never", budget=None)
         self.report: HeadReport | None = None
         self.counters = Counters()
-        self._prepare: Callable[[NDArray[np.uint8]], Any] = bundle.manifest.preprocess
+        self._prepare: Callable[[NDArray[np.uint8] | Nv12], Any] = partial(
+            bundle.manifest.preprocess, threads=options.threads
+        )
         self.engine = open_engine(bundle.graph("head"), options)
         on_gpu = isinstance(self.engine, GpuEngine)
         self.prior = open_prior(bundle, replace(options, engine=DEFAULT) if on_gpu else options)
@@ -151,7 +156,8 @@ class Head:
             defender, shield = self._move_to_gpu(options, defender, shield)
         ordinary = bundle.manifest.clean_quantile(QUANTILE)
         self.ladder = Ladder(self.prior, self.latent_of, ordinary, defender, shield)
-        self.limit(self.guard.budget)
+        self.budget: int | None = None
+        self.limit(self.guard.budget_of(bundle.manifest.budget))
 
     @cached_property
     def least(self) -> int:
@@ -159,33 +165,39 @@ class Head:
         return self.pack(self.emptiest).packet.size
 
     def limit(self, budget: int | None) -> None:
-        """Keep another budget than the guard's from the next frame on. Raises BudgetError below ``least``."""
+        """Keep another budget than the guard's from the next frame on; None: none. Raises BudgetError below
+        ``least``.
+        """
         if budget is not None and budget < self.least:
             raise BudgetError(
                 f"bundle {self.bundle.manifest.name} cannot keep a budget of {budget} bytes for every frame: "
                 f"the least is {self.least}"
             )
-        self.guard = replace(self.guard, budget=budget)
+        self.budget = budget
 
-    def encode(self, image: NDArray[np.uint8]) -> Packet:
-        """Encode one frame, uint8 (H, W, 3) of any size, or grey, or RGBA; ``report`` says how it went.
+    def encode(self, image: NDArray[np.uint8] | Nv12) -> Packet:
+        """Encode one frame, uint8 (H, W, 3) of any size, grey, RGBA or NV12; ``report`` says how it went.
 
-        Raises ImageError when it is not an image and EngineError when the graph fails.
+        Views are read where they lie: BGR is ``frame[:, :, ::-1]``. Raises ImageError when it is not an image
+        and EngineError when the graph fails.
         """
         frame = self._open_frame(image)
         suspicion = self._suspicion(frame)
         suspicious = suspicion is not None and suspicion.attack > 0
-        held = self._watch.holds(suspicious)
+        held = self._watch.holding and not suspicious
+        self._watch.passed(suspicious)
         defend = suspicious or held or self.guard.mode == "always"
         corrupted = suspicion is not None and suspicion.corruption > 0
         adapted = self._adapted if corrupted else None
-        attempts = self.ladder.attempts(frame, self.guard, defend, adapted, self.emptiest)
+        attempts = self.ladder.attempts(
+            frame, self.guard.defence, self.budget, defend, adapted, self.emptiest
+        )
         for rejected, attempt in enumerate(attempts):  # noqa: B007 (counted after the loop)
             if attempt.given_up:
                 frame.clock.lap("rate_control")
             packed = self.pack(attempt.latent, attempt.flags)
             frame.clock.lap("encode")
-            if self.guard.budget is None or packed.packet.size <= self.guard.budget:
+            if self.budget is None or packed.packet.size <= self.budget:
                 break
         first = frame.first.latent if frame.first else None
         decision = Decision(
@@ -199,7 +211,7 @@ class Head:
             coarseness=attempt.latent.coarseness,
             rate_weight=attempt.rate_weight,
             bytes=packed.packet.size,
-            budget=self.guard.budget,
+            budget=self.budget,
             first=first,
             sent=attempt.latent,
         )
@@ -210,7 +222,7 @@ class Head:
         )
         return packed.packet
 
-    def analyse(self, image: NDArray[np.uint8]) -> Latent:
+    def analyse(self, image: NDArray[np.uint8] | Nv12) -> Latent:
         """The latent of one frame, neither defended nor coded; takes and raises what ``encode`` does."""
         return self.latent_of(self.engine.run(self._prepare(image)))
 
@@ -222,12 +234,13 @@ class Head:
         size, counters = self._size, self.counters
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
         self.encode(noise)
+        self.forget()
         frame = self._open_frame(noise)
         if self._adapted is not None:
             self.ladder.look(self._adapted, frame.prepared, frame.clock)
         if self.ladder.defender is not None:
             self.ladder.defended(frame, frame.first)
-        if self.guard.budget is not None and frame.first is not None:
+        if self.budget is not None and frame.first is not None:
             fitted = Attempt("fitted", frame.first.latent)
             next(self.ladder.fitter.fitting([fitted], 0, self.least), None)
         self.forget()
@@ -239,13 +252,16 @@ class Head:
         if self.ladder.defender is not None:
             self.ladder.defender.forget()
 
-    def _open_frame(self, image: NDArray[np.uint8]) -> PreparedFrame:
+    def _open_frame(self, image: NDArray[np.uint8] | Nv12) -> PreparedFrame:
         clock = Clock()
         frame = PreparedFrame(self._prepare(image), clock)
         clock.lap("preprocess")
-        if self.ladder.defender is not None:
-            frame.mask = self.ladder.defender.recall_mask()
+        defender = self.ladder.defender
+        if defender is not None and (self.guard.defence.reuse_mask or self._watch.holding):
+            frame.mask = defender.recall_mask()
         if frame.mask is None:
+            if defender is not None:
+                defender.forget()
             frame.first = self.ladder.look(self.engine, frame.prepared, clock)
         return frame
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FACES = {
     "runtime": {
-        "Defence", "EngineOptions", "Flags", "Guard", "Head", "Packet", "RateholdError", "Tail",
+        "Defence", "EngineOptions", "Flags", "Guard", "Head", "Nv12", "Packet", "RateholdError", "Tail",
         "__version__", "installed", "load", "read_image",
     },
     "native_denoise": {

@@ -173,7 +173,7 @@ def _manifest(path: Path, prior: Literal["fp", "mshp"]) -> Manifest:
         schema=SCHEMA, name=path.name, backbone="tiny", prior=prior, rate=1, step=1.0,
         task=dict(CLASSIFICATION), outputs=(Output("logits", (CLASSES,)),),
         preprocess=Preprocess(SIZE, 1.0), latent=LATENT, hyper=HYPER if prior == "mshp" else None,
-        features=FEATURES, clean_bits=((0.5, 0.0), (0.99, 0.0)),
+        features=FEATURES, clean_bits=((0.5, 0.0), (0.99, 0.0)), budget=None,
         files={role: FileEntry.of(path / file, file) for role, file in roles.items()},
         provenance={"made_by": "tests.tiny_bundle"},
     )  # fmt: skip

@@ -6,14 +6,16 @@
 
     what the attacker knows                   file                threats
     nothing: no model, no answer              noise               noise
-    the length of each packet                 black_box           black_box (a signature of its own)
-    the bundle, on other frames               universal           universal (a signature of its own)
+    the length of each packet                 black_box           black_box
+    the bundle, on other frames               universal           universal
     the bundle, not its defence               rate                pgd_e, pgd_e_l2
                                               classification      pgd_c, joint
                                               low_frequency       low_frequency
                                               regional            background, object
-    the bundle and its defence                adaptive            adaptive, adaptive_c
-    the bundle, its defence and its guard     on_guard            adaptive_guard, stealth, provoke
+    the bundle and its defence                knowing/adaptive    adaptive, adaptive_c
+    the bundle, its defence and its alarms    knowing/on_guard    adaptive_guard, stealth, ordinary,
+                                                                  through_adapted, provoke
+    everything, the budget included           knowing/on_budget   knowing_fill, knowing_coarse, knowing_c
 
 Each threat stays inside its eps ball and in [0, 1]. The loop is ours (``ascent.ascend``): those of
 torchattacks and foolbox maximise a loss of logits and labels and take no rate loss (torchattacks #86, foolbox
@@ -40,13 +42,26 @@ THREATS = {
     "low_frequency": "bench.attacks.low_frequency:low_frequency",
     "background": "bench.attacks.regional:background",
     "object": "bench.attacks.regional:object_",
-    "adaptive": "bench.attacks.adaptive:adaptive",
-    "adaptive_c": "bench.attacks.adaptive:adaptive_c",
-    "adaptive_guard": "bench.attacks.on_guard:adaptive_guard",
-    "stealth": "bench.attacks.on_guard:stealth",
-    "provoke": "bench.attacks.on_guard:provoke",
+    "adaptive": "bench.attacks.knowing.adaptive:adaptive",
+    "adaptive_c": "bench.attacks.knowing.adaptive:adaptive_c",
+    "adaptive_guard": "bench.attacks.knowing.on_guard:adaptive_guard",
+    "stealth": "bench.attacks.knowing.on_guard:stealth",
+    "ordinary": "bench.attacks.knowing.on_guard:ordinary",
+    "through_adapted": "bench.attacks.knowing.on_guard:through_adapted_head",
+    "provoke": "bench.attacks.knowing.on_guard:provoke",
+    "knowing_fill": "bench.attacks.knowing.on_budget:knowing_fill",
+    "knowing_coarse": "bench.attacks.knowing.on_budget:knowing_coarse",
+    "knowing_c": "bench.attacks.knowing.on_budget:knowing_c",
+    "black_box": "bench.attacks.black_box:queried",
+    "universal": "bench.attacks.universal:for_all",
 }
 """Where each threat is, by the name that ``bench.resilience --threat`` takes."""
+
+QUERIES = "black_box"
+"""The threat whose steps are queries of the sender."""
+
+LEARNS = "universal"
+"""The threat that learns from other frames than it attacks."""
 
 GROUP = "ratehold.threats"
 """Entry points of this group add threats by name."""
@@ -91,3 +106,8 @@ def norm_of(threat: str) -> Norm:
 def knows_defence(threat: str) -> bool:
     """Whether a threat is told the defence: its name, after any ``module:``, begins with ``adaptive``."""
     return threat.rpartition(":")[2].startswith("adaptive")
+
+
+def knows_guard(threat: str) -> bool:
+    """Whether a threat is given the whole sender: its name begins with ``knowing``, or it queries one."""
+    return threat == QUERIES or threat.rpartition(":")[2].startswith("knowing")

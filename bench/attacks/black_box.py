@@ -14,9 +14,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from bench.attacks.ascent import Setting
 from bench.attacks.budget import levels
+from bench.attacks.differentiable.device import as_frames
+from bench.attacks.differentiable.target import Target
+from bench.common.errors import AttackError
 
 Frame = NDArray[np.uint8]
 FIRST_SHARE = 0.3
@@ -50,6 +55,35 @@ def black_box(
         if found >= longest:
             longest, change = found, trial
     return _added(frame, change)
+
+
+QUERIES = 500
+"""Of a frame, unless said otherwise."""
+
+
+def queried(
+    target: Target,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    *,
+    steps: int = QUERIES,
+    seed: int = 0,
+    setting: Setting = "unmasked",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """The longest packet that so many queries find; knows nothing but lengths.
+
+    As a ``Threat``: ``steps`` are queries, and of the target only its ``device`` is asked. Raises AttackError
+    where it has none.
+    """
+    if target.device is None:
+        raise AttackError("queries need a sender to ask: Target.open(bundle, Guard(...))")
+    found = [
+        black_box(target.device.length, frame, eps, queries=steps, seed=seed + number)
+        for number, frame in enumerate(as_frames(images))
+    ]
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() / 255
 
 
 def _texture(side: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -27,8 +27,14 @@ class Budget(Protocol):
     def start(self, generator: torch.Generator) -> torch.Tensor:
         """A random perturbation inside the ball."""
 
-    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
-        """The steepest step, ``step`` long in units of [0, 1], and back into the ball."""
+    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
+        """The steepest step, ``step`` long in units of [0, 1], and back into the ball.
+
+        step: of all images, or of each, (N, 1, 1, 1).
+        """
+
+    def inside(self, delta: torch.Tensor) -> torch.Tensor:
+        """The nearest perturbation inside the ball."""
 
     def frames(self, delta: torch.Tensor) -> torch.Tensor:
         """The perturbed images, inside ball and [0, 1]."""
@@ -50,9 +56,13 @@ class Linf:
         """Uniform in the ball."""
         return self._reach * (2 * torch.rand(self._images.shape, generator=generator) - 1)
 
-    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
+    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
         """A sign step."""
-        return self.frames(delta + step * gradient.sign()) - self._images
+        return self.inside(delta + step * gradient.sign())
+
+    def inside(self, delta: torch.Tensor) -> torch.Tensor:
+        """See ``Budget.inside``."""
+        return self.frames(delta) - self._images
 
     def frames(self, delta: torch.Tensor) -> torch.Tensor:
         """See ``Budget.frames``."""
@@ -74,15 +84,16 @@ class L2:
         noise = torch.randn(self._images.shape, generator=generator)
         return 0.5 * self._eps * noise / root_mean_square(noise)
 
-    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
+    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
         """A step along the gradient."""
-        return self._inside(delta + step * gradient / root_mean_square(gradient))
+        return self.inside(delta + step * gradient / root_mean_square(gradient))
 
     def frames(self, delta: torch.Tensor) -> torch.Tensor:
         """Clipping to [0, 1] only shortens a perturbation."""
-        return (self._images + self._inside(delta)).clamp(0, 1)
+        return (self._images + self.inside(delta)).clamp(0, 1)
 
-    def _inside(self, delta: torch.Tensor) -> torch.Tensor:
+    def inside(self, delta: torch.Tensor) -> torch.Tensor:
+        """See ``Budget.inside``."""
         return delta * (self._eps / root_mean_square(delta)).clamp(max=1)
 
 

@@ -29,9 +29,13 @@ class LowFrequency(Linf):
         """Uniform noise, limited to the band."""
         return band_limited(super().start(generator))
 
-    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
-        """A sign step along the gradient's part in the band, into the box and back into the band."""
-        return band_limited(super().ascend(delta, band_limited(gradient), step))
+    def ascend(self, delta: torch.Tensor, gradient: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
+        """A sign step along the gradient's part in the band."""
+        return super().ascend(delta, band_limited(gradient), step)
+
+    def inside(self, delta: torch.Tensor) -> torch.Tensor:
+        """Into the box and back into the band."""
+        return band_limited(super().inside(delta))
 
 
 def band_limited(planes: torch.Tensor) -> torch.Tensor:

@@ -67,10 +67,15 @@ def l2(target: Target, images: torch.Tensor, eps: float) -> Budget:
 
 @dataclass(frozen=True)
 class Ascent:
-    """The threat that ascends ``aim`` inside the eps ball ``budget``."""
+    """The threat that ascends ``aim`` inside the eps ball ``budget``.
+
+    weaker: a threat in the same ball. Its frames are one more start, so that on each image this threat does
+        at least as well at its own aim.
+    """
 
     aim: Aim
     budget: Callable[[Target, torch.Tensor, float], Budget] = linf
+    weaker: Threat | None = None
 
     def __call__(
         self,
@@ -85,12 +90,16 @@ class Ascent:
         restarts: int = 1,
     ) -> torch.Tensor:
         """See ``Threat``."""
+        begin = None
+        if self.weaker is not None and setting == "unmasked":
+            begin = self.weaker(target, images, labels, eps, steps=steps, seed=seed, restarts=restarts)
         return ascend(
             self.aim(target, images, labels, setting),
             self.budget(target, images, eps),
             schedule(setting, steps, eps),
             seed=seed,
             restarts=restarts,
+            begin=begin,
         )
 
 

@@ -30,6 +30,9 @@ class AcceptanceBar:
 BARS = {
     "latency": (
         AcceptanceBar("guard_clean_percent_of_device", 2.0),
+        AcceptanceBar("resize_speedup", 4.0, least=True),
+        AcceptanceBar("resize_speedup_2_threads", 6.0, least=True),
+        AcceptanceBar("sustained_time_ratio", 1.3),
         AcceptanceBar("encode_ratio_vs_sc2bench", 0.40),
         AcceptanceBar("defended_ratio_vs_sc2bench", 0.75),
         AcceptanceBar("decode_ratio_vs_sc2bench", 0.60),
@@ -56,7 +59,7 @@ BARS = {
     "engines": (AcceptanceBar("mismatches", 0.0),),
     "gpu": (AcceptanceBar("mismatches", 0.0),),
 }
-BARS["peer_sc2bench"] = BARS["latency"][1:]
+BARS["peer_sc2bench"] = tuple(bar for bar in BARS["latency"] if bar.key.endswith("_vs_sc2bench"))
 
 
 def print_bars(bench: str, summary: dict[str, Any], options: argparse.Namespace, console: Console) -> None:

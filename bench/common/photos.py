@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import regular_file
 from runtime.errors import ImageError
 from runtime.pictures import SUFFIXES, find_pictures, read_image, readable
 
@@ -30,6 +31,8 @@ CARRIED = {
     "rocket": ("skimage", "data/rocket.jpg"),
 }
 LABELS = "labels.csv"
+MOST_LABELS = 1 << 26
+"""Bytes of labels.csv: a million rows take less."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _readable(found: list[Sample], limit: int | None) -> list[Sample]:
 def _labels(path: Path) -> Iterator[tuple[str, int]]:
     """Name and class of each row of labels.csv, as spreadsheets write it: see ``_text`` and ``_table``."""
     try:
-        text = _text(path.read_bytes())
+        text = _text(regular_file.read(path, MOST_LABELS))
         for line, row in _table(text):
             try:
                 yield _row(row)

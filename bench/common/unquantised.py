@@ -19,7 +19,7 @@ class Unquantised:
 
     def __init__(self, bundle: Bundle, options: EngineOptions):
         self._head, self._restore, self._tail = (
-            open_engine(bundle.path(role), options) for role in ("head", "restore", "tail")
+            open_engine(bundle.graph(role), options) for role in ("head", "restore", "tail")
         )
 
     def logits(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ KINDS = ("photograph", "disturbed", "random")
 def frames(bundle: Bundle, photographs: list[Image], seed: int) -> Iterator[tuple[str, Latents]]:
     """Endless: kind and latents, y and z where there is one, float32 (1, C, H, W) each."""
     rng = np.random.default_rng(seed)
-    head = open_engine(bundle.path("head"), EngineOptions(threads=1))
+    head = open_engine(bundle.graph("head"), EngineOptions(threads=1))
     for number in count():
         if number % PHOTO_EVERY == 0:
             photograph = photographs[number // PHOTO_EVERY % len(photographs)]

@@ -56,7 +56,7 @@ def _threads(count: int) -> str:
 
 
 def _on(bundle: Bundle, options: EngineOptions) -> Synthesis:
-    return GraphSynthesis(open_engine(bundle.path("h_s"), options))
+    return GraphSynthesis(open_engine(bundle.graph("h_s"), options))
 
 
 def with_synthesis(bundle: Bundle, h_s: Synthesis) -> Prior:

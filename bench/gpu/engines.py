@@ -40,7 +40,7 @@ def cases(bundles: list[Bundle], frames: int, without_gpu: str | None) -> Iterat
 
 def latents(bundle: Bundle, engine: str) -> dict[str, Any]:
     """Largest difference of the head's outputs from the CPU's, and the share of symbols that it changes."""
-    ours, theirs = (open_engine(bundle.path("head"), EngineOptions(name)) for name in (engine, DEFAULT))
+    ours, theirs = (open_engine(bundle.graph("head"), EngineOptions(name)) for name in (engine, DEFAULT))
     differences, changed = [], []
     for _, image in photos():
         prepared = bundle.manifest.preprocess(image)
@@ -53,7 +53,8 @@ def latents(bundle: Bundle, engine: str) -> dict[str, Any]:
 
 def packets(bundle: Bundle, engine: str, mode: Mode) -> dict[str, Any]:
     """Whole frames through Head: bytes and symbols against the CPU's; the class that a CPU's tail reads."""
-    ours, theirs = (Head(bundle, EngineOptions(name), guard=Guard(mode)) for name in (engine, DEFAULT))
+    guard = Guard(mode, budget=None)
+    ours, theirs = (Head(bundle, EngineOptions(name), guard=guard) for name in (engine, DEFAULT))
     tail, changed, same_class, size = Tail(bundle), [], [], []
     for _, image in photos():
         got, want = ours.encode(image).to_bytes(), theirs.encode(image).to_bytes()

@@ -46,8 +46,8 @@ def open_pipeline(bundle: Bundle, engine: str) -> GpuPipeline:
     from runtime.gpu import GpuPipeline
 
     options = EngineOptions(engine)
-    head = open_engine(bundle.path("head"), options)
-    shield = open_engine(bundle.path("shield"), options) if "shield" in bundle.manifest.files else head
+    head = open_engine(bundle.graph("head"), options)
+    shield = open_engine(bundle.graph("shield"), options) if "shield" in bundle.manifest.files else head
     assert isinstance(head, GpuEngine) and isinstance(shield, GpuEngine)
     return GpuPipeline(bundle, head, shield, Defence(), options)
 
@@ -61,7 +61,7 @@ def times(bundle: Bundle, engine: str, runs: int) -> dict[str, Any]:
     """Milliseconds from pixels to latents, and from pixels to the packet."""
     image, pipeline = square(bundle), open_pipeline(bundle, engine)
     frame = measure(lambda: pipeline.defended(image), runs, warm_up=10)
-    head = Head(bundle, EngineOptions(engine), guard=Guard("always"))
+    head = Head(bundle, EngineOptions(engine), guard=Guard("always", budget=None))
     head.warm_up()
     encode = measure(lambda: head.encode(image), runs, warm_up=10)
     return frame.as_row("frame_") | encode.as_row("encode_")

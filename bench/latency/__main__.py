@@ -1,6 +1,7 @@
 """What a frame costs on this machine, from pixels to logits: milliseconds by stage, and bytes on the wire.
 
     python -m bench.latency [--bundle NAME ...] [--engine all] [--photos DIR] [--link KBIT/S] [--json PATH]
+    python -m bench.latency --camera 1080p
     python -m bench.latency --arch resnet50 --prior mshp [--checkpoint FILE] [--peer sc2bench]
 
 Every run is a whole frame: photo -> packet -> logits, as device and server do it, both on this machine. Only
@@ -32,6 +33,7 @@ from bench.common.timing import Timing
 from bench.jetson_check import board
 from bench.latency import tables
 from bench.latency.attack_cost import attack_cost
+from bench.latency.camera import CAMERAS, camera_frame, resize_cost
 from bench.latency.defence_cost import defence_costs, median_bytes
 from bench.latency.disturbances import CLEAN, VARIANTS, Disturbance
 from bench.latency.energy import find_meter
@@ -88,7 +90,7 @@ def summarise(timings: BundleTimings) -> dict[str, Any]:
         summary[f"{stage}_ms_p50"] = pooled(timings, CLEAN.name, (stage,)).p50
     (of_clean, *_) = defence_costs(timings)
     footprint, attacks = timings.footprint, attack_cost(timings)
-    summary |= guard_cost(timings).as_summary()
+    summary |= guard_cost(timings).as_summary() | timings.sustained.as_summary()
     return (
         summary
         | of_clean.as_summary()
@@ -134,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         "--link", type=float, default=1000, metavar="KBIT/S",
         help="rate for which the time on the link is computed",
     )  # fmt: skip
+    parser.add_argument(
+        "--camera",
+        choices=CAMERAS,
+        help="enlarge the photographs to a camera's frames; times resizing beside Pillow",
+    )
     options_of.add_bars(parser)
     options_of.add_json(parser)
     return parser
@@ -141,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure_all(bundles: list[Bundle], options: argparse.Namespace) -> list[BundleTimings]:
     chosen, engines = choose_photos(options.photos, options.limit), bundle_options.engines(options)
+    if options.camera:
+        chosen = [(name, camera_frame(image, options.camera)) for name, image in chosen]
     results, meter = [], find_meter()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(bundles) * len(engines) * steps(chosen))
@@ -167,6 +176,19 @@ def _measure_peer(
     return [{"bundle": paper.bundle.manifest.name, "codec": "sc2bench"} | row for row in rows], summary
 
 
+def _measure_resizing(bundle: Bundle, options: argparse.Namespace) -> dict[str, float]:
+    (_, photo), *_ = choose_photos(options.photos, 1)
+    frame, prepare = camera_frame(photo, options.camera), bundle.manifest.preprocess
+    cost = resize_cost(frame, prepare, options.runs)
+    bundle_options.console(options).print(
+        f"\nResizing a frame of {options.camera} to {prepare.size}: Pillow takes "
+        f"{cost['resize_pillow_ms_p50']:.2f} ms. Ours takes {cost['resize_ms_p50']:.2f} ms "
+        f"({cost['resize_speedup']:.1f} times as fast), on two threads "
+        f"{cost['resize_ms_p50_2_threads']:.2f} ms ({cost['resize_speedup_2_threads']:.1f} times)."
+    )
+    return cost
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -185,8 +207,10 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     if paper and options.peer:
         of_peer, ratios = _measure_peer(paper, options)
         rows, summary = rows + of_peer, summary | ratios
+    if options.camera:
+        summary |= _measure_resizing(results[0].bundle, options)
     print_bars("latency", summary, options, bundle_options.console(options))
-    names = ("runs", "link", "engine", "threads", "limit", "arch", "prior", "seed", "peer")
+    names = ("runs", "link", "engine", "threads", "limit", "arch", "prior", "seed", "peer", "camera")
     settings = {name: getattr(options, name) for name in names} | {"board": board()}
     report.write(options.json, "latency", settings, rows, summary)
 

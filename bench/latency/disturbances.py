@@ -52,13 +52,14 @@ NOISY = Disturbance("noise", f"+-{NOISE} of 255, at random", lambda _, square: s
 ATTACKED = Disturbance("attacked", "PGD-E, as the attack pack has it", attacked)
 
 DEFENDED = tuple(
-    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always"))) for plain in (CLEAN, NOISY)
+    (plain, replace(plain, name=f"{plain.name}+defended", guard=Guard("always", budget=None)))
+    for plain in (CLEAN, NOISY)
 )
-"""Inputs undefended, and with every frame defended: what the defence costs."""
+"""Inputs undefended, and with every frame defended: what the defence costs, without a budget."""
 
 GUARDED = tuple(
     (plain, replace(plain, name=f"{plain.name}+guard", guard=Guard("auto"))) for plain in (CLEAN, ATTACKED)
 )
-"""Inputs without and with the guard: what an attack costs, and what the guard saves."""
+"""Inputs without and with the guard and its budget: what an attack costs, and what the guard saves."""
 
 VARIANTS = (*DEFENDED[0], GUARDED[0][1], *DEFENDED[1], *GUARDED[1])

@@ -15,6 +15,7 @@ from bench.latency.baselines import PICTURES, Baseline, measure_baseline
 from bench.latency.cold_start import Footprint, footprint
 from bench.latency.disturbances import CLEAN, VARIANTS, Disturbance
 from bench.latency.energy import Energy, Meter, measure
+from bench.latency.sustained import SustainedTime, sustained_time
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.engines import EngineOptions
@@ -64,6 +65,7 @@ class BundleTimings:
     engine: the name of the one that ran the graphs.
     uncoded_top1: by photo, the class that the network gives without any coding.
     energy: of the device's half of a clean frame; None where no power can be read.
+    sustained: of frames under an attack that does not end.
     """
 
     bundle: Bundle
@@ -73,6 +75,7 @@ class BundleTimings:
     footprint: Footprint
     uncoded_top1: dict[str, int]
     energy: Energy | None
+    sustained: SustainedTime
 
     @property
     def label(self) -> str:
@@ -162,7 +165,8 @@ def time_bundle(
     advance("cold start")
     fresh = footprint(bundle.folder.resolve(), engine.engine, engine.threads)
     energy = measure(meter, lambda: heads[None].encode(chosen[0][1])) if meter else None
-    return BundleTimings(bundle, engine.engine, frames, baselines, fresh, uncoded, energy)
+    sustained = sustained_time(bundle, chosen, engine, runs)
+    return BundleTimings(bundle, engine.engine, frames, baselines, fresh, uncoded, energy, sustained)
 
 
 def steps(chosen: Photos) -> int:

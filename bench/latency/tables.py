@@ -156,6 +156,12 @@ def _footprint(console: Console, timings: BundleTimings, summary: dict[str, Any]
         f"resident; {summary['cold_start_s']:.2f} s from import to first packet.\n"
         f"Device and server in one process: {summary['head_tail_rss_mb']:.0f} MB resident."
     )
+    sustained = timings.sustained
+    console.print(
+        f"Under an attack that does not end a frame takes {sustained.ratio:.2f} of a clean one's time in "
+        f"the mean, {sustained.looked_ms / sustained.clean_ms:.2f} at most; the largest packet has "
+        f"{sustained.most_bytes:,} bytes."
+    )
     if timings.energy is not None:
         console.print(
             f"Energy of a clean frame on the device: {timings.energy.mj_per_frame:.1f} mJ above idle "

@@ -26,9 +26,8 @@ from bench.common.terminal import Column, print_table
 from bench.link.runs import Camera, Image, LinkRow, measure, setups
 from bench.serve.emulated_link import Conditions
 from bench.serve.process import serving
-from runtime.bundle import Bundle, load
+from runtime.bundle import load
 from runtime.cli.program import program
-from runtime.codec.packet import MAX_OVERHEAD
 from runtime.engines import EngineOptions
 from runtime.errors import ImageError
 from runtime.head import Head
@@ -81,11 +80,6 @@ def _same_frames(clean: Path, attacked: Path, count: int) -> dict[str, list[Imag
         "clean": [sample.image() for sample, _ in pairs[:count]],
         "attacked": [sample.image() for _, sample in pairs[:count]],
     }
-
-
-def default_budget(bundle: Bundle) -> int:
-    """Bytes that the packets of 99 % of clean frames keep."""
-    return int(dict(bundle.manifest.clean_bits)[0.99] / 8) + MAX_OVERHEAD
 
 
 def summarise(rows: list[LinkRow]) -> dict[str, float | None]:
@@ -169,7 +163,7 @@ def _measure(options: argparse.Namespace) -> list[LinkRow]:
     rows = []
     with serving([bundle], options.workers) as server:
         for link in links:
-            for setup in setups(options.budget or default_budget(bundle)):
+            for setup in setups(options.budget or bundle.manifest.budget):
                 progress.print(f"{link}, {setup.name}, {setup.frames} ...", highlight=False)
                 frames, classes = images[setup.frames], expected[setup.frames]
                 rows.append(measure(setup, link, frames, classes, bundle, server.address, camera))
@@ -194,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=positive, metavar="N", default=50, help="frames of each setup over each link")
     add(
         "--budget", type=positive, metavar="BYTES",
-        help="budget of the guard (what 99 %% of clean frames keep, where it is missing)",
+        help="budget of the guard (default: the bundle's own)",
     )  # fmt: skip
     add("--workers", type=positive, metavar="N", default=2, help="workers of the server")
     add("--in-flight", type=positive, metavar="N", default=MOST, help="frames on their way at most")

@@ -48,10 +48,10 @@ class LinkSetup:
     shrink: bool = False
 
 
-def setups(budget: int) -> list[LinkSetup]:
+def setups(budget: int | None) -> list[LinkSetup]:
     """Ratehold alone, with guard and budget, and with packets that shrink to the link; JPEG; WebP.
 
-    Each sends clean and attacked frames. budget: bytes, of the guard.
+    Each sends clean and attacked frames. budget: bytes, of the guard; None: no limit.
     """
     found = [LinkSetup("ratehold", "clean"), LinkSetup("ratehold", "attacked")]
     guard = Guard("auto", budget=budget)

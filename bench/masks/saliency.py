@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from bench.common.unquantised import Unquantised
+from export.graphs.onnx_file import read_model
 from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
 
@@ -29,7 +30,7 @@ class TailGradients:
     """
 
     def __init__(self, bundle: Bundle):
-        model = onnx.load(bundle.path("tail"))
+        model = read_model(bundle.graph("tail"))
         pooled = [node.input[0] for node in model.graph.node if node.op_type in POOLS]
         model.graph.output.append(onnx.ValueInfoProto(name=pooled[-1]))
         with TemporaryDirectory() as folder:

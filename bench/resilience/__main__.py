@@ -38,8 +38,10 @@ from bench.resilience.workers import Run, in_process, in_processes, on_ray
 from export import references
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.bundle import installed
+from runtime.cli.guard_options import budget
 from runtime.cli.program import keep, program
 from runtime.engines import DEFAULT, ENGINES
+from runtime.guard import Guard
 from runtime.guard.decision import MODES
 
 QUICK_LIMIT = 20
@@ -56,7 +58,8 @@ def default_bundles() -> list[str]:
 def plan(options: argparse.Namespace, subjects: list[Subject]) -> list[Cell]:
     """The plan that was asked for."""
     eps = tuple(options.eps) if options.eps else None
-    effort = plans.Effort(eps, options.steps, options.restarts, tuple(dict.fromkeys(options.seeds)))
+    guard = Guard(budget=options.budget[0]) if options.budget else Guard()
+    effort = plans.Effort(eps, options.steps, options.restarts, tuple(dict.fromkeys(options.seeds)), guard)
     if options.preset:
         return plans.PRESETS[options.preset](subjects, effort)
     corrupting = CORRUPTIONS if options.corruption == ["all"] else options.corruption
@@ -165,7 +168,11 @@ def _add_plan(group: Any) -> None:
     several("--defence", ["none", "ours"], "see below; your own filter as module:name", metavar="NAME")
     several("--guard", ["auto"], "modes of the guard in 'ours'", choices=MODES)
     several(
-        "--budget", [], "bytes of a packet; 'ours' runs with each, and without", type=positive, metavar="N"
+        "--budget",
+        [],
+        "bytes of a packet, or none; 'ours' runs with each, and with the bundle's own",
+        type=budget,
+        metavar="N",
     )
     several(
         "--seeds", [0], "attacks and corruptions run once with each; rows are means", type=int, metavar="N"
@@ -197,7 +204,9 @@ def _listing() -> str:
             (plans.NONE, "the frame as it comes"),
             (plans.OURS, "the guard, with its default defence"),
             (f"{plans.OURS}:KEY=VALUE,...", "the guard with another one: weight=0.02, mode=rof, ..."),
-            (plans.EVERY_BASELINE, "all filters of this list"),
+            (plans.UNSPLIT.name, "nothing is sent: the network's own answers to the same frames"),
+            (trivial_defences.TWO_WAY, "the shorter packet of the frame and of it after a random transform"),
+            (plans.EVERY_BASELINE, "all filters of this list, and two-way"),
         ],
     )
     return text + _section("filters (--defence)", [*trivial_defences.described().items(), *found])

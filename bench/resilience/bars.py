@@ -2,8 +2,10 @@
 
 Ratios are of bytes to those of clean, undefended frames. Drops are points of top-1 below those frames. An
 increase is in percent. Each key is computed for each bundle, with a 95 % interval over images unless it is a
-choice among cells. At the top of the summary stands the worst of the bundles. ``corruption_top1_over`` has
-each corruption that costs more answers than ``MOST_LOST``: points lost, and their interval over images.
+choice among cells. At the top of the summary stands the worst of the bundles. ``certified_overhead``: by this
+share the largest packet that the budget allows is larger than the mean clean, undefended one.
+``corruption_top1_over`` has each corruption that costs more answers than ``MOST_LOST``: points lost, and the
+interval over images.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.common.bootstrap import interval
-from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import UNDEFENDED, Subject
 from bench.resilience.outcomes import Outcome, Outcomes
+from bench.resilience.review.worst import worst_keys
 
 GUARDED = "auto"
 """The sender that the bars are about: the guard with its default defence."""
+UNSPLIT = "unsplit"
+"""The sender that sends nothing: one machine runs the whole network."""
 RATE, ADAPTIVE, ADAPTIVE_GUARD = "pgd_e", "adaptive", "adaptive_guard"
 SUFFIXES = {RATE: "", ADAPTIVE: "_adaptive", ADAPTIVE_GUARD: "_adaptive_guard"}
 EQUAL_TOP1 = 0.005
@@ -40,8 +45,9 @@ class ResilienceBar:
 
 BARS = (
     ResilienceBar("pgde_increase_4", ">= +65 %", lambda value: value >= 65),
-    ResilienceBar("guard_clean_bytes_ratio", "1 +- 0.003", lambda value: abs(value - 1) <= 0.003),
-    ResilienceBar("guard_clean_top1_drop", "+- 0.3 points", lambda value: abs(value) <= 0.3),
+    ResilienceBar("guard_clean_bytes_ratio", "<= 1.003", lambda value: value <= 1.003),
+    ResilienceBar("clean_top1_drop", "<= 0.5 points", lambda value: value <= 0.5),
+    ResilienceBar("certified_overhead", "<= 0.1", lambda value: value <= 0.1),
     ResilienceBar("defended_bytes_ratio_4", "<= 0.91", lambda value: value <= 0.91),
     ResilienceBar("defended_top1_drop_4", "<= 10 points", lambda value: value <= 10),
     ResilienceBar("defended_top1_drop_2", "<= 5 points", lambda value: value <= 5),
@@ -64,10 +70,10 @@ def summarise(outcomes: Outcomes) -> Keys:
 
 
 def _worst(key: str, values: list[Any]) -> Any:
-    if key.startswith(("beats", "pgde_increase")):
+    if key.startswith(("beats", "pgde_increase", "unsplit")) or ("top1_" in key and key.startswith("worst")):
         return min(values)
-    if key.startswith("guard_clean_bytes"):
-        return max(values, key=lambda ratio: abs(ratio - 1))
+    if key.startswith("worst") and "over_unsplit" in key:
+        return min(values)
     return max(values)
 
 
@@ -75,12 +81,18 @@ def _keys(outcomes: Outcomes, subject: Subject) -> Keys:
     keys: Keys = {}
     for outcome in outcomes.of(subject, "clean"):
         if outcome.cell.sender.name == GUARDED:
-            keys |= _ratio("guard_clean_bytes_ratio", outcome) | _drop("guard_clean_top1_drop", outcome)
+            keys |= _ratio("guard_clean_bytes_ratio", outcome) | _drop("clean_top1_drop", outcome)
+            keys |= _certified(outcome)
     for outcome in outcomes.of(subject, "attack"):
         keys |= _under_attack(outcome)
     for eps in sorted({o.cell.input.level for o in outcomes.of(subject, "attack")}):
         keys |= _against_baselines(outcomes, subject, eps)
-    return keys | _corruptions(outcomes, subject)
+    return keys | worst_keys(outcomes, subject, GUARDED, UNSPLIT) | _corruptions(outcomes, subject)
+
+
+def _certified(outcome: Outcome) -> Keys:
+    budget = outcome.cell.budget
+    return {} if budget is None else {"certified_overhead": budget / float(outcome.clean_bytes.mean()) - 1}
 
 
 def _under_attack(outcome: Outcome) -> Keys:
@@ -103,7 +115,7 @@ def _under_attack(outcome: Outcome) -> Keys:
 def _against_baselines(outcomes: Outcomes, subject: Subject, eps: int) -> Keys:
     """Whether ours takes fewer bytes than every filter of equal accuracy, and than no filter."""
     ours = outcomes.find(subject, GUARDED, RATE, eps, "unmasked")
-    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL)]
+    found = [outcomes.find(subject, name, RATE, eps, "unmasked") for name in (UNDEFENDED, *TRIVIAL, TWO_WAY)]
     peers = [outcome for outcome in found if outcome is not None and outcome.cell.sender.before]
     if ours is None or not peers:
         return {}

@@ -21,7 +21,9 @@ class Row:
 
     bundle, prior: of the subject. sender: name of the treatment.
     input, kind, name, level, setting, steps, restarts: of the input; ``input`` is its label.
-    bytes_mean: of a packet. bytes_ratio: all bytes over those of the clean, undefended frames.
+    made_on: the bundle that the frames were made on, where it is another; else empty.
+    bytes_mean, bytes_p99, bytes_max: of a packet.
+    bytes_ratio: all bytes over those of the clean, undefended frames.
     top1: share of the images classified right. top1_drop: points below the clean, undefended frames.
     defended_share: share of the frames that the guard denoised.
     linf: largest change of a value of the input, of 255.
@@ -40,7 +42,10 @@ class Row:
     sender: str
     images: int
     seeds: int
+    made_on: str
     bytes_mean: float
+    bytes_p99: float
+    bytes_max: int
     bytes_ratio: float
     bytes_ratio_ci: tuple[float, float]
     top1: float
@@ -111,7 +116,9 @@ class Outcome:
             input=given.label, kind=given.kind, name=given.name, level=given.level,
             setting=given.setting, steps=given.steps, restarts=given.restarts,
             sender=self.cell.sender.name, images=len(self.bytes), seeds=self.seeds,
-            bytes_mean=float(self.bytes.mean()), bytes_ratio=self.ratio, bytes_ratio_ci=self.ratio_ci,
+            made_on=given.made_on.name if given.made_on else "",
+            bytes_mean=float(self.bytes.mean()), bytes_p99=float(np.quantile(self.bytes, 0.99)),
+            bytes_max=self.largest, bytes_ratio=self.ratio, bytes_ratio_ci=self.ratio_ci,
             top1=self.top1, top1_ci=interval(self.correct), top1_drop=self.drop, top1_drop_ci=self.drop_ci,
             defended_share=float(self.defended.mean()), linf=self.linf,
         )  # fmt: skip

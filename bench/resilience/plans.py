@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any, Literal
 
-from bench.attacks import THREATS, knows_defence
+from bench.attacks import QUERIES, THREATS, knows_defence, knows_guard
 from bench.attacks import located as located_threat
 from bench.common.errors import CampaignError
 from bench.resilience.bars import ADAPTIVE, ADAPTIVE_GUARD, GUARDED, RATE
+from bench.resilience.bars import UNSPLIT as WHOLE
 from bench.resilience.catalogue import corruptions as corruption_names
 from bench.resilience.catalogue import trivial_defences as filters
-from bench.resilience.catalogue.trivial_defences import TRIVIAL
+from bench.resilience.catalogue.trivial_defences import TRIVIAL, TWO_WAY
 from bench.resilience.cell import Cell, Input, Subject, Treatment
+from bench.resilience.review.worst import CLASS_THREATS, RATE_THREATS
 from export.references import fingerprint
 from export.robust.corruptions import CORRUPTIONS, SEVERITIES
 from runtime.guard import Guard
-from runtime.guard.decision import Mode
+from runtime.guard.decision import Budget, Mode
 from runtime.guard.defence import Defence
 
 Setting = Literal["unmasked", "released"]
 PLAIN = Treatment()
 AUTO = Treatment(GUARDED, guard=Guard())
-BASELINES = tuple(Treatment(name, before=name) for name in TRIVIAL)
+BASELINES = (
+    *(Treatment(name, before=name) for name in TRIVIAL),
+    Treatment(TWO_WAY, before="random", both=True),
+)
+UNSPLIT = Treatment(WHOLE, unsplit=True)
 RELEASED_AT, ADAPTIVE_AT = {4}, {2, 4}
 """eps of the preset ``bars``, of 255."""
 
@@ -45,24 +51,31 @@ class Effort:
 
     eps: of 255; None leaves the preset's.
     seeds: each is an attack, or a draw of a corruption, of its own; rows are means over them.
+    guard: of the preset ``review``.
     """
 
     eps: tuple[int, ...] | None = None
     steps: int = 20
     restarts: int = 1
     seeds: tuple[int, ...] = (0,)
+    guard: Guard = field(default_factory=Guard)
 
     def attacks(
-        self, name: str, eps: Iterable[int], setting: Setting = "unmasked", defence: Defence | None = None
+        self,
+        name: str,
+        eps: Iterable[int],
+        setting: Setting = "unmasked",
+        guard: Guard | None = None,
+        made_on: Subject | None = None,
     ) -> list[Input]:
-        """One input an eps and seed; an adaptive threat knows the ``defence``.
+        """One input an eps and seed; an adaptive threat knows the defence of the ``guard``, others all of it.
 
         Raises CampaignError for a threat that is not there.
         """
-        knows = defence if knows_defence(name) else None
+        knows = told(name, guard)
         code = "" if name in THREATS else fingerprint(located_threat(name))
         return [
-            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows, code)
+            Input("attack", name, level, setting, self.steps, self.restarts, seed, knows, made_on, code)
             for level in eps
             for seed in self.seeds
         ]
@@ -78,6 +91,20 @@ class Effort:
         ]
 
 
+def told(threat: str, guard: Guard | None) -> Defence | Guard | None:
+    """What a threat is told of the guard that its frames will meet; who queries has a sender at least."""
+    if threat == QUERIES:
+        return guard or Guard("never")
+    if guard is None:
+        return None
+    return guard if knows_guard(threat) else guard.defence if knows_defence(threat) else None
+
+
+def needs_guard(threat: str) -> bool:
+    """Whether a threat makes no sense against a sender without a guard."""
+    return threat != QUERIES and (knows_defence(threat) or knows_guard(threat))
+
+
 def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     """The cells of every bar except those of corruptions; slow attacks only where there is a bar."""
     eps = effort.eps or (2, 4, 8)
@@ -86,8 +113,18 @@ def bars(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
     released = effort.attacks(RATE, set(eps) & RELEASED_AT, "released")
     cells += _product(subjects, released, [PLAIN, AUTO])
     for knowing in (ADAPTIVE, ADAPTIVE_GUARD):
-        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), defence=Defence())
+        attacks = effort.attacks(knowing, sorted(set(eps) & ADAPTIVE_AT), guard=Guard())
         cells += _product(subjects, attacks, [AUTO])
+    return cells
+
+
+def review(subjects: Sequence[Subject], effort: Effort) -> list[Cell]:
+    """Every threat on the rate and on the class, told all it can use; the worst of them a photograph."""
+    guarded = replace(AUTO, guard=effort.guard)
+    cells = _product(subjects, [Input()], [PLAIN, guarded, UNSPLIT])
+    for name in (*RATE_THREATS, *CLASS_THREATS):
+        attacks = effort.attacks(name, effort.eps or (2, 4), guard=effort.guard)
+        cells += _product(subjects, attacks, [*[PLAIN] * (name == RATE), guarded, UNSPLIT])
     return cells
 
 
@@ -120,32 +157,31 @@ def _always(name: str, weight: float, coarseness: int, control: float) -> Treatm
     return Treatment(f"{name}, coarseness {coarseness}, rate {control:g}", guard=Guard("always", defence))
 
 
-PRESETS = {"bars": bars, "corruptions": corruptions, "grid": grid, "quick": quick}
+PRESETS = {"bars": bars, "review": review, "corruptions": corruptions, "grid": grid, "quick": quick}
 
 
 def custom(
     subjects: Sequence[Subject], effort: Effort, threats: Sequence[str], settings: Sequence[Setting],
     corrupting: Sequence[str], severities: Sequence[int], senders: Sequence[Treatment],
 ) -> list[Cell]:  # fmt: skip
-    """Every combination of the options; an adaptive threat knows the defence of each guarded sender."""
+    """Every combination of the options; a threat that knows a defence or a guard has that of each sender."""
     inputs = [Input(), *effort.corruptions(corrupting, severities)]
     cells = _product(subjects, inputs, [PLAIN, *senders])
     eps = effort.eps or (2, 4, 8)
     for name in threats:
         for setting in settings:
             for sender in senders:
-                if not knows_defence(name):
-                    cells += _product(subjects, effort.attacks(name, eps, setting), [sender])
-                elif sender.guard is not None:
-                    known = effort.attacks(name, eps, setting, sender.guard.defence)
-                    cells += _product(subjects, known, [sender])
+                if sender.guard is not None or not needs_guard(name):
+                    cells += _product(subjects, effort.attacks(name, eps, setting, sender.guard), [sender])
     return list(dict.fromkeys(cells))
 
 
-def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[int] = ()) -> list[Treatment]:
+def senders(
+    defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[Budget] = ()
+) -> list[Treatment]:
     """Treatments by the names of ``--defence``: none, ours, ours:weight=0.02,..., baselines, or a filter's.
 
-    ``ours`` comes once a guard mode without a budget, and once with each of the ``budgets``, bytes. A
+    ``ours`` comes once a guard mode with the bundle's budget, and once with each of the ``budgets``. A
     filter may be a caller's own, ``module:name``. Raises CampaignError for anything else.
     """
     found: list[Treatment] = []
@@ -154,10 +190,14 @@ def senders(defences: Sequence[str], guards: Sequence[Mode], budgets: Sequence[i
             found.append(PLAIN)
         elif name == EVERY_BASELINE:
             found += BASELINES
+        elif name == TWO_WAY:
+            found.append(BASELINES[-1])
+        elif name == UNSPLIT.name:
+            found.append(UNSPLIT)
         elif name.split(":")[0] == OURS:
             defence, about = _defence(name.partition(":")[2])
-            for mode, budget in product(guards, (None, *budgets)):
-                words = (mode, about, f"budget={budget}" if budget else "")
+            for mode, budget in product(guards, (Guard.budget, *budgets)):
+                words = (mode, about, f"budget={budget or 'none'}" if budget != Guard.budget else "")
                 found.append(Treatment(" ".join(filter(None, words)), guard=Guard(mode, defence, budget)))
         else:
             found.append(_filtered(name))
@@ -168,7 +208,8 @@ def _filtered(name: str) -> Treatment:
     try:
         return Treatment(name, before=name, code=_code(filters.located(name)))
     except CampaignError as error:
-        known = ", ".join((NONE, OURS, EVERY_BASELINE, *TRIVIAL, *filters.known()))
+        names = (NONE, OURS, EVERY_BASELINE, UNSPLIT.name, TWO_WAY, *TRIVIAL, *filters.known())
+        known = ", ".join(names)
         raise CampaignError(f"no defence {name!r}: there are {known}, and module:name") from error
 
 
@@ -179,7 +220,7 @@ def _code(where: str | None) -> str:
 
 def _defence(text: str) -> tuple[Defence, str]:
     """``weight=0.02,mode=rof`` -> the defence and its name."""
-    known = {field.name for field in fields(Defence)}
+    known = {one.name for one in fields(Defence)}
     given: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")

@@ -78,7 +78,7 @@ def curves(outcomes: Outcomes, subject: Subject) -> dict[str, list[Outcome]]:
     wanted = list(CURVES)
     for outcome in attacked:
         name = outcome.cell.sender.name
-        if _budget(outcome) is not None and all(name != sender for _, sender, _, _ in wanted):
+        if outcome.cell.budget is not None and all(name != sender for _, sender, _, _ in wanted):
             wanted.append((f"{name}, un-masked PGD-E", name, RATE, "unmasked"))
     found = {}
     for title, *key in wanted:
@@ -120,7 +120,7 @@ def rate_figure(found: dict[str, list[Outcome]]) -> Iterator[Any]:
                 [shift * outcome.cell.input.level for outcome in curve], [o.ratio for o in curve],
                 yerr=errors, marker="o", markersize=4, capsize=2, color=colour, label=name,
             )  # fmt: skip
-            budget = _budget(curve[0])
+            budget = curve[0].cell.budget
             if budget is not None:
                 share, label = budget / curve[0].clean_bytes.mean(), f"budget, {budget:,} bytes"
                 axes.axhline(share, color=colour, linestyle="--", linewidth=1, label=label)
@@ -152,11 +152,6 @@ def accuracy_figure(found: Sequence[FramePoint]) -> Iterator[Any]:
         axes.margins(0.06)
         _label_beside(figure, axes, found)
         yield figure
-
-
-def _budget(outcome: Outcome) -> int | None:
-    guard = outcome.cell.sender.guard
-    return None if guard is None else guard.budget
 
 
 def _input(outcome: Outcome) -> tuple[str, int, str]:

@@ -26,8 +26,8 @@ def _of_bundle(outcomes: Outcomes, subject: Subject) -> str:
     for kind in ("attack", "corruption"):
         found = outcomes.of(subject, kind)
         plain = [one for one in found if one.cell.sender.name == UNDEFENDED]
-        guarded = [one for one in found if _guard(one) and _budget(one) is None]
-        limited = [one for one in found if _budget(one) is not None]
+        guarded = [one for one in found if one.cell.sender.guard and not _tightened(one)]
+        limited = [one for one in found if one.cell.budget is not None]
         sentences = [*_worst(kind, plain, guarded), *_budgets(limited)]
         if sentences:
             return f"{subject.name}: {' '.join(sentences)}"
@@ -62,16 +62,14 @@ def _behind(one: Outcome) -> str:
 
 def _budgets(limited: Sequence[Outcome]) -> list[str]:
     """The largest packet of guards with a budget."""
-    shares = [one.largest / budget for one in limited if (budget := _budget(one)) is not None]
+    shares = [one.largest / budget for one in limited if (budget := one.cell.budget) is not None]
     return [f"The largest packet with a budget took {100 * max(shares):.0f} % of it."] if shares else []
 
 
-def _guard(one: Outcome) -> bool:
-    return one.cell.sender.guard is not None
-
-
-def _budget(one: Outcome) -> int | None:
-    return None if one.cell.sender.guard is None else one.cell.sender.guard.budget
+def _tightened(one: Outcome) -> bool:
+    """Whether the sender has a budget that is not the bundle's."""
+    guard = one.cell.sender.guard
+    return guard is not None and isinstance(guard.budget, int)
 
 
 COLUMNS = (

@@ -23,7 +23,7 @@ from bench.common.errors import CampaignError
 from bench.common.photos import Sample
 from bench.resilience.cell import Cell, Input, MeasuredCell, Subject, Treatment
 
-VERSION = 1
+VERSION = 2
 """Of what a cell's file holds; raised when the same settings give other results."""
 
 
@@ -76,9 +76,14 @@ class Store:
         text = json.dumps({"cell": asdict(cell), "images": values}) + "\n"
         _move_into_place(self._cell_path(cell), lambda path: path.write_text(text, encoding="utf-8"))
 
-    def frames(self, subject: Subject, attack: Input, part: slice) -> NDArray[np.uint8] | None:
-        """The attacked frames of some images, uint8 (n, S, S, 3); None where there are none yet."""
-        path = self._frames_path(subject, attack, part)
+    def frames(
+        self, subject: Subject, attack: Input, part: slice, others: slice | None = None
+    ) -> NDArray[np.uint8] | None:
+        """The attacked frames of some images, uint8 (n, S, S, 3); None where there are none yet.
+
+        others: images that the attack learned from, where it did.
+        """
+        path = self._frames_path(subject, attack, part, others)
         if not path.exists():
             return None
         try:
@@ -87,27 +92,38 @@ class Store:
         except (ValueError, EOFError, OSError) as error:
             raise CampaignError(f"{path}: not attacked frames ({error}); delete it") from error
 
-    def keep_frames(self, subject: Subject, attack: Input, part: slice, frames: NDArray[np.uint8]) -> None:
-        """Write the attacked frames of some images."""
+    def keep_frames(
+        self,
+        subject: Subject,
+        attack: Input,
+        part: slice,
+        frames: NDArray[np.uint8],
+        others: slice | None = None,
+    ) -> None:
+        """Write the attacked frames of some images; arguments as of ``frames``."""
 
         def write(path: Path) -> None:
             with path.open("wb") as file:  # np.save adds .npy to a name that lacks it
                 np.save(file, frames)
 
-        _move_into_place(self._frames_path(subject, attack, part), write)
+        _move_into_place(self._frames_path(subject, attack, part, others), write)
 
     def _cell_path(self, cell: Cell) -> Path:
         known = {"subject": cell.subject.id, "input": _settings(cell.input), "sender": _settings(cell.sender)}
         return self._cells / f"{digest('cell', known, self._images)}.json"
 
-    def _frames_path(self, subject: Subject, attack: Input, part: slice) -> Path:
-        name = digest("frames", subject.id, _settings(attack), self._images[part])
+    def _frames_path(self, subject: Subject, attack: Input, part: slice, others: slice | None) -> Path:
+        learned = [] if others is None else [self._images[others]]
+        name = digest("frames", subject.id, _settings(attack), self._images[part], *learned)
         return self._frames / f"{name}.npy"
 
 
 def _settings(of: Input | Treatment) -> dict[str, Any]:
-    """The fields. What is ours has no ``code``, and its digest none either."""
-    return {name: value for name, value in asdict(of).items() if name != "code" or value}
+    """The fields. What is ours has no ``code``, and its digest none either. A bundle is known by its id."""
+    found = {name: value for name, value in asdict(of).items() if name != "code" or value}
+    if found.get("made_on"):
+        found["made_on"] = found["made_on"]["id"]
+    return found
 
 
 def _move_into_place(path: Path, write: Callable[[Path], Any]) -> None:

@@ -16,7 +16,8 @@ latency     open loop at 70 % of what the server sustains just then, evenly spac
 crowd       open loop at 50 %, without and with 500 idle connections and 50 slow readers, in turns
 memory      resident bytes over 100,000 requests, 15 of 20 hostile (``bench.serve.memory``)
 hostile     2,000 unfinished bodies and 5 x 1,000 unfinished gRPC streams; four clients with bombs of JSON; of
-            protobuf: growth of resident bytes, and an honest client's p99 over that without them
+            protobuf: growth of resident bytes, and the p99 of honest clients over that before and after
+            (``bench.serve.hostile``); ``--crowds`` takes some of them
 outage      clients at 5 frames a second, server away for a minute (``bench.serve.kills``)
 kills       ``kill -9`` of server and client in turns, 1 % loss emulated: frames lost, and answered twice
 """
@@ -26,6 +27,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +36,7 @@ from bench.common import bundle_options, report
 from bench.common import options as options_of
 from bench.common.bars import print_bars
 from bench.common.photos import photos
+from bench.serve.hostile import CROWDS
 from bench.serve.process import serving
 from bench.serve.sections import ABOUT, SECTIONS, Row, ServeCase, summarise
 from bench.serve.tables import show
@@ -43,6 +46,18 @@ from runtime.engines import EngineOptions
 from runtime.head import Head
 
 PHOTOS = 8
+SETTINGS = (
+    "bundle",
+    "sections",
+    "crowds",
+    "workers",
+    "rounds",
+    "seconds",
+    "requests",
+    "held",
+    "down",
+    "kills",
+)
 
 progress = Console(stderr=True)
 
@@ -51,27 +66,28 @@ progress = Console(stderr=True)
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 with a message."""
     options = _parser().parse_args(arguments)
-    rows = _measure(options)
+    rows: list[Row] = []
+    for row in _measure(options):
+        rows.append(row)
+        if options.json != "-":  # what ends a long run costs no row that it had; the summary comes last
+            report.write(options.json, "serve", options_of.chosen(options, *SETTINGS), rows, {})
     summary, console = summarise(rows), bundle_options.console(options)
     show(rows, summary, console)
     print_bars("serve", summary, options, console)
-    names = ("bundle", "sections", "workers", "rounds", "seconds", "requests", "down", "kills")
-    report.write(options.json, "serve", options_of.chosen(options, *names), rows, summary)
+    report.write(options.json, "serve", options_of.chosen(options, *SETTINGS), rows, summary)
     return 0
 
 
-def _measure(options: argparse.Namespace) -> list[Row]:
+def _measure(options: argparse.Namespace) -> Iterator[Row]:
     bundle = load(options.bundle)
     images = [bundle.manifest.preprocess.square(image) for _, image in photos()[:PHOTOS]]
     head = Head(bundle, EngineOptions(threads=1))
     packets = [head.encode(image).to_bytes() for image in images]
-    rows: list[Row] = []
     with serving([bundle], options.workers) as server, tempfile.TemporaryDirectory() as folder:
         case = ServeCase(server, bundle, images, packets, Path(folder), options)
         for name in options.sections:
             progress.print(f"{name} ...", highlight=False)
-            rows += SECTIONS[name](case)
-    return rows
+            yield from SECTIONS[name](case)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=5.0, help="length of each turn of a round")
     add("--requests", type=positive, metavar="N", default=100_000, help="requests of the section memory")
     add("--held", type=float, default=60.0, metavar="SECONDS", help="length of each crowd of hostile")
+    add(
+        "--crowds", nargs="+", metavar="NAME", choices=CROWDS, default=list(CROWDS),
+        help="crowds of hostile: unfinished, json, protobuf",
+    )  # fmt: skip
     add("--down", type=float, default=60.0, metavar="SECONDS", help="length of the outage")
     add("--kills", type=positive, metavar="N", default=100, help="kills of each side")
     options_of.add_bars(parser)

@@ -26,7 +26,7 @@ from runtime.guard import Guard
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
-from runtime.streaming.connection import Address, Connection
+from runtime.streaming.connection import MODEL, Address, Connection
 from runtime.streaming.pipeline import StreamPipeline
 from runtime.streaming.sender import Link, Sender
 from runtime.streaming.source import Shot, paced
@@ -59,10 +59,11 @@ def main() -> int:
     parser.add_argument("address")
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--policy", choices=POLICIES, default="block")
+    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--fps", type=float)
     parser.add_argument("--emulate", type=Conditions.of)
     options = parser.parse_args()
-    links: list[Link] = [Connection(Address.of(options.address, TIMEOUT)) for _ in range(MOST)]
+    links: list[Link] = [Connection(Address.of(options.address, TIMEOUT), options.model) for _ in range(MOST)]
     if options.emulate is not None:
         links = over(links, options.emulate, LOST_SECONDS, seed=os.getpid())
     guard = Guard() if options.policy == "shrink" else None

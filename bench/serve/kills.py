@@ -18,6 +18,7 @@ from bench.serve.process import ServerProcess
 from runtime.bundle import Bundle
 from runtime.cli.program import python_module
 from runtime.streaming.buffer import Policy
+from runtime.streaming.connection import Address
 from runtime.streaming.spool import OUTCOMES
 
 LINK = "10000kbit,1ms,1%loss"
@@ -37,15 +38,15 @@ class Client:
         self,
         folder: Path,
         bundle: Bundle,
-        server: ServerProcess,
+        address: Address,
         images: list[NDArray[np.uint8]],
         *arguments: str,
     ):
         self.folder, self._runs = folder, 0
         folder.mkdir()
         np.savez(folder / "images.npz", images=np.stack(images))
-        address = f"{server.address.host}:{server.address.port}"
-        self._command = [*python_module("bench.serve.client"), str(folder), "RUN", address]
+        where = f"{address.host}:{address.port}"
+        self._command = [*python_module("bench.serve.client"), str(folder), "RUN", where]
         self._command += ["--bundle", str(bundle.folder), *arguments]
         self.start()
 
@@ -105,7 +106,7 @@ def killed(
     server: ServerProcess, bundle: Bundle, images: list[NDArray[np.uint8]], kills: int, folder: Path
 ) -> dict[str, Any]:
     """The row of ``kills``: server and client are killed in turns, ``kills`` times each."""
-    client, dice = Client(folder, bundle, server, images, "--emulate", LINK), random.Random(0)
+    client, dice = Client(folder, bundle, server.address, images, "--emulate", LINK), random.Random(0)
     for _ in range(kills):
         for side in (server, client):
             _progress(client)
@@ -130,7 +131,8 @@ def away(
     policies: tuple[Policy, ...] = ("block", "drop-oldest", "shrink")
     arguments = ["--fps", str(FPS), "--policy"]
     clients = {
-        policy: Client(folder / policy, bundle, server, images, *arguments, policy) for policy in policies
+        policy: Client(folder / policy, bundle, server.address, images, *arguments, policy)
+        for policy in policies
     }
     for client in clients.values():
         _progress(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,11 @@ def memory(case: ServeCase) -> list[Row]:
         return [memory_runs.measure(fresh, case.bundle, case.packets, case.options.requests)]
 
 
-def hostile(case: ServeCase) -> list[Row]:
+def hostile(case: ServeCase) -> Iterator[Row]:
     """A row a crowd, of a server that has served nothing else."""
-    with serving([case.bundle], case.options.workers) as fresh:
-        return [
-            hostile_runs.measure(fresh, case.bundle, case.packets, what, case.options.held)
-            for what in hostile_runs.CROWDS
-        ]
+    for what in case.options.crowds:
+        with serving([case.bundle], case.options.workers) as fresh:
+            yield hostile_runs.measure(fresh, case.bundle, case.packets, what, case.options.held)
 
 
 def outage(case: ServeCase) -> list[Row]:
@@ -153,7 +151,7 @@ def kills(case: ServeCase) -> list[Row]:
     return [kill_runs.killed(case.server, case.bundle, case.images, case.options.kills, folder)]
 
 
-SECTIONS: dict[str, Callable[[ServeCase], list[Row]]] = {
+SECTIONS: dict[str, Callable[[ServeCase], Iterable[Row]]] = {
     "efficiency": efficiency,
     "batching": batching,
     "latency": latency,

@@ -18,7 +18,10 @@ COLUMNS = {
     ),
     "crowd": ("round", "without_p99_ms", "with_p99_ms", "per_s", "idle", "slow"),
     "memory": ("requests", "rss_mb_warm", "growth", "warm_up_frames", "unexpected"),
-    "hostile": ("crowd", "growth_mb", "p99_ratio", "rss_mb", "after_mb", "without_p99_ms", "among_p99_ms"),
+    "hostile": (
+        "crowd", "growth_mb", "p99_ratio", "grpc_p99_ratio", "rss_mb", "after_mb", "without_p99_ms",
+        "among_p99_ms", "grpc_without_p99_ms", "grpc_among_p99_ms",
+    ),
     "outage": ("policy", "recovery_s", "lost", "answered_twice", "captured", "answered", "dropped"),
     "kills": ("server_kills", "client_kills", "lost", "answered_twice", "captured", "answered", "sent_again"),
 }  # fmt: skip
@@ -35,7 +38,7 @@ SENTENCES = {
     "{p99_with_idlers_over_without:.2f} times that without them.",
     "memory_growth": "Memory grows by {memory_growth:.1%} over the requests.",
     "hostile_growth_mb": "Among hostile crowds memory grows by {hostile_growth_mb:.0f} MB, and an honest "
-    "client's p99 is {hostile_p99_ratio:.1f} times that without them.",
+    "client's p99 is {hostile_p99_ratio:.1f} times that without ({hostile_grpc_p99_ratio:.1f} over gRPC).",
     "recovery_s": "After an outage the next answer comes within {recovery_s:.2f} s.",
     "lost": "{lost} frames were lost, {answered_twice} were answered twice.",
 }

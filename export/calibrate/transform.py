@@ -13,6 +13,7 @@ from export.calibrate.fisher import Calibration
 from export.calibrate.patches import to_patches
 
 ACTIVE_SHARE = 2e-4  # a coefficient that leaves zero less often than this is not sent
+REFINEMENT_WIDTH = 64  # channels between the two layers of the residual network
 
 
 def active_coefficients(calibration: Calibration, features: torch.Tensor, step: float) -> torch.Tensor:
@@ -30,13 +31,13 @@ class Transform:
     """The layers between backbone head and tail at one rate.
 
     analysis: features (N, C, H, W) -> y (N, n, H/P, W/P), in units of one quantisation step.
-    restore: y_hat -> features.
+    restore: y_hat -> features; an ``InverseTransform``, or a ``RefinedInverse`` once it is tuned.
     energy: float32 (n, P, P), the spread of each coefficient's basis function over its patch; each sums to 1.
     step: in units of the calibration, sqrt(2 nats).
     """
 
     analysis: nn.Conv2d
-    restore: InverseTransform
+    restore: nn.Module
     energy: NDArray[np.float32]
     step: float
 
@@ -78,6 +79,30 @@ class InverseTransform(nn.Module):
         """y_hat -> features."""
         restored: torch.Tensor = self.convolution(y_hat) + self.mean
         return restored
+
+
+class RefinedInverse(nn.Module):
+    """An inverse transform, then a residual network that learns to undo what rounding did to the features.
+
+    It runs on the server alone. Untrained it changes nothing: its last layer is zero.
+    spread: float32 (C,), the standard deviation of each feature channel, the unit in which the network works.
+    """
+
+    spread: torch.Tensor
+
+    def __init__(self, inverse: InverseTransform, spread: torch.Tensor):
+        super().__init__()
+        self.inverse = inverse
+        self.wide = nn.Conv2d(len(spread), REFINEMENT_WIDTH, 3, padding=1)
+        self.narrow = nn.Conv2d(REFINEMENT_WIDTH, len(spread), 3, padding=1)
+        for parameter in self.narrow.parameters():
+            nn.init.zeros_(parameter)
+        self.register_buffer("spread", spread.reshape(1, -1, 1, 1).clone())
+
+    def forward(self, y_hat: torch.Tensor) -> torch.Tensor:
+        """y_hat -> features."""
+        features: torch.Tensor = self.inverse(y_hat)
+        return features + self.spread * self.narrow(torch.relu(self.wide(features / self.spread)))
 
 
 def _basis_energy(calibration: Calibration, active: torch.Tensor) -> NDArray[np.float32]:

@@ -24,6 +24,17 @@ def add_parsers(commands: Any) -> None:
     add_bundle(triton)
     add_output(triton)
     triton.add_argument(
+        "--tail", choices=("onnxruntime", "python"), default="onnxruntime",
+        help="what runs the tail: Triton's ONNX Runtime backend, or a Python model, for a server without it",
+    )  # fmt: skip
+    triton.add_argument(
+        "--instances", type=int, default=2, metavar="N", help="instances of decode and of tail, side by side"
+    )
+    triton.add_argument(
+        "--batch", type=int, default=1, metavar="N",
+        help="most frames in one run of the tail; above 1 the outputs begin with a dimension of 1",
+    )  # fmt: skip
+    triton.add_argument(
         "--plan", type=Path, metavar="FILE",
         help="TensorRT engine for the tail, built by trtexec from the tail/1/model.onnx of an earlier run",
     )  # fmt: skip
@@ -46,7 +57,9 @@ def _fp16(options: argparse.Namespace) -> None:
 
 
 def _triton(options: argparse.Namespace) -> None:
-    from export.triton.repository import write_repository
+    from export.triton.repository import Deployment, Engine, write_repository
     from runtime.bundle import load
 
-    print(write_repository(load(options.bundle), options.output, options.plan))
+    engine: Engine = "tensorrt" if options.plan else options.tail
+    deployment = Deployment(engine, options.instances, options.batch)
+    print(write_repository(load(options.bundle), options.output, deployment, options.plan))

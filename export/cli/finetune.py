@@ -7,6 +7,7 @@ from typing import Any
 
 from export.cli.calibrate import add_common, builder_for
 from export.cli.options import FAMILY, command_line, photographs_for, positive, subcommand
+from export.errors import ExportError
 from export.plans import FinetunePlan, ShieldPlan
 from export.rates import RATES
 
@@ -34,14 +35,26 @@ def add_parser(commands: Any) -> None:
         help="steps in all, earlier runs included "
         f"(default: {FinetunePlan.steps}, with --robust {ShieldPlan.steps})",
     )  # fmt: skip
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, preset=parser.get_default)
 
 
 def _run(options: argparse.Namespace) -> None:
+    _check(options)
     if options.robust:
         _train_shield(options)
     else:
         _tune_transform(options)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ExportError for an option that the other half of this subcommand reads."""
+    unread = ("backbone", "cut", "size", "patch") if options.robust else ("bundle",)
+    given = [f"--{name}" for name in unread if getattr(options, name) != options.preset(name)]
+    if not given:
+        return
+    cure = "backbone and cut are those of --bundle" if options.robust else "--bundle belongs to --robust"
+    chosen = "--robust" if options.robust else "--rate"
+    raise ExportError(f"{chosen} does not read {', '.join(given)}: {cure}")
 
 
 def _tune_transform(options: argparse.Namespace) -> None:

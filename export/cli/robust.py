@@ -1,4 +1,4 @@
-"""``alarm`` and ``adapt``: another alarm, and the adapted head, for robust bundles."""
+"""``alarm``, ``adapt`` and ``budget``: what bundles get after they are built."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from export.cli.options import (
+    FAMILY,
     add_family,
     add_least_side,
     add_output,
@@ -20,7 +21,7 @@ from export.plans import AdaptPlan
 
 
 def add_parsers(commands: Any) -> None:
-    """Add ``alarm`` and ``adapt``."""
+    """Add ``alarm``, ``adapt`` and ``budget``."""
     alarm = subcommand(commands, "alarm", "fit the alarm of robust bundles to photographs of your own scene")
     adapt = subcommand(commands, "adapt", "train the adapted head of robust bundles, for corrupted frames")
     for parser in (alarm, adapt):
@@ -33,6 +34,13 @@ def add_parsers(commands: Any) -> None:
         "--steps", type=positive, default=AdaptPlan.steps, metavar="N",
         help="steps in all, earlier runs included (default: %(default)s)",
     )  # fmt: skip
+    budget = subcommand(commands, "budget", "give bundles the budget that half of their clean frames keep")
+    budget.add_argument(
+        "--bundle", default=FAMILY, metavar="BUNDLE",
+        help="installed name or folder; all bundles beside it with its backbone (default: %(default)s)",
+    )  # fmt: skip
+    add_output(budget)
+    budget.set_defaults(run=_budget)
     alarm.set_defaults(run=_alarm)
     adapt.set_defaults(run=_adapt)
 
@@ -61,3 +69,12 @@ def _adapt(options: argparse.Namespace) -> None:
     notes = provenance(command_line(options), len(photographs), steps=plan.steps)
     for robust in family(bundle, robust=True):
         print(replace_adapted_head(robust, weights, options.output, notes))
+
+
+def _budget(options: argparse.Namespace) -> None:
+    from export.robust.bundle import family, replace_budget
+    from runtime.bundle import load
+
+    bundle, notes = load(options.bundle), {"command": command_line(options)}
+    for one in (*family(bundle), *family(bundle, robust=True)):
+        print(replace_budget(one, options.output, notes))

@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper, shape_inference
 from export.errors import GraphError
 from export.graphs.onnx_file import read_model, save
 from runtime.bundle import Bundle
+from runtime.engines import OnnxGraph
 from runtime.engines.precision import HALVED, half_graph
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
@@ -25,12 +26,12 @@ FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 def write_half_graphs(bundle: Bundle) -> list[Path]:
     """Write the half graph of each head of a bundle beside its original; returns their paths."""
-    graphs = [bundle.path(role) for role in HALVED if role in bundle.manifest.files]
+    graphs = [bundle.graph(role) for role in HALVED if role in bundle.manifest.files]
     return [write_half_graph(graph) for graph in graphs]
 
 
-def write_half_graph(graph: Path) -> Path:
-    """Write the half graph of one ONNX file, remove those of earlier originals; returns the new path.
+def write_half_graph(graph: OnnxGraph) -> Path:
+    """Write the half graph beside its original, remove those of earlier originals; returns the new path.
 
     Raises GraphError for a weight that float16 cannot hold, or an operator without a float16 form.
     """
@@ -40,7 +41,7 @@ def write_half_graph(graph: Path) -> Path:
         save(half, path)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
         raise GraphError(f"{graph.name} has an operator without a float16 form: {error}") from error
-    for old in set(graph.parent.glob(f"{graph.stem}-fp16-*.onnx")) - {path}:
+    for old in set(path.parent.glob(f"{graph.path.stem}-fp16-*.onnx")) - {path}:
         old.unlink()
     return path
 

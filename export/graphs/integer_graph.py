@@ -178,7 +178,7 @@ def _scale(layer: Layer) -> NDArray[np.float64]:
 
 
 def _compare_integers(network: IntegerNetwork, shape: tuple[int, int, int], path: Path) -> None:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"], enable_fallback=0)
     rng = np.random.default_rng(0)
     for _ in range(20):
         z = rng.integers(-127, 128, shape, dtype=np.int32)

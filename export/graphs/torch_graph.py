@@ -15,28 +15,29 @@ from onnx import helper, numpy_helper
 from torch.nn import functional
 
 from export.graphs.onnx_file import read_model
+from runtime.engines import OnnxGraph
 
 Attributes = dict[str, Any]
 Values = list[torch.Tensor]
 
 
 class TorchGraph:
-    """Runs an ONNX file with torch, node by node, for any batch size.
+    """Runs an ONNX file, or a bundle's graph, with torch, node by node, for any batch size.
 
     Takes the graph's inputs in order, float32 (N, ...), and returns its outputs in order.
 
     constants: the graph's weights by name; the floating-point ones are float32, whatever the file holds.
     """
 
-    def __init__(self, path: Path):
-        graph = read_model(path).graph
+    def __init__(self, source: Path | OnnxGraph):
+        graph = read_model(source).graph
         self.constants = {i.name: _constant(i) for i in graph.initializer}
         self._nodes = list(graph.node)
         self._inputs = [value.name for value in graph.input]
         self._outputs = [value.name for value in graph.output]
         unknown = {node.op_type for node in self._nodes} - set(OPERATORS)
         if unknown:
-            raise NotImplementedError(f"{path.name} has operators without a torch twin: {sorted(unknown)}")
+            raise NotImplementedError(f"{source.name} has operators without a torch twin: {sorted(unknown)}")
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """Run once; gradients flow from outputs to inputs, and to the constants that ask for them."""

@@ -210,6 +210,7 @@ def _manifest(
         hyper=shapes[1] if len(shapes) > 1 else None,
         features=features,
         clean_bits=(),
+        budget=None,
         files={role: FileEntry.of(folder / path, path) for role, path in sorted(files.items())},
         provenance={
             "command": imported.command,

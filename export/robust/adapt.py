@@ -90,9 +90,9 @@ class AdaptStudent:
 
     def __init__(self, bundle: Bundle):
         self._head, self._restore, self._tail = (
-            TorchGraph(bundle.path(role)) for role in ("head", "restore", "tail")
+            TorchGraph(bundle.graph(role)) for role in ("head", "restore", "tail")
         )
-        self._student = TorchGraph(bundle.path("head"))
+        self._student = TorchGraph(bundle.graph("head"))
         self.weights = backbone_weights(self._student)
         self._objective = open_objective(bundle.task)
         self._rate = ChannelRate(Tables.from_arrays(bundle.arrays("prior")))

@@ -110,7 +110,7 @@ def corrupted_frames(
 
 
 def _attacked(bundle: Bundle, images: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    head, rate = TorchGraph(bundle.path("head")), ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
+    head, rate = TorchGraph(bundle.graph("head")), ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
     with bar(len(images), "attacks for the alarm", "frame") as progress:
         for batch in images.split(8):
             perturbation = Perturbation(batch, ATTACK_STEPS, rng)

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from export.atomic import share, whole_folder
+from export.build import clean_budget
 from export.robust.alarm import fit_alarm
 from export.robust.alarm_frames import AlarmFrames
 from export.robust.head_weights import write_head
 from runtime.bundle import MANIFEST, ROBUST, SHARED, Bundle, FileEntry, check_name, load
+from runtime.head import Head
 
 
 def write_robust_bundle(
@@ -69,6 +71,13 @@ def replace_adapted_head(
     return out / bundle.manifest.name
 
 
+def replace_budget(bundle: Bundle, out: Path, notes: dict[str, Any]) -> Path:
+    """Write ``out/NAME``, a copy of a bundle with the budget of its clean frames; returns that folder."""
+    with _copied(bundle, out, bundle.manifest.name) as copy:
+        copy.finish({}, {"budget": notes}, clean_budget(Head(bundle), bundle.manifest))
+    return out / bundle.manifest.name
+
+
 @dataclass
 class BundleCopy:
     """A copy of a bundle that is being changed.
@@ -86,13 +95,17 @@ class BundleCopy:
         np.savez_compressed(self.folder / "guard.npz", **fit_alarm(self.bundle, frames))
         self.files["guard"] = FileEntry.of(self.folder / "guard.npz", "guard.npz")
 
-    def finish(self, added: Mapping[str, str], notes: dict[str, Any]) -> None:
-        """Write the manifest, with more ``added`` files by role, and load what it describes."""
+    def finish(self, added: Mapping[str, str], notes: dict[str, Any], budget: int | None = None) -> None:
+        """Write the manifest, with more ``added`` files by role, and load what it describes.
+
+        budget: None leaves the bundle's.
+        """
         for role, file in added.items():
             self.files[role] = FileEntry.of(self.folder / file, file)
         manifest = replace(
             self.bundle.manifest,
             name=self.name,
+            budget=self.bundle.manifest.budget if budget is None else budget,
             files=dict(sorted(self.files.items())),
             provenance=self.bundle.manifest.provenance | notes,
         )

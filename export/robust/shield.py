@@ -64,8 +64,8 @@ class _Training:
         self, bundle: Bundle, photographs: Sequence[NDArray[np.uint8]], plan: ShieldPlan, checkpoint: Path
     ):
         self._plan, self._checkpoint = plan, checkpoint
-        self._head = TorchGraph(bundle.path("head"))
-        self._shield = TorchGraph(bundle.path("head"))
+        self._head = TorchGraph(bundle.graph("head"))
+        self._shield = TorchGraph(bundle.graph("head"))
         self._weights = backbone_weights(self._shield)
         self._rate = ChannelRate(Tables.from_arrays(bundle.arrays("prior")))
         self._denoiser = Denoiser(bundle)

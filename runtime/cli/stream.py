@@ -16,6 +16,7 @@ from runtime.bundle import DEFAULT, load
 from runtime.cli.guard_options import add_guard, guard_of
 from runtime.cli.program import keep
 from runtime.errors import StreamError
+from runtime.guard.decision import HOLD
 from runtime.head import Head
 from runtime.json_log import JsonLog
 from runtime.streaming.buffer import POLICIES, Buffer
@@ -36,11 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the subcommand's parser; the guard's options are those of ``encode``."""
     parser.description = (
         "Encode frames and send them to a tail server; a JSON line for each goes to stdout. Ctrl-C and "
-        "SIGTERM end it in order; exit status 0: every captured frame is answered, or kept in the spool."
+        "SIGTERM end it in order; exit status 0: every frame that can be read is answered, or kept in the "
+        "spool, and not all of them are unreadable."
     )
     parser.set_defaults(run=_stream)
     parser.add_argument("--source", required=True, help="folder, image, video, camera, or gst:PIPELINE")
-    parser.add_argument("--to", required=True, metavar="[http[s]://]HOST[:PORT]", help="the server")
+    parser.add_argument(
+        "--to", required=True, metavar="[http[s]://]HOST[:PORT],...",
+        help="the server; of several, or of a name with several records, the next is asked where one fails",
+    )  # fmt: skip
     parser.add_argument(
         "--model", default="ratehold",
         help="name of the server's model that takes packets; `split` in a Triton repository",
@@ -82,8 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the frames on a page, at http://127.0.0.1:PORT/dashboard (0: any free port)",
     )  # fmt: skip
     add_guard(parser).add_argument(
-        "--hold", type=int, default=0, metavar="FRAMES",
-        help="ordinary frames to defend after a suspicious one; needs --guard auto",
+        "--hold", type=int, metavar="FRAMES",
+        help="frames to defend after a suspicious one without looking at them; needs --guard auto "
+        f"(default: {HOLD})",
     )  # fmt: skip
     tls = parser.add_argument_group("TLS", "PEM files.")
     tls.add_argument(
@@ -105,23 +111,24 @@ def _open_and_run(given: argparse.Namespace) -> None:
     from runtime.streaming.connection import Connection
     from runtime.streaming.dashboard import DeviceView
     from runtime.streaming.pipeline import StreamPipeline
-    from runtime.streaming.remote.address import Address
+    from runtime.streaming.remote.fleet import Fleet
     from runtime.streaming.sender import Ending, Sender
     from runtime.streaming.source import paced, shots
     from runtime.streaming.spool import Spool
 
     guard, ending, status = guard_of(given), Ending(), Status()
-    address = Address.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
-    frames = paced(shots(given.source), given.fps, ending.soon.wait)
-    _say_unless_resolved(address.resolve, status.say)
+    fleet = Fleet.of(given.to, given.timeout, given.tls_ca, given.tls_cert, given.tls_key)
+    frames = paced(shots(given.source, wait=ending.soon.wait), given.fps, ending.soon.wait)
+    for address in fleet.addresses:
+        _say_unless_resolved(address.resolve, status.say)
     head = Head(load(given.bundle), guard=guard)
     head.warm_up()
 
     def trouble(text: str) -> None:
-        status.trouble(f"{address.url}: {text}")
+        status.trouble(f"{fleet.url}: {text}")
 
     senders = [
-        Sender(Connection(address, given.model, ending.now), trouble, ended=ending.now)
+        Sender(Connection(fleet, given.model, ending.now), trouble, ended=ending.now)
         for _ in range(given.in_flight)
     ]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)
@@ -140,11 +147,12 @@ def _open_and_run(given: argparse.Namespace) -> None:
         pipeline = StreamPipeline(
             frames, head, senders, buffer, log, spool, status.trouble, view, ending, given.drain
         )
-        lost = True
+        fleet.moved = pipeline.moved
+        failed = True
         try:
             with _on_signals(lambda *_: pipeline.stop()):
                 pipeline.run(status.progress)
-            lost = _lost(pipeline.totals) > 0
+            failed = _lost(pipeline.totals) > 0 or _blind(pipeline.totals)
         finally:
             log.close()
             status.end(pipeline.totals, log.lost)
@@ -153,11 +161,13 @@ def _open_and_run(given: argparse.Namespace) -> None:
                 status.say(f"stopped; {kept}: the same command goes on from there")
             if pipeline.stuck:
                 status.say("the source does not return: it is left alone")
-                atexit.register(_leave, int(lost))
-    if pipeline.totals.refused:
-        raise StreamError(f"the server refused {pipeline.totals.refused} frames; the log says why")
-    if lost:
-        totals = pipeline.totals
+                atexit.register(_leave, int(failed))
+    totals = pipeline.totals
+    if totals.refused:
+        raise StreamError(f"the server refused {totals.refused} frames; the log says why")
+    if _blind(totals):
+        raise StreamError(f"none of {totals.captured} captured frames can be read; the log says why")
+    if failed:
         cure = "; --spool DIR keeps frames that wait" if totals.unanswered and not given.spool else ""
         told = f"{totals.dropped} were dropped, {totals.unanswered} waited"
         raise StreamError(f"{_lost(totals)} captured frames have no answer: {told}{cure}")
@@ -175,6 +185,11 @@ def _check(given: argparse.Namespace) -> None:
 
 def _lost(totals: Totals) -> int:
     return totals.refused + totals.dropped + totals.unanswered
+
+
+def _blind(totals: Totals) -> bool:
+    """Whether frames were captured, and none could be read: a source of another format, or a broken one."""
+    return totals.unreadable == totals.captured > 0
 
 
 def _say_unless_resolved(resolve: Callable[[], object], say: Callable[[str], None]) -> None:

@@ -49,8 +49,9 @@ def open_model(model: bytes, name: str, options: EngineOptions) -> Engine:
     import onnxruntime
 
     try:
+        # A fallback would print to standard output, which may carry packets, and open the same again.
         session = onnxruntime.InferenceSession(
-            model, session_options(onnxruntime, options), providers=[PROVIDER]
+            model, session_options(onnxruntime, options), providers=[PROVIDER], enable_fallback=0
         )
     except Exception as error:  # its exceptions have no common base but this one
         raise EngineError(f"{name}: ONNX Runtime cannot open it: {error}") from error

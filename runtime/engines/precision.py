@@ -22,9 +22,10 @@ HALVED = ("head", "shield", "adapted")
 """Roles that have an fp16 graph. Never h_s: a prior that rounds differently on two machines loses sync."""
 
 
-def half_graph(graph: Path) -> Path:
-    """Where the fp16 graph of an ONNX file belongs. Raises EngineError when the file cannot be read."""
-    return _half_of(OnnxGraph.of_file(graph))
+def half_graph(graph: OnnxGraph) -> Path:
+    """Where the fp16 graph of this one belongs."""
+    digest = hashlib.sha256(graph.model).hexdigest()
+    return graph.path.with_name(f"{graph.path.stem}-fp16-{digest[:8]}.onnx")
 
 
 def at_precision(graph: OnnxGraph, precision: Precision) -> tuple[OnnxGraph, Precision]:
@@ -34,13 +35,8 @@ def at_precision(graph: OnnxGraph, precision: Precision) -> tuple[OnnxGraph, Pre
     """
     if precision == "float32" or graph.path.stem not in HALVED:
         return graph, "float32"
-    half = _half_of(graph)
+    half = half_graph(graph)
     if not half.exists():
         folder = graph.path.parent
         raise EngineError(f"{half} is not there; make it: python -m export fp16 {folder} --data DIR")
     return replace(graph, path=half, model=OnnxGraph.of_file(half).model), "float16"
-
-
-def _half_of(graph: OnnxGraph) -> Path:
-    digest = hashlib.sha256(graph.model).hexdigest()
-    return graph.path.with_name(f"{graph.path.stem}-fp16-{digest[:8]}.onnx")

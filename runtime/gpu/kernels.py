@@ -1,6 +1,7 @@
 # mypy: disable-error-code=no-untyped-def
 """What a GPU does with a frame besides networks and denoising: pixels -> input, latents -> mask.
 
+    NV12 --nv12_to_rgb--> uint8 HWC                                            as runtime.preprocess
     uint8 HWC --resize_along_rows--> --resize_to_input--> float32 NCHW         as runtime.preprocess
     y, parameters --symbol_likelihood--> --likelihood_map--> --resize_map--> mask     as runtime.latent
 
@@ -12,14 +13,16 @@ from __future__ import annotations
 import numpy as np
 
 from native_denoise.cuda.device import cuda
+from native_denoise.vectors.fixed_point import MATRIX_BITS, WEIGHT_BITS
 from runtime.codec.limits import LATENT_LIMIT, MEAN_STEPS
-from runtime.gpu.resample import WEIGHT_BITS
+from runtime.preprocess import PADDING
 from runtime.prior.exact import MAGNITUDE
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 QUARTER = np.float32(0.25)
 LIMIT, MAGNITUDE_LIMIT = np.float32(LATENT_LIMIT), np.float32(MAGNITUDE)
 LEVEL = np.float32(1 / 255)
+PADDED = np.float32(PADDING) * LEVEL
 MEAN_STEP = np.float32(1 / MEAN_STEPS)
 ROUNDING = 1 << (WEIGHT_BITS - 1)
 
@@ -27,8 +30,20 @@ ADDERS = 32
 """Threads that share the sum over the channels at one position; a power of two."""
 
 
-def resize_along_rows(image, first, weights, top, out):
-    """Rows ``top`` and on of an image, uint8 (H, W, 3), to a new width: uint8 (rows, S, 3)."""
+def nv12_to_rgb(luma, chroma, matrix, out):
+    """NV12, uint8 (H, W) and (H/2, W/2, 2), to RGB, uint8 (H, W, 3); matrix: int32 (5,)."""
+    x, y = cuda.grid(2)
+    if x >= out.shape[1] or y >= out.shape[0]:
+        return
+    light = max(np.int32(luma[y, x]) - 16, 0) * matrix[0] + (1 << (MATRIX_BITS - 1))
+    u, v = np.int32(chroma[y // 2, x // 2, 0]) - 128, np.int32(chroma[y // 2, x // 2, 1]) - 128
+    out[y, x, 0] = min(max((light + matrix[1] * v) >> MATRIX_BITS, 0), 255)
+    out[y, x, 1] = min(max((light + matrix[2] * u + matrix[3] * v) >> MATRIX_BITS, 0), 255)
+    out[y, x, 2] = min(max((light + matrix[4] * u) >> MATRIX_BITS, 0), 255)
+
+
+def resize_along_rows(image, first, weights, out):
+    """An image, uint8 (rows, W, 3), to a new width: uint8 (rows, w, 3)."""
     x, y = cuda.grid(2)
     if x >= out.shape[1] or y >= out.shape[0]:
         return
@@ -36,21 +51,25 @@ def resize_along_rows(image, first, weights, top, out):
     for channel in range(3):
         total = ROUNDING
         for k in range(taps):
-            total += image[top + y, first[x] + k, channel] * weights[x, k]
+            total += image[y, first[x] + k, channel] * weights[x, k]
         out[y, x, channel] = min(max(total >> WEIGHT_BITS, 0), 255)
 
 
-def resize_to_input(rows, first, weights, top, out):
-    """The same along columns, of rows that begin at ``top``, to the head's input: float32 (1, 3, S, S)."""
+def resize_to_input(rows, first, weights, left, upper, out):
+    """The same along columns, to (left, upper) of the input, float32 (1, 3, S, S); the rest is padding."""
     x, y = cuda.grid(2)
     if x >= out.shape[3] or y >= out.shape[2]:
         return
-    begin = first[y] - top
-    taps = min(weights.shape[1], rows.shape[0] - begin)
+    column, line = x - left, y - upper
+    if column < 0 or column >= rows.shape[1] or line < 0 or line >= first.size:
+        for channel in range(3):
+            out[0, channel, y, x] = PADDED
+        return
+    taps = min(weights.shape[1], rows.shape[0] - first[line])
     for channel in range(3):
         total = ROUNDING
         for k in range(taps):
-            total += rows[begin + k, x, channel] * weights[y, k]
+            total += rows[first[line] + k, column, channel] * weights[line, k]
         out[0, channel, y, x] = np.float32(min(max(total >> WEIGHT_BITS, 0), 255)) * LEVEL
 
 

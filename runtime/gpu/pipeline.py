@@ -24,6 +24,7 @@ from runtime.gpu.memory import Crossing, handle, policy
 from runtime.gpu.pixels import Pixels
 from runtime.guard.defence import Defence, Defender
 from runtime.latent import Latent
+from runtime.preprocess import Nv12
 
 
 class GpuPipeline:
@@ -65,8 +66,8 @@ class GpuPipeline:
         outputs = [address_of(latent.device) for latent in self._latents]
         engine.bind([address_of(self._pixels.input)], outputs, handle(self.stream))
 
-    def prepare(self, image: NDArray[np.uint8]) -> Any:
-        """Queue an image, uint8 (H, W, 3); the head's input, on the GPU. Raises ImageError."""
+    def prepare(self, image: NDArray[np.uint8] | Nv12) -> Any:
+        """Queue an image, as ``Preprocess`` takes it; the head's input, on the GPU. Raises ImageError."""
         with _errors_of_cuda():
             return self._pixels.queue(image)
 

@@ -12,8 +12,8 @@ from runtime.engines import Memory
 from runtime.gpu import kernels
 from runtime.gpu.launch import over_pixels
 from runtime.gpu.memory import Crossing
-from runtime.gpu.resample import bicubic
-from runtime.preprocess import Preprocess, as_rgb
+from runtime.preprocess import Nv12, Preprocess, as_rgb
+from runtime.preprocess.placement import Placement
 
 
 class Pixels:
@@ -28,44 +28,70 @@ class Pixels:
         self.input = cuda.device_array((1, 3, size, size), dtype=np.float32)
         self._plan: _Plan | None = None
 
-    def queue(self, image: NDArray[np.uint8]) -> Any:
-        """Queue one frame, an image as ``Preprocess.square`` takes it; returns ``input``. Raises ImageError.
+    def queue(self, image: NDArray[np.uint8] | Nv12) -> Any:
+        """Queue one frame, an image as ``Preprocess`` takes it; returns ``input``. Raises ImageError.
 
-        The whole frame crosses and is resized on the GPU. One that is taller than wide is resized on the
-        host: which way Pillow goes about those depends on its version (see ``resample``).
+        The part that is resized crosses, NV12 as NV12, and the GPU does the rest.
         """
-        rgb, crop = as_rgb(image), self._preprocess.crop
-        if rgb.shape[0] > rgb.shape[1]:
-            rgb, crop = self._preprocess.square(rgb), 1.0
-        if self._plan is None or self._plan.of != (rgb.shape, crop):
-            self._plan = _Plan(rgb.shape, crop, self._preprocess.size, self._memory)
-        self._plan.source.host[...] = rgb
-        self._plan.source.to_device(self._stream)
-        self._plan.queue(self.input, self._stream)
+        picture = image if isinstance(image, Nv12) else as_rgb(image)
+        placement = self._preprocess.placement(*picture.shape[:2])
+        matrix = picture.matrix if isinstance(picture, Nv12) else None
+        if self._plan is None or self._plan.of != (placement, matrix):
+            self._plan = _Plan(placement, picture, self._memory)
+        self._plan.queue(picture, self.input, self._stream)
         return self.input
 
 
 class _Plan:
-    """What frames of one shape need: their memory and the taps of both passes."""
+    """What frames of one shape and format need: their memory and the taps of both passes."""
 
-    def __init__(self, shape: tuple[int, ...], crop: float, size: int, memory: Memory):
-        self.of = (shape, crop)
-        height, width = shape[:2]
-        side = crop * min(height, width)
-        left, upper = (width - side) / 2, (height - side) / 2
-        columns, rows = bicubic(width, left, left + side, size), bicubic(height, upper, upper + side, size)
-        self.source = Crossing(shape, np.uint8, memory)
-        self._top = int(rows.first[0])
-        bottom = min(int(rows.first[-1]) + rows.weights.shape[1], height)
-        self._narrow = cuda.device_array((bottom - self._top, size, 3), dtype=np.uint8)
-        self._columns = (cuda.to_device(columns.first), cuda.to_device(columns.weights))
-        self._rows = (cuda.to_device(rows.first), cuda.to_device(rows.weights))
+    def __init__(self, placement: Placement, picture: NDArray[np.uint8] | Nv12, memory: Memory):
+        self.of = (placement, picture.matrix if isinstance(picture, Nv12) else None)
+        columns, rows = placement.taps()
+        # Even ends, so that NV12 has whole blocks of chroma.
+        (left, right), (top, bottom) = (
+            (first // 2 * 2, min(-(-last // 2) * 2, length))
+            for (first, last), length in ((columns.span, placement.width), (rows.span, placement.height))
+        )
+        self._part = slice(top, bottom), slice(left, right)
+        tall, wide = bottom - top, right - left
+        self._planes: tuple[Crossing, Crossing] | None = None
+        if isinstance(picture, Nv12):
+            shapes = (tall, wide), (tall // 2, wide // 2, 2)
+            first, second = (Crossing(shape, np.uint8, memory) for shape in shapes)
+            self._planes = first, second
+            self._matrix = cuda.to_device(picture.coefficients)
+            self._rgb = cuda.device_array((tall, wide, 3), dtype=np.uint8)
+        else:
+            self._source = Crossing((tall, wide, 3), np.uint8, memory)
+            self._rgb = self._source.device
+        self._narrow = cuda.device_array((tall, placement.at[2], 3), dtype=np.uint8)
+        self._columns = cuda.to_device(columns.first - np.int32(left)), cuda.to_device(columns.weights)
+        self._rows = cuda.to_device(rows.first - np.int32(top)), cuda.to_device(rows.weights)
+        self._corner, self._wide, self._size = placement.at[:2], placement.at[2], placement.size
 
-    def queue(self, out: Any, stream: Any) -> None:
-        """Queue both passes into ``out``."""
-        rows, size = self._narrow.shape[:2]
+    def queue(self, picture: NDArray[np.uint8] | Nv12, out: Any, stream: Any) -> None:
+        """Queue a picture's way into ``out``."""
+        tall, wide = (part.stop - part.start for part in self._part)
+        if isinstance(picture, Nv12):
+            assert self._planes is not None
+            luma, chroma = self._planes
+            down, along = self._part
+            luma.host[...] = picture.luma[down, along]
+            halves = (slice(part.start // 2, part.stop // 2) for part in (down, along))
+            chroma.host[...] = picture.chroma[tuple(halves)]
+            for plane in self._planes:
+                plane.to_device(stream)
+            planes = luma.device, chroma.device
+            over_pixels(kernels.nv12_to_rgb, wide, tall, stream, *planes, self._matrix, self._rgb)
+        else:
+            self._source.host[...] = picture[self._part]
+            self._source.to_device(stream)
         over_pixels(
-            kernels.resize_along_rows, size, rows, stream,
-            self.source.device, *self._columns, self._top, self._narrow,
+            kernels.resize_along_rows, self._wide, tall, stream,
+            self._rgb, *self._columns, self._narrow,
         )  # fmt: skip
-        over_pixels(kernels.resize_to_input, size, size, stream, self._narrow, *self._rows, self._top, out)
+        over_pixels(
+            kernels.resize_to_input, self._size, self._size, stream,
+            self._narrow, *self._rows, *self._corner, out,
+        )  # fmt: skip

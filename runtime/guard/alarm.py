@@ -44,16 +44,23 @@ adapted head was not taught blur, so blurred frames would lose answers."""
 
 
 class Watch:
-    """Remembers suspicion over the frames of a video."""
+    """Remembers suspicion over the frames of a video.
+
+    ``hold`` frames after a suspicious one are defended and not looked at; then one is, to see whether the
+    attack is over. So an attacker makes the device pay for two looks at one frame in ``hold`` + 1.
+    """
 
     def __init__(self, hold: int):
         self._hold, self._left = hold, 0
 
-    def holds(self, suspicious: bool) -> bool:
-        """Take the next frame; returns whether it is not suspicious itself but still to be defended."""
-        held = not suspicious and self._left > 0
+    @property
+    def holding(self) -> bool:
+        """Whether the next frame is defended whatever it shows."""
+        return self._left > 0
+
+    def passed(self, suspicious: bool) -> None:
+        """Take note of a frame: it looked suspicious, or it did not, or was not looked at."""
         self._left = self._hold if suspicious else max(0, self._left - 1)
-        return held
 
     def forget(self) -> None:
         """Forget the frames before, as at a cut."""

@@ -10,6 +10,10 @@ from runtime.guard.defence import Defence
 from runtime.latent import Latent
 
 Mode = Literal["never", "always", "auto"]
+Budget = int | Literal["bundle"] | None
+HOLD = 7
+"""Of ``ratehold stream``: a frame under an attack that does not end takes 1.2 times a clean one's time."""
+
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 Rung = Literal["plain", "adapted", "defended", "fitted", "without_z", "empty"]
@@ -34,20 +38,23 @@ class Guard:
     adapt: the bundle's adapted head, if any, looks again at frames that only look corrupted; else they are
         sent as they are. Shield and denoiser would cost them more accuracy than they save
         (docs/results.md). ``auto`` only.
-    budget: most bytes of a packet, header included, for every frame whatever it shows; None: no limit.
-    hold: for video: so many frames after a suspicious one are defended as well (``auto`` only).
+    budget: most bytes of a packet, header included, for every frame whatever it shows; ``bundle``: the one in
+        its manifest, if any; None: no limit.
+    hold: for video: so many frames after a suspicious one are defended as well, under the mask of the frames
+        before and without a first pass of their own (``auto`` only). The next one is looked at again.
     """
 
     mode: Mode = "auto"
     defence: Defence = field(default_factory=Defence)
-    budget: int | None = None
+    budget: Budget = "bundle"
     hold: int = 0
     adapt: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise DefenceError(f"unknown guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
-        if self.budget is not None and not (isinstance(self.budget, int) and self.budget > 0):
+        number = self.budget if isinstance(self.budget, int) else 0
+        if self.budget not in ("bundle", None) and number <= 0:
             raise DefenceError(f"budget must be a whole number of bytes above 0, not {self.budget!r}")
         if not (isinstance(self.hold, int) and self.hold >= 0):
             raise DefenceError(f"hold must be a whole number of frames, not {self.hold!r}")
@@ -56,6 +63,10 @@ class Guard:
                 f"reuse_mask saves the first pass, which guard mode {self.mode!r} needs: use 'always'"
             )
 
+    def budget_of(self, bundles_own: int | None) -> int | None:
+        """Most bytes of a packet, given what the bundle's manifest says; None: no limit."""
+        return bundles_own if self.budget == "bundle" else self.budget
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -63,14 +74,14 @@ class Decision:
 
     mode: as in ``Guard``.
     rung: where the ladder ended; without a budget ``plain``, ``adapted`` or ``defended``.
-    score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``.
+    score, corruption: ``Suspicion`` of the first pass; None but in mode ``auto``, and for held frames.
     suspicious: the frame looks attacked.
-    held: it does not, but follows one that does by at most ``hold`` frames.
+    held: it follows one that does by at most ``hold`` frames, and was not looked at itself.
     defended: denoised and seen by the shield, or by the head in a bundle without one.
     coarseness: of the steps of y (``runtime.codec.coarseness``); 0 where they are the bundle's.
     rate_weight: lambda of the rate control, in squared steps a bit; 0 where there was none.
     bytes: of the packet, header included.
-    budget: as in ``Guard``.
+    budget: most bytes that it may have; None: no limit.
     first: latent of the first pass; None where a mask of earlier frames saved it.
     sent: latent in the packet.
     """

@@ -113,7 +113,7 @@ class Defender:
             return soft_mask(latent.likelihood_map, self._shape, out=self._mask, **variant)
 
     def recall_mask(self) -> NDArray[np.float32] | None:
-        """The same from the frames before; None on the first frame, and always without ``reuse_mask``."""
+        """The same from the frames before that were remembered; None where there is none."""
         with _errors_of_defence():
             if self._sent is not None:
                 self._memory.update(self._sent.likelihood_map)
@@ -127,12 +127,11 @@ class Defender:
         return self._denoised
 
     def remember(self, sent: Latent) -> None:
-        """Keep the latent of the frame that is being sent; its map is made when the next frame needs it."""
-        if self._defence.reuse_mask:
-            self._sent = sent
+        """Keep the latent of a defended frame; its map is made when the next frame needs it."""
+        self._sent = sent
 
     def forget(self) -> None:
-        """Forget the frames before, as at a cut: the next frame has a head pass of its own again."""
+        """Forget the frames before, as at a cut: the next mask is of its own frame again."""
         self._memory, self._sent = MaskMemory(), None
 
 

@@ -18,8 +18,7 @@ from runtime.clock import Clock
 from runtime.codec.packet import Flags
 from runtime.engines import Engine
 from runtime.guard.budget import Attempt, Fitter
-from runtime.guard.decision import Guard
-from runtime.guard.defence import Defender
+from runtime.guard.defence import Defence, Defender
 from runtime.latent import Latent
 from runtime.prior.base import Prior
 
@@ -71,12 +70,19 @@ class Ladder:
         self._latent, self._ordinary_bits, self.shield = latent, ordinary_bits, shield
 
     def attempts(
-        self, frame: PreparedFrame, guard: Guard, defend: bool, adapted: Engine | None, empty: Latent
+        self,
+        frame: PreparedFrame,
+        defence: Defence,
+        budget: int | None,
+        defend: bool,
+        adapted: Engine | None,
+        empty: Latent,
     ) -> Iterator[Attempt]:
         """The rungs for one frame, in order; each is computed when it is asked for.
 
         A frame over the budget that is ordinary otherwise gets coarser steps and no defence.
 
+        budget: most bytes of a packet; None: no limit.
         defend: the frame looks attacked, or the mode defends all.
         adapted: the graph that takes another look at a frame that looks corrupted; None at one that does not.
         empty: the emptiest latent, the last rung.
@@ -88,14 +94,14 @@ class Ladder:
             yield Attempt("plain" if adapted is None else "adapted", look.latent)
         if self.defender is not None and (look is None or defend or not self.is_ordinary(look.latent)):
             look, flags = self.defended(frame, look), Flags.DENOISED
-            coarseness, weight = guard.defence.coarseness, guard.defence.rate_control
+            coarseness, weight = defence.coarseness, defence.rate_control
             yield self.fitter.coded(Attempt("defended", look.latent, flags), coarseness, weight)
-        assert look is not None and guard.budget is not None  # without a budget one of these was sent
+        assert look is not None and budget is not None  # without a budget one of these was sent
         smaller = [Attempt("fitted", look.latent, flags, weight)]
         if len(look.outputs) > 1:
             y, z = look.outputs
             smaller.append(Attempt("without_z", self._latent([y, np.zeros_like(z)]), flags, weight))
-        yield from self.fitter.fitting(smaller, coarseness, guard.budget)
+        yield from self.fitter.fitting(smaller, coarseness, budget)
         yield Attempt("empty", empty, flags | Flags.RATE_CONTROLLED)
 
     def is_ordinary(self, latent: Latent) -> bool:

@@ -2,7 +2,9 @@
 
     server                 opens the service, listens for both, reloads on SIGHUP, drains on SIGTERM
     options                how to serve
-    http_front, grpc_front bytes -> Request, Answer -> bytes: one file a transport
+    http_front, grpc_front our listeners: one file a transport
+    exchange               a request's bytes -> the answer's bytes, for our listeners and those of others
+    adapters               KServe and Ray Serve as listeners
     protocol               requests, answers, tensors, metadata and errors that both transports share
     models                 bundles by the names that a request may use
     service                one request: its bundle, repetition, time-out, counts, log

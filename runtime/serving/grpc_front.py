@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over gRPC: its messages, parsed requests, answers, and the methods.
+"""Open Inference Protocol v2 over gRPC: the methods.
 
 The handlers take the messages themselves (``context.read``), so that those in reception have a total: every
 method is registered as one of a stream of requests, of which the first is read. On the wire it is the same.
@@ -11,101 +11,31 @@ from importlib import metadata as packages
 from typing import Any
 
 import grpc
-import numpy as np
-from google.protobuf.message import DecodeError
 
-from runtime.engines.protobuf import compile_messages
-from runtime.errors import RequestError, ServingError
+from runtime.dashboard.hosts import page_from_this_machine
+from runtime.errors import ServingError
+from runtime.serving.exchange import over_grpc
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, UINT_BYTES_PER_OCTET
+from runtime.serving.intake.grpc_messages import message as parse
 from runtime.serving.intake.message_bounds import MAX_BYTES, check
 from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
-    INPUT,
-    LENGTH_BYTES,
+    FOREIGN,
     PLATFORM,
     VERSION,
-    Answer,
     Fault,
-    Request,
     check_version,
-    datatypes,
-    element,
     fault,
     metadata,
-    tensors,
 )
 from runtime.serving.service import Service
-
-PACKAGE = "inference"
-SERVICE = f"{PACKAGE}.GRPCInferenceService"
-
-DEFINITION = """
-message ServerLiveRequest {}
-message ServerLiveResponse { bool live = 1; }
-message ServerReadyRequest {}
-message ServerReadyResponse { bool ready = 1; }
-message ModelReadyRequest { string name = 1; string version = 2; }
-message ModelReadyResponse { bool ready = 1; }
-message ServerMetadataRequest {}
-message ServerMetadataResponse { string name = 1; string version = 2; repeated string extensions = 3; }
-message ModelMetadataRequest { string name = 1; string version = 2; }
-message TensorMetadata { string name = 1; string datatype = 2; repeated int64 shape = 3; }
-message ModelMetadataResponse {
-  string name = 1;
-  repeated string versions = 2;
-  string platform = 3;
-  repeated TensorMetadata inputs = 4;
-  repeated TensorMetadata outputs = 5;
-}
-message InferParameter {
-  bool bool_param = 1;
-  int64 int64_param = 2;
-  string string_param = 3;
-  double double_param = 4;
-}
-message ParameterEntry { string key = 1; InferParameter value = 2; }
-message InferTensorContents { repeated uint32 uint_contents = 4; repeated bytes bytes_contents = 8; }
-message InferInputTensor {
-  string name = 1;
-  string datatype = 2;
-  repeated int64 shape = 3;
-  repeated ParameterEntry parameters = 4;
-  InferTensorContents contents = 5;
-}
-message InferRequestedOutputTensor { string name = 1; repeated ParameterEntry parameters = 2; }
-message InferOutputTensor { string name = 1; string datatype = 2; repeated int64 shape = 3; }
-message ModelInferRequest {
-  string model_name = 1;
-  string model_version = 2;
-  string id = 3;
-  repeated ParameterEntry parameters = 4;
-  repeated InferInputTensor inputs = 5;
-  repeated InferRequestedOutputTensor outputs = 6;
-  repeated bytes raw_input_contents = 7;
-}
-message RepositoryIndexRequest { string repository_name = 1; bool ready = 2; }
-message ModelIndex { string name = 1; string version = 2; string state = 3; string reason = 4; }
-message RepositoryIndexResponse { repeated ModelIndex models = 1; }
-message ModelInferResponse {
-  string model_name = 1;
-  string model_version = 2;
-  string id = 3;
-  repeated InferOutputTensor outputs = 5;
-  repeated bytes raw_output_contents = 6;
-}
-"""
 
 METHODS = (
     "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "RepositoryIndex",
     "ModelInfer",
 )  # fmt: skip
-
-MESSAGES: dict[str, Any] = compile_messages(DEFINITION, PACKAGE)
-"""Classes of the messages, by name."""
-
-UINT_BYTES_PER_OCTET = 2
-"""Most bytes of an octet of a UINT8 tensor in ``contents``: a varint."""
 
 RECEPTION_BYTES = 16 << 20
 """Most bytes of messages in reception. gRPC does not say what has come; each counts as the largest."""
@@ -119,10 +49,13 @@ Method = Callable[[Any, Context], Awaitable[Any]]
 
 
 class GrpcFront:
-    """The methods of one service, with the protocol's names."""
+    """The methods of one service, with the protocol's names.
 
-    def __init__(self, service: Service):
-        self._service = service
+    local: the listener is on loopback: requests that come from pages of other hosts are refused.
+    """
+
+    def __init__(self, service: Service, local: bool = False):
+        self._service, self._local = service, local
         self.most = MAX_BYTES + UINT_BYTES_PER_OCTET * service.models.max_packet
         self._reception = Reception(max(RECEPTION_BYTES, 2 * self.most))
 
@@ -149,16 +82,26 @@ class GrpcFront:
                 message = await context.read()
                 return message if isinstance(message, bytes) else b""
 
+            await self._guard(context)
             try:
                 message = await self._reception.receive(read, self.most, self._service.options.timeout)
                 if name is not None:
                     check(message, {})
-                    return await method(_message(name, message), context)
+                    return await method(parse(name, message), context)
             except ServingError as error:
                 await _abort(context, self._service.failed(error, "grpc"))
             return await method(message, context)
 
         return receive
+
+    async def _guard(self, context: Context) -> None:
+        """Refuse a foreign page, as ``HttpFront`` does."""
+        if not self._local:
+            return
+        origins = [value for name, value in context.invocation_metadata() if name == "origin"]
+        if not all(map(page_from_this_machine, origins)):
+            self._service.metrics.error("grpc", "ForeignHost")
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, FOREIGN)
 
     async def ServerLive(self, request: Any, context: Context) -> Any:
         """Whether the process answers."""
@@ -200,88 +143,10 @@ class GrpcFront:
 
     async def ModelInfer(self, data: bytes, context: Context) -> Any:
         """Decode one packet. data: a serialized ModelInferRequest; a damaged one counts as an error."""
-        self._service.metrics.request("grpc")
-        identity = ""
         try:
-            request = parse_message(data)
-            identity = request.identity
-            answer = await self._service.infer(request, "grpc")
+            return await over_grpc(self._service, data)
         except Exception as error:
-            await _abort(context, self._service.failed(error, "grpc", identity))
-        return _response(answer, request)
-
-
-def parse_message(data: bytes) -> Request:
-    """Parse a serialized ModelInferRequest. Raises RequestError or UnknownModel."""
-    check(data)
-    message = _message("ModelInferRequest", data)
-    check_version(message.model_version)
-    if len(message.inputs) != 1 or message.inputs[0].name != INPUT:
-        raise RequestError(f"exactly one input, with the name {INPUT!r}")
-    parameters = {entry.key: _number(entry.value) for entry in message.parameters}
-    outputs = tuple(output.name for output in message.outputs)
-    return Request(message.model_name, message.id, _packet(message), parameters, outputs)
-
-
-def _number(parameter: Any) -> int | float | str | bool:
-    """The value of a parameter; one of its fields is set, or it is 0."""
-    return next((value for _, value in parameter.ListFields()), 0)
-
-
-def _message(name: str, data: bytes) -> Any:
-    try:
-        return MESSAGES[name].FromString(data)
-    except DecodeError as error:
-        raise RequestError(f"not a {name}: {error}") from error
-
-
-def _packet(message: Any) -> bytes:
-    (tensor,) = message.inputs
-    shape, datatype, contents = list(tensor.shape), tensor.datatype, tensor.contents
-    if message.raw_input_contents:
-        if len(message.raw_input_contents) != 1 or tensor.HasField("contents"):
-            raise RequestError(f"{INPUT}: one tensor, either raw or in contents")
-        return element(datatype, shape, message.raw_input_contents[0])
-    if datatype == "BYTES" and len(contents.bytes_contents) == 1:
-        value = contents.bytes_contents[0]
-        return element(datatype, shape, len(value).to_bytes(LENGTH_BYTES, "little") + value)
-    if datatype == "UINT8":
-        try:
-            return element(datatype, shape, packed_octets(contents))
-        except ValueError as error:
-            raise RequestError(f"{INPUT}: UINT8 goes from 0 to 255") from error
-    raise RequestError(f"{INPUT}: raw_input_contents, or contents of BYTES [1] or UINT8 [n]")
-
-
-def packed_octets(contents: Any) -> bytes:
-    """``uint_contents`` as bytes, without a Python number for each; nothing else is left of the contents.
-
-    Raises ValueError for a number above 255.
-    """
-    count = len(contents.uint_contents)
-    if not count:
-        return b""
-    contents.ClearField("bytes_contents")
-    contents.DiscardUnknownFields()
-    only = contents.SerializeToString()
-    header = 1 + next(n for n, octet in enumerate(only[1:], 1) if octet < 0x80)  # tag, and length as a varint
-    wire = np.frombuffer(only, np.uint8, offset=header)
-    more = wire >= 0x80  # another byte follows; of 128 to 255 it is a 1
-    starts = np.flatnonzero(~np.concatenate([[False], more[:-1]]))
-    if len(wire) != count + more.sum() or (wire[np.flatnonzero(more) + 1] != 1).any():
-        raise ValueError
-    octets: bytes = ((wire[starts] & 0x7F) | (more[starts].astype(np.uint8) << 7)).tobytes()
-    return octets
-
-
-def _response(answer: Answer, request: Request) -> Any:
-    found = tensors(answer, request)
-    kinds = datatypes(answer.task)
-    outputs = [{"name": n, "datatype": kinds[n], "shape": list(t.shape)} for n, t in found.items()]
-    return MESSAGES["ModelInferResponse"](
-        model_name=request.model, model_version=VERSION, id=request.identity, outputs=outputs,
-        raw_output_contents=[tensor.tobytes() for tensor in found.values()],
-    )  # fmt: skip
+            await _abort(context, fault(error))
 
 
 async def _abort(context: Context, told: Fault) -> None:

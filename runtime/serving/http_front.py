@@ -9,24 +9,23 @@ from typing import cast
 from aiohttp import web
 
 from runtime.dashboard.hosts import from_this_machine
-from runtime.errors import RequestError
 from runtime.json_log import shortened
 from runtime.serving.dashboard import ServerView, routes
+from runtime.serving.exchange import JSON_LENGTH, http_refusal, over_http
 from runtime.serving.intake.connections import HttpPeer
-from runtime.serving.intake.json_request import MAX_JSON, parsed
+from runtime.serving.intake.json_request import MAX_JSON
 from runtime.serving.intake.reception import Reception
 from runtime.serving.protocol import (
     ANY_BUNDLE,
     EXTENSIONS,
+    FOREIGN,
     PLATFORM,
     VERSION,
     check_version,
-    fault,
     metadata,
 )
 from runtime.serving.service import Service
 
-JSON_LENGTH = "Inference-Header-Content-Length"
 JSON_BYTES_PER_OCTET = 5
 """Most bytes of an octet of a UINT8 tensor in JSON: ``255, ``."""
 
@@ -100,22 +99,15 @@ class HttpFront:
         return web.json_response({"name": name, "ready": ready}, status=200 if ready else 503)
 
     async def _infer(self, request: web.Request) -> web.Response:
-        self._service.metrics.request("http")
-        peer = cast(HttpPeer, request.protocol)
-        identity = ""
-        try:
-            model = _model_name(request)
-            body = await self._body(request)
-            peer.deciding = True
-            asked = await parsed(body, _json_length(request), model)
-            identity = asked.request.identity
-            answer = await self._service.infer(asked.request, "http")
-            content, json_length = asked.response(answer)
-        except Exception as error:  # the middleware makes the answer
-            self._service.failed(error, "http", identity)
-            raise
-        kind = "application/json" if json_length is None else "application/octet-stream"
-        headers = {"Content-Type": kind} | ({JSON_LENGTH: str(json_length)} if json_length else {})
+        async def body() -> bytes:
+            found = await self._body(request)
+            cast(HttpPeer, request.protocol).deciding = True
+            return found
+
+        content, headers = await over_http(
+            self._service, request.match_info["model"], request.match_info.get("version", ""),
+            request.headers.get(JSON_LENGTH), body,
+        )  # fmt: skip
         return web.Response(body=content, headers=headers)
 
     async def _body(self, request: web.Request) -> bytes:
@@ -153,7 +145,7 @@ class HttpFront:
                 request.headers.get("Host"), request.headers.get("Origin")
             ):
                 self._service.metrics.error("http", "ForeignHost")
-                raise web.HTTPForbidden(text="this server is for its own machine: ask for localhost")
+                raise web.HTTPForbidden(text=FOREIGN)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -161,28 +153,16 @@ class HttpFront:
             text = shortened(error.text or error.reason)
             response = web.json_response({"error": text}, status=error.status)
         except Exception as error:
-            told = fault(error)
-            response = web.json_response({"error": told.text}, status=told.http)
-            if told.retry_after is not None:
-                response.headers["Retry-After"] = str(told.retry_after)
+            status, told, headers = http_refusal(error)
+            response = web.json_response(told, status=status, headers=headers)
         finally:
             peer.end()
         if not request.content.is_eof():  # the rest of the body is not worth reading
             response.force_close()
-            if request.transport is not None:
-                request.transport.pause_reading()  # nor what it would cost the loop to drop it
+            peer.read_no_more()  # nor what it would cost the loop to drop it
         return response
 
 
 def _model_name(request: web.Request) -> str:
     check_version(request.match_info.get("version", ""))
     return request.match_info["model"]
-
-
-def _json_length(request: web.Request) -> int | None:
-    text = request.headers.get(JSON_LENGTH)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RequestError(f"{JSON_LENGTH} is a number of bytes, not {text[:32]!r}")
-    return int(text)

@@ -133,12 +133,13 @@ def _whole_numbers(constant: Any) -> list[int]:
 def _keep_first(graph: Any, node: Any, shape: list[int]) -> None:
     """Let a Reshape to (1, ...) keep its input's first dimension: 0 means that unless ``allowzero`` is set.
 
-    The node gets a constant of its own, as other nodes may use the old one.
+    The old constant stays, as other nodes may use it.
     """
     if shape[:1] != [1] or 0 in shape:
         return
     name = f"{node.input[1]}/{BATCH}"
-    graph.initializer.add(name=name, data_type=INT64, dims=[len(shape)], int64_data=[0, *shape[1:]])
+    if all(constant.name != name for constant in graph.initializer):
+        graph.initializer.add(name=name, data_type=INT64, dims=[len(shape)], int64_data=[0, *shape[1:]])
     node.input[1] = name
     kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
     del node.attribute[:]

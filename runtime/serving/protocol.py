@@ -42,6 +42,9 @@ MAX_ID = 128
 MAX_RANK = 4
 """Most numbers of a shape. Ones around [n] are welcome: clients add them."""
 
+FOREIGN = "this server is for its own machine: ask for localhost"
+"""What a foreign host or page is told by a listener on loopback."""
+
 LENGTH_BYTES = 4
 """A BYTES element is its length, uint32 little-endian, followed by so many bytes."""
 

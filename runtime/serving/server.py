@@ -25,6 +25,7 @@ from runtime.serving.intake.connections import (
     Connections,
     connection_limit,
 )
+from runtime.serving.intake.heap import few_arenas, give_back
 from runtime.serving.intake.tls import Tls
 from runtime.serving.models import Models
 from runtime.serving.options import Options, is_loopback
@@ -49,7 +50,10 @@ SWITCH_SECONDS = 0.001
 """A worker that wants the interpreter from a busy event loop has it after so long, several times a frame.
 Python's own default is 5 ms."""
 
-MOST_STREAMS = 64
+TIDY_SECONDS = 5.0
+"""Memory is given back to the system at most so often."""
+
+MOST_STREAMS = 32
 """Calls at a time of one gRPC connection; further ones wait at the client."""
 
 
@@ -97,7 +101,8 @@ class Server:
             most, self.options.timeout, self.service.refused,
         )  # fmt: skip
         self.http_port = listener.getsockname()[1]
-        await self._start_grpc(most)
+        await self._start_grpc(most, local)
+        self._tidying = asyncio.ensure_future(self._tidy())
         names = [bundle.manifest.name for bundle in self.service.models.bundles]
         self._log(
             "listening", host=self.options.host, http_port=self.http_port, grpc_port=self.grpc_port,
@@ -110,6 +115,7 @@ class Server:
     async def stop(self) -> None:
         """Refuse new requests, answer the accepted ones, close."""
         self._log("draining", pending=self.service.pending)
+        self._tidying.cancel()
         await self.service.drain()
         self._connections.close()
         await self._grpc.stop(grace=1.0)
@@ -128,8 +134,17 @@ class Server:
         else:
             self._log("reloaded", tls=self._tls is not None)
 
-    async def _start_grpc(self, most: int) -> None:
-        front = GrpcFront(self.service)
+    async def _tidy(self) -> None:
+        """Give memory back to the system while requests are turned away, and after the last of them."""
+        seen = self.service.turned_away
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            if self.service.turned_away != seen:
+                seen = self.service.turned_away
+                await asyncio.to_thread(give_back)
+
+    async def _start_grpc(self, most: int, local: bool) -> None:
+        front = GrpcFront(self.service, local)
         self._grpc = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # or a second server would take half of the first one's requests
@@ -138,6 +153,7 @@ class Server:
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.max_concurrent_streams", MOST_STREAMS),
                 ("grpc.http2.lookahead_bytes", LOOKAHEAD),
+                ("grpc.http2.bdp_probe", 0),  # or windows grow with what a stranger can send
                 ("grpc.max_allowed_incoming_connections", most),
                 ("grpc.max_connection_idle_ms", round(1e3 * IDLE_SECONDS)),
                 ("grpc.server_handshake_timeout_ms", round(1e3 * HANDSHAKE_SECONDS)),
@@ -157,6 +173,7 @@ class Server:
 
 def run(options: Options, log: JsonLog) -> None:
     """Serve until SIGTERM or SIGINT, and drain."""
+    few_arenas()
     server = Server(options, log)
     libraries = Forward(log)
     for name in LIBRARIES:

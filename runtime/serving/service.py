@@ -63,11 +63,12 @@ class Service:
         options: of the server.
         metrics: counters.
         watchers: called once with each decoded frame, in the event loop's thread.
+        turned_away: requests and connections that were refused, so far.
     """
 
     def __init__(self, models: Models, options: Options, log: JsonLog):
         self.models, self.options = models, options
-        self._draining, self._asking = False, 0
+        self._draining, self._asking, self.turned_away = False, 0, 0
         self._waiters: Counter[asyncio.Future[Answer]] = Counter()
         self.watchers: list[Callable[[Request, Answer], None]] = []
         self.metrics = Metrics(lambda: self._pool.waiting, lambda: log.lost)
@@ -139,12 +140,14 @@ class Service:
     def failed(self, error: Exception, protocol: str, identity: str = "") -> Fault:
         """Count and log an error; returns the answer to it."""
         told = fault(error)
+        self.turned_away += 1
         self.metrics.error(protocol, told.kind)
         self._log.seldom("refused", told.kind, protocol=protocol, id=identity, error=str(error))
         return told
 
     def refused(self, kind: str, text: str) -> None:
         """Count and log a connection that was closed before a whole request came."""
+        self.turned_away += 1
         self.metrics.refused(kind)
         self._log.seldom("connection refused", kind, error=text)
 

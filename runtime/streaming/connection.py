@@ -10,13 +10,14 @@ import ssl
 import threading
 import time
 from functools import partial
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
-from typing import Any
+from http.client import HTTP_PORT, BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from typing import Any, cast
 from urllib.parse import quote
 
 from runtime.errors import StreamError
-from runtime.streaming.remote.address import POLL_SECONDS, TLS_PORT, Address
+from runtime.streaming.remote.address import TLS_PORT, Address
 from runtime.streaming.remote.answers import (
+    Elsewhere,
     Ended,
     Refused,
     ServerAnswer,
@@ -24,6 +25,8 @@ from runtime.streaming.remote.answers import (
     printable,
     read_answer,
 )
+from runtime.streaming.remote.attempts import POLL_SECONDS
+from runtime.streaming.remote.fleet import Fleet, Place
 
 MODEL = "ratehold"
 """The model name of our own server that takes packets of every bundle."""
@@ -50,23 +53,42 @@ class Connection:
     """A connection that opens when it is needed. Not thread-safe.
 
     Args:
-        address: of the server.
+        servers: any of which may take any frame; it leads to one, as long as that works.
         model: the server's name for the model that takes packets.
         ended: once it is set, ``infer`` soon raises Ended.
     """
 
-    def __init__(self, address: Address, model: str = MODEL, ended: threading.Event | None = None):
-        self.address = address
+    def __init__(self, servers: Fleet | Address, model: str = MODEL, ended: threading.Event | None = None):
+        self._fleet = servers if isinstance(servers, Fleet) else Fleet([servers])
         self._path = f"/v2/models/{quote(model, safe='')}/infer"
         self._ended = ended or threading.Event()
-        self._http = _AtOnce(address, self._ended)
+        self._http = _AtOnce(self._fleet, self._ended)
 
     def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """Send one packet and wait for its answer.
 
         Raises Refused or TryAgain; OSError or HTTPException when the connection can be used no more;
-        StreamError when server and client do not trust each other; Ended when the client ends.
+        Elsewhere when another server may be asked at once; StreamError when server and client do not trust
+        each other; Ended when the client ends.
         """
+        try:
+            answer = self._ask(identity, packet)
+        except (OSError, HTTPException, TryAgain) as error:
+            place = self._http.place
+            if place is None:  # no server lets us in
+                raise
+            raise self._elsewhere(place, error) from error
+        except Refused:
+            self._works()
+            raise
+        self._works()
+        return answer
+
+    def close(self) -> None:
+        """Close; the next ``infer`` connects anew."""
+        self._http.close()
+
+    def _ask(self, identity: str, packet: bytes) -> ServerAnswer:
         content, headers = request(identity, packet)
         try:
             self._http.refresh()
@@ -76,11 +98,9 @@ class Connection:
             if not response.isclosed():
                 self.close()
                 _check_whole(response, body)
-            answer = read_answer(response.status, response.reason, response.headers, body, identity)
+            return read_answer(response.status, response.reason, response.headers, body, identity)
         except (Refused, TryAgain, Ended) as settled:
-            if isinstance(settled, Refused):
-                self.address.known.set()
-            elif isinstance(settled, Ended) or settled.odd:
+            if isinstance(settled, Ended) or (isinstance(settled, TryAgain) and settled.odd):
                 self.close()
             raise
         except ssl.SSLEOFError as error:
@@ -98,19 +118,32 @@ class Connection:
         except Exception as error:  # http.client has many words for what is not HTTP
             self.close()
             raise self._nonsense(error) from error
-        self.address.known.set()
-        return answer
 
-    def close(self) -> None:
-        """Close; the next ``infer`` connects anew."""
-        self._http.close()
+    def _works(self) -> None:
+        if self._http.place is not None:
+            self._fleet.answered(self._http.place)
+
+    def _elsewhere(self, place: Place, error: OSError | HTTPException | TryAgain) -> Exception:
+        """What a failure of one server means where there may be others."""
+        told = isinstance(error, TryAgain)
+        slow = error.odd if isinstance(error, TryAgain) else isinstance(error, TimeoutError)
+        seconds = self._fleet.failed(place, slow, error.seconds if isinstance(error, TryAgain) else None)
+        if not self._fleet.alone:
+            self.close()  # to find the others when they are back
+        if seconds is None:
+            return error
+        said = f"{place}: {error}" if told else f"{place}: {type(error).__name__}: {error}"
+        if seconds:
+            return TryAgain(said, seconds if told else None)
+        return Elsewhere(f"{said}; another server is asked")
 
     def _hung_up(self, error: OSError) -> OSError:
-        if self.address.known.is_set():
+        address = self._http.address
+        if address.known.is_set():
             return error
         # With TLS 1.3 a server that wants our certificate hangs up like a server that has died.
-        guess = "does it want a client's certificate?" if self.address.tls else "does it want https://?"
-        return ConnectionResetError(f"{self.address.url} hung up before its first answer; {guess}")
+        guess = "does it want a client's certificate?" if address.tls else "does it want https://?"
+        return ConnectionResetError(f"{address.url} hung up before its first answer; {guess}")
 
     def _distrust(self, error: ssl.SSLError) -> Exception:
         """What a failure of TLS means: an error of the user's, or something that may pass."""
@@ -121,8 +154,9 @@ class Connection:
             final = True
         else:
             final = any(word in str(error.reason or "").upper() for word in DISTRUST)
-        if final and not self.address.known.is_set():
-            return StreamError(f"server and client do not trust each other: {self.address.url}: {error}")
+        address = self._http.address
+        if final and self._fleet.distrusts(address):
+            return StreamError(f"server and client do not trust each other: {address.url}: {error}")
         guess = "another server or a login page?" if final else "does it speak http:// without TLS?"
         return TryAgain(f"TLS failed ({error.reason or error}): {guess}", odd=True)
 
@@ -142,32 +176,48 @@ def _check_whole(response: HTTPResponse, body: bytes) -> None:
 
 
 class _AtOnce(HTTPConnection):
-    """Sends headers and body of a request in one piece: two pieces would wake the server twice."""
+    """Sends headers and body of a request in one piece: two pieces would wake the server twice.
+
+    Attributes:
+        place: the server to which it is, or was, connected; None where none let it in.
+    """
 
     _held: bytes | None = None
 
-    def __init__(self, address: Address, ended: threading.Event):
-        super().__init__(address.name, address.port)
-        self._address, self._ended = address, ended
-        if address.tls is not None:
-            self.default_port = TLS_PORT
-        self.response_class = partial(_BoundedResponse, seconds=address.timeout, ended=ended)  # type: ignore[assignment]
+    def __init__(self, fleet: Fleet, ended: threading.Event):
+        super().__init__(fleet.addresses[0].name)
+        self._fleet, self._ended, self.place = fleet, ended, cast("Place | None", None)
+        self.response_class = partial(_BoundedResponse, seconds=fleet.timeout, ended=ended)  # type: ignore[assignment]
+
+    @property
+    def address(self) -> Address:
+        """Of the server that was tried last."""
+        return self.place.address if self.place else self._fleet.addresses[0]
 
     def connect(self) -> None:
-        """Connect as the address says."""
-        self.sock = self._address.connect(self._ended)
+        """Connect to a server, as its address says."""
+        self.place = None
+        connection, self.place = self._fleet.connect(self._ended)
+        address = self.place.address
+        self.host, self.port = address.name, address.port
+        self.default_port = TLS_PORT if address.tls else HTTP_PORT
+        self.sock = address.secure(connection, self._ended)
 
     def refresh(self) -> None:
-        """Close a kept connection on which something came: its end, or an answer nobody asked for."""
+        """Connect, and before it close a connection on which something came.
+
+        That is its end, or an answer nobody asked for.
+        """
         if self.sock is None:
-            return
+            return self.connect()  # first: the headers name the server
         with selectors.DefaultSelector() as selector:
             selector.register(self.sock, selectors.EVENT_READ)
             stale = bool(selector.select(0))
         if stale or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
             self.close()
+            self.connect()
         else:
-            self.sock.settimeout(self._address.timeout)
+            self.sock.settimeout(self._fleet.timeout)
 
     def endheaders(self, message_body: Any = None, *, encode_chunked: bool = False) -> None:
         """End the headers, and send them together with the body, which is bytes."""

@@ -19,6 +19,7 @@ from runtime.guard import Guard
 from runtime.guard.decision import Decision
 from runtime.guard.defence import Defender
 from runtime.head import HeadReport
+from runtime.preprocess import Nv12
 from runtime.streaming.spool import Encoded
 
 WAITING = 256
@@ -30,10 +31,10 @@ PICTURED = 8
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """An encoded frame: its name, its image, uint8 (H, W, 3), and what the head did with it."""
+    """An encoded frame: its name, its image as ``Preprocess`` takes it, and what the head did with it."""
 
     name: str
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | Nv12
     report: HeadReport
 
 
@@ -48,7 +49,7 @@ class DeviceView:
         self._last: Encoding | None = None
         self._lock = threading.Lock()
 
-    def encoded(self, frame: Encoded, image: NDArray[np.uint8], report: HeadReport) -> None:
+    def encoded(self, frame: Encoded, image: NDArray[np.uint8] | Nv12, report: HeadReport) -> None:
         """Remember an encoded frame, until ``settled`` tells its outcome."""
         decision, before = report.decision, report.decision.expected_bits_before
         shown = Shown(

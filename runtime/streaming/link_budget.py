@@ -30,9 +30,9 @@ class BudgetRange:
 
     @classmethod
     def of(cls, head: Head) -> BudgetRange:
-        """From the floor, or the head's own least, up to the guard's budget or the largest packet."""
+        """From the floor, or the head's own least, up to its budget or the largest packet."""
         clean = head.bundle.manifest.clean_quantile(0.5) / 8 + MAX_OVERHEAD
-        most = head.guard.budget or max_payload(head.bundle) + MAX_OVERHEAD
+        most = head.budget or max_payload(head.bundle) + MAX_OVERHEAD
         return cls(min(most, max(head.least, int(FLOOR * clean))), most)
 
 

@@ -77,6 +77,10 @@ class StreamPipeline:
         self._session = secrets.token_hex(8)
         self._failure: BaseException | None = None
 
+    def moved(self) -> None:
+        """Frames go to another server from now on: learn the way to it anew."""
+        self._window.forget()
+
     def stop(self) -> None:
         """Capture no more frames, and end when the others are sent, or after ``drain`` seconds.
 

@@ -1,4 +1,4 @@
-"""A frame as OpenCV hands it over, whatever its pixel format -> uint8 RGB."""
+"""A frame as OpenCV hands it over, whatever its pixel format -> what ``Head`` takes, if possible a view."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from runtime.errors import ImageError
 from runtime.pictures import read_image
+from runtime.preprocess import Nv12
+from runtime.preprocess.nv12 import Matrix
 
 PLANAR = ("NV12", "NV21", "I420", "YV12")
 """YUV 4:2:0: one channel of three halves of the picture's height."""
+
+SEMI_PLANAR = ("NV12", "NV21")
+"""Those of them that stay as they are until they are resized."""
 
 PACKED = ("YUY2", "UYVY", "YVYU")
 """YUV 4:2:2: two channels."""
@@ -27,20 +32,38 @@ def named_format(pipeline: str) -> str | None:
     return named[-1].upper() if named else None
 
 
-def to_rgb(frame: Any, pixel_format: str | None = None, height: int = 0) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) RGB, contiguous, of a frame of one to four channels.
+def named_matrix(pipeline: str) -> Matrix:
+    """The matrix of the colorimetry that a pipeline's caps name last; else BT.601, as OpenCV has it."""
+    named = re.findall(r"colorimetry\s*=\s*(?:\(string\))?\s*[\"']?(bt601|bt709)", pipeline)
+    return "bt709" if named[-1:] == ["bt709"] else "bt601"
+
+
+def to_frame(
+    frame: Any, pixel_format: str | None = None, height: int = 0, matrix: Matrix = "bt601"
+) -> NDArray[np.uint8] | Nv12:
+    """uint8 (H, W, 3) RGB, or NV12, of a frame of one to four channels. BGR, grey, NV12 and NV21 are views.
 
     pixel_format: as GStreamer names it; None: grey, YUY2, BGR or BGRA, by the number of channels.
     height: of the picture, 0 where it is not known; it tells YUV 4:2:0 from grey.
+    matrix: of NV12 and NV21; OpenCV converts the other YUV formats, by BT.601.
 
     Raises ImageError, and nothing else, for anything that is no frame.
     """
     try:
-        return np.ascontiguousarray(_rgb(frame, pixel_format, height))
+        if pixel_format in SEMI_PLANAR:
+            return _semi_planar(frame, pixel_format, matrix)
+        return _rgb(frame, pixel_format, height)
     except ImageError:
         raise
     except Exception as error:  # whatever OpenCV raises costs this frame, and nothing else
         raise ImageError(f"a frame that cannot be converted: {' '.join(str(error).split())[:200]}") from error
+
+
+def _semi_planar(frame: Any, pixel_format: str | None, matrix: Matrix) -> NDArray[np.uint8] | Nv12:
+    if isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] > 1:
+        return _rgb(frame, None, 0)  # converted already, whatever the caps say
+    nv12 = Nv12.of(frame, matrix)
+    return nv12 if pixel_format == "NV12" else Nv12(nv12.luma, nv12.chroma[:, :, ::-1], matrix)
 
 
 def _rgb(frame: Any, pixel_format: str | None, height: int) -> NDArray[np.uint8]:
@@ -68,7 +91,7 @@ def _one_channel(frame: NDArray[np.uint8], pixel_format: str | None, height: int
         return read_image(io.BytesIO(frame.tobytes()))
     if height and 2 * frame.shape[0] == 3 * height:
         raise ImageError("YUV 4:2:0 whose order is not known: name it before appsink, such as format=NV12")
-    return np.repeat(frame[:, :, None], 3, axis=2)
+    return frame
 
 
 def _converted(frame: NDArray[np.uint8], pixel_format: str) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Protocol
 
-from runtime.streaming.remote.answers import Ended, ServerAnswer, TryAgain
+from runtime.streaming.remote.answers import Elsewhere, Ended, ServerAnswer, TryAgain
 
 FIRST_SECONDS, MOST_SECONDS = 0.05, 1.0
 """First and longest pause after a failure; pauses double."""
@@ -79,8 +79,11 @@ class Sender:
             attempts += 1
             try:
                 return Delivery(self._link.infer(identity, packet), attempts)
+            except Elsewhere as error:
+                self._on_trouble(str(error))
+                continue
             except TryAgain as error:
-                self._on_trouble(str(error) if error.odd else f"server says {error}")
+                self._on_trouble(str(error))
                 if error.odd:
                     odd_delay = min(2 * odd_delay, ODD_SECONDS)
                     self._pause(odd_delay * random.uniform(0.5, 1.0))

@@ -15,12 +15,14 @@ MOST_LATE = 1.0
 """Seconds that frames may be behind their time, and still come faster until they are not."""
 
 
-def shots(source: str, say: Callable[[str], None] = tell) -> Iterator[Shot]:
+def shots(
+    source: str, say: Callable[[str], None] = tell, wait: Callable[[float], object] = time.sleep
+) -> Iterator[Shot]:
     """The frames of a folder (images sorted by path), of one image, or of a video that OpenCV opens.
 
     A video is a file, an address, a camera (its number, or a path such as ``/dev/video0``), or a pipeline
     after ``gst:``. A live one has no end: where it drops, it is opened again. ``say`` gets a line about that,
-    and about what a folder holds beside images.
+    and about what a folder holds beside images. ``wait``: as in ``video``.
 
     Raises StreamError when the source is none of these, cannot be opened, or holds no frame; and, after the
     last frame, when a file ends before its own end.
@@ -29,7 +31,7 @@ def shots(source: str, say: Callable[[str], None] = tell) -> Iterator[Shot]:
         raise StreamError("no source: name a folder, an image, a video, a camera, or gst:PIPELINE")
     path = Path(source)
     if source.startswith(GST) or "://" in source:
-        return video(source, say)
+        return video(source, say, wait)
     if path.is_dir():
         try:
             found = find_pictures(path, say)
@@ -40,7 +42,7 @@ def shots(source: str, say: Callable[[str], None] = tell) -> Iterator[Shot]:
         if not path.exists():
             raise StreamError(f"{path}: no such file")
         return iter([Shot(path.name, partial(read_image, path))])
-    return video(source, say)
+    return video(source, say, wait)
 
 
 def paced(

@@ -61,6 +61,9 @@ LARGEST = 1 << 24
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 OURS = re.compile(r"([0-9]{12}|[1-9][0-9]{12,16})\.(frame|part)")
+ID = re.compile(r"[!-~]{1,128}")
+"""What may identify a frame: it goes into requests and comes back in answers."""
+
 CHECKSUM = re.compile(rb"[0-9a-f]{8}")
 
 
@@ -277,6 +280,8 @@ def _read(path: Path) -> Encoded:
         name, identity, rung = (fields[key] for key in ("frame", "id", "rung"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("damaged: no frame of ours") from error
-    if not (packet and all(isinstance(field, str) for field in (name, identity, rung)) and identity):
+    if not (
+        packet and all(isinstance(field, str) for field in (name, identity, rung)) and ID.fullmatch(identity)
+    ):
         raise ValueError("damaged: no frame of ours")
     return Encoded(name, identity, packet, rung, time.perf_counter(), path)

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ImageError, StreamError
-from runtime.streaming.pixel_formats import named_format, to_rgb
+from runtime.preprocess import Nv12
+from runtime.streaming.pixel_formats import named_format, named_matrix, to_frame
 
 GST = "gst:"
 """Prefix of a GStreamer pipeline that ends in ``! appsink``."""
@@ -46,15 +47,19 @@ class Shot:
     """A frame that has not been read yet.
 
     name: the file's name, or the frame's number in the video.
-    read: returns the image, uint8 (H, W, 3) RGB; raises ImageError.
+    read: returns the image, uint8 (H, W, 3) RGB or (H, W), or NV12; raises ImageError.
     """
 
     name: str
-    read: Callable[[], NDArray[np.uint8]]
+    read: Callable[[], NDArray[np.uint8] | Nv12]
 
 
-def video(source: str, say: Callable[[str], None]) -> Iterator[Shot]:
+def video(
+    source: str, say: Callable[[str], None], wait: Callable[[float], object] = time.sleep
+) -> Iterator[Shot]:
     """The frames of a video; ``say`` gets a line when a live one drops, and when it is back.
+
+    wait: for so many seconds, before a live one is opened again; true ends it, as ``Event.wait`` does.
 
     Raises StreamError when it cannot be opened, and, on iteration, when it has no frame or is cut short.
     """
@@ -78,7 +83,7 @@ def video(source: str, say: Callable[[str], None]) -> Iterator[Shot]:
     if not capture.isOpened():
         raise StreamError(f"{shown(source)}: OpenCV cannot open it as a video")
     if _is_live(source, capture):
-        return _live(source, capture, partial(cv2.VideoCapture, *arguments), say)
+        return _live(source, capture, partial(cv2.VideoCapture, *arguments), say, wait)
     return _recorded(source, capture)
 
 
@@ -127,7 +132,13 @@ def _recorded(source: str, capture: Any) -> Iterator[Shot]:
         )
 
 
-def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[str], None]) -> Iterator[Shot]:
+def _live(
+    source: str,
+    capture: Any,
+    reopen: Callable[[], Any],
+    say: Callable[[str], None],
+    wait: Callable[[float], object],
+) -> Iterator[Shot]:
     number, whole, pause, dropped, back = 0, 0, FIRST_PAUSE, None, time.monotonic()
     while True:
         try:
@@ -150,7 +161,8 @@ def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[s
                 f"{shown(source)}: dropped after {number} frames; it is opened again in {pause:.0f} s, and "
                 f"then less and less often, down to every {LONGEST_PAUSE:.0f} s"
             )
-        time.sleep(pause)
+        if wait(pause):
+            return
         pause = min(2 * pause, LONGEST_PAUSE)
         with suppress(Exception):  # as one that does not open: the old one gives no more frames
             capture = reopen()
@@ -158,12 +170,13 @@ def _live(source: str, capture: Any, reopen: Callable[[], Any], say: Callable[[s
 
 def _frames(
     source: str, capture: Any, expected: float = 0.0
-) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8]]]]:
-    """Whether OpenCV decoded each frame, and what returns it as RGB or raises ImageError.
+) -> Iterator[tuple[bool, Callable[[], NDArray[np.uint8] | Nv12]]]:
+    """Whether OpenCV decoded each frame, and what returns it or raises ImageError.
 
     expected: frames of a recording. Others may come behind damaged ones, which look like the end to OpenCV.
     """
     pixel_format = named_format(source) if source.startswith(GST) else None
+    matrix = named_matrix(source)
     height = int(_property(capture, "CAP_PROP_FRAME_HEIGHT"))
     failures = number = missing = 0
     while failures < MOST_FAILURES:
@@ -181,7 +194,7 @@ def _frames(
         for _ in range(missing):
             yield False, partial(_failed, "damaged")
         number, missing, failures = number + missing + 1, 0, 0
-        yield True, partial(to_rgb, frame, pixel_format, height)
+        yield True, partial(to_frame, frame, pixel_format, height, matrix)
 
 
 def _failed(why: str) -> NDArray[np.uint8]:

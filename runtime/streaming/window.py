@@ -77,6 +77,12 @@ class InFlightWindow:
                 self._learn(trip)
             self._changed.notify_all()
 
+    def forget(self) -> None:
+        """The frames go to another server: trips so far say nothing about the way to it."""
+        with self._changed:
+            self._trips.clear()
+            self._waiting.clear()
+
     def _learn(self, trip: RoundTrip) -> None:
         self._trips.append(trip)
         least = min(other.seconds for other in self._trips if other.bytes >= trip.bytes)

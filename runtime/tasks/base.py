@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,7 +38,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a manifest or a request may give, within bounds; whole where its default is."""
+    """A number that a manifest or a request may give, within bounds; whole where its default is.
+
+    3.0 is a whole number: JSON has one kind of numbers.
+    """
 
     default: int | float
     low: float
@@ -48,13 +50,13 @@ class Parameter:
     def take(self, name: str, value: Any) -> int | float:
         """The value. Raises ValueError for another type, or one beyond the bounds."""
         whole = isinstance(self.default, int)
-        kinds = (int,) if whole else (int, float)
-        right = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-        if not right or not self.low <= value <= self.high:
+        right = isinstance(value, (int, float)) and not isinstance(value, bool)
+        right = right and self.low <= value <= self.high and not (whole and value % 1)
+        if not right:
             kind = "whole number" if whole else "number"
             shown = ascii(value)[:60]
             raise ValueError(f"{name} must be a {kind} from {self.low:g} to {self.high:g}, not {shown}")
-        return value if whole else float(value)
+        return int(value) if whole else float(value)
 
 
 class Task(Protocol):

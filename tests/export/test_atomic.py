@@ -73,7 +73,7 @@ def test_two_at_once_do_not_mix(out: Path) -> None:
                 shutil.copy(out / "tiny-mshp" / MANIFEST, folder / MANIFEST)
                 barrier.wait()
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in (1, 2)]
+    threads = [threading.Thread(target=write, args=(number,), daemon=True) for number in (1, 2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ from export.__main__ import main
 from export.build import keep_or_write
 from export.calibrate.backbones import from_factory
 from export.calibrate.calibration import load_or_calibrate
-from export.calibrate.finetune import finetune
+from export.calibrate.finetune import finetune, load_transform, refined
 from export.calibrate.images import photographs_of, squares
-from export.calibrate.transform import transform_at
+from export.calibrate.transform import RefinedInverse, Transform, transform_at
 from export.graphs.torch_to_onnx import compare
 from export.plans import FinetunePlan
 from export.tasks.classification import ClassDivergence
 from runtime.bundle import load
-from runtime.errors import ImageError
+from runtime.errors import BundleError, ImageError
 from runtime.head import Head
 from runtime.pictures import read_image
 from runtime.preprocess import Preprocess
@@ -38,8 +39,18 @@ def test_built_bundles_code_and_decode(prior: str, built: Path) -> None:
         assert logits.shape == (10,)
     quantiles = [bits for _, bits in bundle.manifest.clean_bits]
     assert quantiles == sorted(quantiles) and quantiles[0] > 0
+    assert bundle.manifest.budget == max(head.least, math.ceil(bundle.manifest.clean_quantile(0.5) / 8) + 20)
     assert bundle.manifest.provenance["weights"] == "tests.export.models:classifier"
     assert bundle.manifest.outputs == (Output("logits", (10,)),) and bundle.labels() is None
+
+
+def test_bundles_get_the_budget_of_their_clean_frames_by_command(built: Path, tmp_path: Path) -> None:
+    """As they were built with it; files and all else stay."""
+    assert main(["budget", "--bundle", str(built / "classifier-fp-r2"), "-o", str(tmp_path)]) == 0
+    for prior in ("fp", "mshp"):
+        before, after = (load(folder / f"classifier-{prior}-r2").manifest for folder in (built, tmp_path))
+        assert after.budget == before.budget and after.files == before.files
+        assert "export budget" in after.provenance["budget"]["command"]
 
 
 def test_priors_share_restore_and_tail(built: Path) -> None:
@@ -101,8 +112,9 @@ def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_p
 
     def tuned(checkpoint: Path, tail: torch.nn.Module) -> torch.Tensor:
         transform = transform_at(calibrated.calibration, calibrated.features, 0.05)
-        finetune(transform, calibrated.features, tail, ClassDivergence(), plan, checkpoint)
-        return transform.analysis.weight
+        return finetune(
+            transform, calibrated.features, tail, ClassDivergence(), plan, checkpoint
+        ).analysis.weight
 
     class Interrupted(torch.nn.Module):
         """The tail, until somebody presses Ctrl-C in the sixth step."""
@@ -122,6 +134,40 @@ def test_finetune_resumes_where_it_stopped(built: Path, photographs: Path, tmp_p
     assert torch.allclose(whole, tuned(tmp_path / "parts.pt", backbone.tail), atol=1e-7)
     untuned = transform_at(calibrated.calibration, calibrated.features, 0.05).analysis.weight
     assert not torch.allclose(whole, untuned, atol=1e-6)
+
+
+def test_the_residual_network_starts_as_nothing_is_trained_and_comes_back(
+    built: Path, photographs: Path, tmp_path: Path
+) -> None:
+    backbone = from_factory("tests.export.models:classifier", "features", 32)
+    paths = photographs_of(photographs, 32)
+    calibrated = load_or_calibrate(backbone, paths, photographs, built / "calibration.pt", 2)
+
+    def calibrated_transform() -> Transform:
+        return transform_at(calibrated.calibration, calibrated.features, 0.05)
+
+    plain = calibrated_transform()
+    y_hat = torch.round(plain.analysis(calibrated.features[:4]))
+    untrained = refined(plain, calibrated.features.std((0, 2, 3)))
+    assert torch.equal(untrained.restore(y_hat), plain.restore(y_hat))
+    plan = FinetunePlan(steps=4, batch=8, save_every=4, prior_steps=5, coarse=1.0)
+    tuned = finetune(plain, calibrated.features, backbone.tail, plan, tmp_path / "tuned.pt")
+    assert isinstance(tuned.restore, RefinedInverse)
+    assert tuned.restore.narrow.weight.abs().max() > 1e-4
+    assert not torch.equal(tuned.restore(y_hat), tuned.restore.inverse(y_hat))
+    loaded = load_transform(tmp_path / "tuned.pt", calibrated_transform())
+    assert torch.equal(loaded.restore(y_hat), tuned.restore(y_hat))
+
+
+def test_weights_of_an_older_version_are_refused(built: Path, photographs: Path, tmp_path: Path) -> None:
+    backbone = from_factory("tests.export.models:classifier", "features", 32)
+    paths = photographs_of(photographs, 32)
+    calibrated = load_or_calibrate(backbone, paths, photographs, built / "calibration.pt", 2)
+    transform = transform_at(calibrated.calibration, calibrated.features, 0.05)
+    old = {"student": {}, "step_size": transform.step, "channels": transform.analysis.out_channels}
+    torch.save(old, tmp_path / "old.pt")
+    with pytest.raises(BundleError, match="older version; tune it again"):
+        load_transform(tmp_path / "old.pt", transform)
 
 
 def test_a_tuned_transform_can_be_built(

@@ -27,6 +27,9 @@ from runtime.prior.exact import LEAK, MAGNITUDE, IntegerNetwork, Layer
 NOISE_SAMPLES = 16
 
 
+Symbols = list[torch.Tensor] | None
+
+
 @dataclass(frozen=True)
 class Coded:
     """Latents as they are coded.
@@ -48,8 +51,13 @@ class Coded:
 class DifferentiablePrior(Protocol):
     """The head's outputs, float32 (N, C, H, W) each -> bits."""
 
-    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
-        """As the runtime codes them, in steps of this coarseness and after rate control of this weight."""
+    def code(
+        self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0, sent: Symbols = None
+    ) -> Coded:
+        """As the runtime codes them, in steps of this coarseness and after rate control of this weight.
+
+        sent: what was really sent of one frame, whole numbers; else symbols are rounded here.
+        """
 
     def released(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """The loss of the paper's released code, in bits, (N,)."""
@@ -73,12 +81,14 @@ class DifferentiableFactorized:
     def __init__(self, tables: Tables):
         self._tables_at = cache(lambda coarseness: TableBits(rebinned(tables, coarseness)))
 
-    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
+    def code(
+        self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0, sent: Symbols = None
+    ) -> Coded:
         """See ``DifferentiablePrior.code``."""
         steps, tables = float(factor(coarseness)), self._tables_at(coarseness)
         y = _limited(latents[0]) / steps
         index = _channels(y)
-        symbols = _sent(y, index, tables, control)
+        symbols = _sent(y, index, tables, control) if sent is None else sent[0].view_as(y)
         bits = tables(y, index, symbols)
         return Coded(bits, y.new_zeros(len(y)), straight_through(symbols, y) * steps)
 
@@ -99,13 +109,18 @@ class DifferentiableHyperprior:
         self._h_s = [_ExactLayer(layer) for layer in h_s.layers]
         self._rungs = None if h_s.rungs is None else _ScaleLookup(h_s.rungs)
 
-    def code(self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0) -> Coded:
-        """See ``DifferentiablePrior.code``."""
+    def code(
+        self, latents: list[torch.Tensor], coarseness: int = 0, control: float = 0.0, sent: Symbols = None
+    ) -> Coded:
+        """See ``DifferentiablePrior.code``. Where z was sent all zero, nothing depends on the frame's."""
         y, z = (_limited(latent) for latent in latents)
+        if sent is not None:
+            of_z = sent[0].view_as(z)
+            z = straight_through(of_z, z) if bool(of_z.any()) else of_z
         index, mean = self.parameters(rounded(z))
         steps = float(factor(coarseness))
         index, values = (index - rungs(coarseness)).clamp(min=0), (y - mean) / steps
-        symbols = _sent(values, index, self._scales, control)
+        symbols = _sent(values, index, self._scales, control) if sent is None else sent[1].view_as(y)
         side = self._z_tables(z, _channels(z)).flatten(1).sum(1)
         y_hat = straight_through(symbols, values) * steps + mean
         return Coded(self._scales(values, index, symbols), side, y_hat)

@@ -18,11 +18,15 @@ import torch
 
 from bench.attacks.ascent import Setting
 from bench.attacks.differentiable.denoise import denoise, soft_mask
+from bench.attacks.differentiable.device import Device
 from bench.attacks.differentiable.prior import Coded, DifferentiablePrior, open_prior
 from export.graphs.torch_graph import TorchGraph
 from runtime.bundle import Bundle
+from runtime.engines import EngineOptions
+from runtime.guard import Guard
 from runtime.guard.alarm import CEILING, CHEAP, QUANTILE
 from runtime.guard.defence import Defence
+from runtime.head import Head
 
 
 class DifferentiableSuspicion(NamedTuple):
@@ -82,7 +86,11 @@ class DifferentiableAlarm:
 
 @dataclass(frozen=True)
 class Target:
-    """A bundle under attack; make it with ``open``. Images are float32 (N, 3, S, S) in [0, 1]."""
+    """A bundle under attack; make it with ``open``. Images are float32 (N, 3, S, S) in [0, 1].
+
+    ordinary_bits: most expected bits of an ordinary frame. device: see ``open``.
+    others: other photographs, (M, 3, S, S), that the attacker may learn from.
+    """
 
     head: TorchGraph
     shield: TorchGraph
@@ -93,25 +101,37 @@ class Target:
     energy: torch.Tensor
     guard: DifferentiableAlarm
     defence: Defence | None
+    ordinary_bits: float
+    device: Device | None = None
+    others: torch.Tensor | None = None
 
     @classmethod
-    def open(cls, bundle: Bundle, defence: Defence | None = None) -> Target:
-        """The model of a bundle; with a ``defence`` bits and logits are those of the defended path."""
-        head = TorchGraph(bundle.path("head"))
+    def open(
+        cls, bundle: Bundle, known: Defence | Guard | None = None, options: EngineOptions | None = None
+    ) -> Target:
+        """The model of a bundle, and what the attacker knows of its protection.
+
+        A defence: bits and logits are those of the defended path. A whole guard: so they are with its
+        defence, and ``device`` is the runtime's head behind it, run as the ``options`` say.
+        """
+        defence = known.defence if isinstance(known, Guard) else known
+        device = Device.of(Head(bundle, options, guard=known)) if isinstance(known, Guard) else None
+        head = TorchGraph(bundle.graph("head"))
         shield, adapted = (
-            TorchGraph(bundle.path(role)) if role in bundle.manifest.files else head
+            TorchGraph(bundle.graph(role)) if role in bundle.manifest.files else head
             for role in ("shield", "adapted")
         )
         energy = torch.from_numpy(bundle.arrays("prior")["energy"]).float()
         return cls(
-            head, shield, adapted, TorchGraph(bundle.path("restore")), TorchGraph(bundle.path("tail")),
+            head, shield, adapted, TorchGraph(bundle.graph("restore")), TorchGraph(bundle.graph("tail")),
             open_prior(bundle), energy / energy.sum(0), DifferentiableAlarm.of(bundle), defence,
+            bundle.manifest.clean_quantile(QUANTILE), device,
         )  # fmt: skip
 
     @property
     def undefended(self) -> Target:
         """The same bundle without its defence."""
-        return replace(self, defence=None)
+        return replace(self, defence=None, device=None)
 
     def bits(self, images: torch.Tensor, setting: Setting = "unmasked") -> torch.Tensor:
         """Bits of each frame, (N,): z included, or under ``released`` the loss of the paper's code."""
@@ -149,13 +169,21 @@ class Target:
         """Where a frame is smoothed, (N, 1, S, S) in [0, 1]: large in the background, small on the object."""
         return self._mask(self.head(images), images.shape[-1], self.defence or Defence())
 
+    def shielded(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The shield's outputs for the denoised frames."""
+        defence = self.defence or Defence()
+        mask = self._mask(self.head(images), images.shape[-1], defence)
+        return self.shield(denoise(images, mask, defence.solver()))
+
+    def answer(self, y_hat: torch.Tensor) -> torch.Tensor:
+        """The server's answer to a latent as it decodes it, (N, C, H, W) -> (N, classes)."""
+        (features,) = self.restore(y_hat)
+        (logits,) = self.tail(features)
+        return logits
+
     def _latents(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The head's outputs for the frames, or for the denoised ones behind a defence."""
-        latents = self.head(images)
-        if self.defence is None:
-            return latents
-        mask = self._mask(latents, images.shape[-1], self.defence)
-        return self.shield(denoise(images, mask, self.defence.solver()))
+        return self.head(images) if self.defence is None else self.shielded(images)
 
     def _mask(self, latents: list[torch.Tensor], size: int, defence: Defence) -> torch.Tensor:
         """See ``Latent.likelihood_map``."""
@@ -171,9 +199,7 @@ class Target:
         return self._sent(latents).bits
 
     def _logits(self, latents: list[torch.Tensor]) -> torch.Tensor:
-        (features,) = self.restore(self._sent(latents).y_hat)
-        (logits,) = self.tail(features)
-        return logits
+        return self.answer(self._sent(latents).y_hat)
 
     def _sent(self, latents: list[torch.Tensor]) -> Coded:
         if self.defence is None:

@@ -16,10 +16,14 @@ from PIL import Image as Pillow
 
 from bench.common.errors import CampaignError
 from bench.common.image_codecs import JPEG
+from bench.resilience.catalogue.random_transforms import LINES, RANDOM
 from export.errors import ExtensionError
 from export.references import installed, is_reference, resolve
 
 Image = NDArray[np.uint8]
+
+TWO_WAY = "two-way"
+"""The defence that also encodes the frame after a random transform, and sends the shorter packet."""
 
 GROUP = "ratehold.filters"
 """Entry points of this group add filters by name."""
@@ -84,6 +88,7 @@ TRIVIAL: dict[str, Filter] = {
     **{f"jpeg-{quality}": partial(jpeg, quality=quality) for quality in (50, 75)},
     **{f"tv-{weight}": partial(total_variation, weight=weight) for weight in (0.02, 0.05, 0.1)},
     **{f"resize-{share}": partial(resized, share=share) for share in (0.5, 0.75)},
+    **RANDOM,
 }
 """By the name that ``bench.resilience --defence`` takes."""
 
@@ -151,4 +156,5 @@ def described() -> dict[str, str]:
         "jpeg-Q": "encoded and decoded as JPEG of quality 50 or 75",
         "tv-WEIGHT": "total variation without a mask: 0.02, 0.05 or 0.1",
         "resize-SHARE": "down and up again: 0.5 or 0.75 of the side",
+        **LINES,
     }

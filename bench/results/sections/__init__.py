@@ -16,6 +16,8 @@ from bench.results.sections import (
 )
 
 LIMITS = (
+    "The guard was measured under attack and corruptions before bundles named a budget: where no budget is "
+    "told, it had none, as with `--budget none` today.",
     "**An attacker who knows the guard's budget is not measured.** What bounds it is the budget itself.",
     "Attacks have one seed and few steps. A stronger attack adds more to undefended frames.",
     "nips17-dev served both for choices and for figures: the alarm's threshold, coarseness and rate control "

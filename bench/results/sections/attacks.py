@@ -14,7 +14,11 @@ UNDEFENDED, GUARD = "undefended", "auto"
 BUDGET = 3400
 RULE_OF_THREE = 3
 BUDGETED = f"{GUARD} budget={BUDGET}"
-SENDERS = {UNDEFENDED: "undefended", GUARD: "guard", BUDGETED: f"guard, budget of {BUDGET:,} bytes"}
+SENDERS = {
+    UNDEFENDED: "undefended",
+    GUARD: "guard, no budget",
+    BUDGETED: f"guard, budget of {BUDGET:,} bytes",
+}
 HEADER = ("attack", "sender", "FP: bytes", "top-1", "MSHP: bytes", "top-1")
 DEFENDED_HEADER = ("FP: bytes", "top-1", "defended", "MSHP: bytes", "top-1", "defended")
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from runtime.json_log import shortened
+from runtime.serving.intake.tls import read_in_pieces
 
 MOST_CONNECTIONS = 1024
 """Connections of a transport, where the limit of descriptors allows as many."""
@@ -33,6 +34,9 @@ LINGER_SECONDS = 1.0
 """Seconds for a sender whose body was refused to read the answer, before the connection is closed."""
 
 HANDSHAKE_SECONDS = 10.0
+ACCEPT_SECONDS = 0.002
+"""Seconds between two connections of a queue: what each asks at once takes half of that from the loop."""
+
 SWEEP_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 """Seconds without accepting, where the system has no descriptor left."""
@@ -66,13 +70,13 @@ class HttpPeer(RequestHandler):
         since: when the last answer was sent, or the connection made; seconds of the loop's clock.
     """
 
-    __slots__ = ("_begun", "_connections", "deciding", "handling", "since")
+    __slots__ = ("_begun", "_connections", "_refused", "deciding", "handling", "since")
 
     def __init__(self, connections: Connections, manager: web.Server, **options: Any):
         loop = asyncio.get_running_loop()
         super().__init__(manager, loop=loop, **options)
         self._connections, self.since = connections, loop.time()
-        self.handling = self.deciding = False
+        self.handling = self.deciding = self._refused = False
         self._begun: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,6 +95,20 @@ class HttpPeer(RequestHandler):
         if self._begun is None:
             self._begun = self._loop.time()
         super().data_received(data)
+
+    def read_no_more(self) -> None:
+        """Leave the rest of a refused body in the socket until the connection is closed.
+
+        aiohttp would read it for ``LINGER_SECONDS``: of every refused body as much as its sender can send.
+        """
+        self._refused = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self, *given: Any, **more: Any) -> None:
+        """Read on, unless ``read_no_more`` was called."""
+        if not self._refused:
+            super().resume_reading(*given, **more)
 
     def begin(self) -> None:
         """The headers of a request have come."""
@@ -160,6 +178,8 @@ class Connections:
     ):
         self._manager, self._listener, self._context = manager, listener, context
         self._most, self._seconds, self.refused = most, seconds, refused
+        if context is not None:
+            read_in_pieces(PIECE)
         self._open: dict[HttpPeer, asyncio.Task[None]] = {}
         listener.setblocking(False)
         self._tasks = [asyncio.ensure_future(self._accept()), asyncio.ensure_future(self._sweep())]
@@ -195,7 +215,7 @@ class Connections:
                 lingering_time=LINGER_SECONDS, read_bufsize=PIECE,
             )  # fmt: skip
             self._open[peer] = asyncio.ensure_future(self._connect(peer, connection))
-            await asyncio.sleep(0)  # a queue of connections does not hold the loop
+            await asyncio.sleep(ACCEPT_SECONDS)
 
     async def _connect(self, peer: HttpPeer, connection: socket.socket) -> None:
         context = self._context() if self._context is not None else None

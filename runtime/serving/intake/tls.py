@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import sslproto
+from typing import Any
 
 import grpc
 
@@ -37,6 +39,17 @@ class Tls:
         """Asked by gRPC before each handshake; None: nothing has changed."""
         fresh, self._fresh = self._fresh, False
         return self._configuration if fresh else None
+
+
+def read_in_pieces(size: int) -> None:
+    """Let connections with TLS decrypt, and pass on, at most so many bytes at a time.
+
+    asyncio reads 256 KiB, and keeps a buffer of that size for each connection. 3.10 has another class for it.
+    """
+    for name in ("SSLProtocol", "_SSLPipe"):
+        reader: Any = getattr(sslproto, name, None)
+        if hasattr(reader, "max_size"):
+            reader.max_size = size
 
 
 def http_context(certificates: Certificates) -> ssl.SSLContext:

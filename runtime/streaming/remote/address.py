@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import ipaddress
 import re
-import selectors
 import socket
 import ssl
 import threading
@@ -17,18 +15,9 @@ from urllib.parse import urlsplit
 
 from runtime.errors import StreamError
 from runtime.streaming.remote.answers import Ended
+from runtime.streaming.remote.attempts import POLL_SECONDS
 
 PORT, TLS_PORT = 8000, 443
-PROBE_SECONDS = 1.0
-"""A further attempt begins after so long. The system repeats an attempt with doubled pauses, so that alone it
-would find a server that returns much too late."""
-
-STAGGER_SECONDS = 0.25
-"""Pause between the first attempts at the addresses of one name (RFC 8305)."""
-
-POLL_SECONDS = 0.2
-"""Longest wait that does not notice the client's end."""
-
 FORM = "[http[s]://]HOST[:PORT]"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
@@ -91,6 +80,15 @@ class Address:
         """The host without the zone of a link-local address, which means nothing to the server."""
         return self.host.partition("%")[0]
 
+    @property
+    def numeric(self) -> bool:
+        """Whether the host is a number, which no name server has to resolve."""
+        try:
+            ipaddress.ip_address(self.name)
+        except ValueError:
+            return False
+        return True
+
     def resolve(self) -> list[tuple[Any, ...]]:
         """What ``socket.getaddrinfo`` finds. Raises OSError that names the host."""
         try:
@@ -99,12 +97,12 @@ class Address:
             told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise OSError(f"the name {self.host} does not resolve: {told}") from error
 
-    def connect(self, ended: threading.Event) -> socket.socket:
-        """Connect, with TLS where it is asked for; TCP and TLS take at most ``timeout`` seconds each.
+    def secure(self, connection: socket.socket, ended: threading.Event) -> socket.socket:
+        """Make a connection to this address ready, with TLS where it is asked for.
 
-        Raises OSError, or Ended soon after ``ended`` is set.
+        TLS takes at most ``timeout`` seconds. Raises OSError, or Ended soon after ``ended`` is set; the
+        connection is closed then.
         """
-        connection = first_connected(self.resolve(), self.timeout, ended)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is not None:
@@ -117,107 +115,6 @@ class Address:
             connection.close()
             raise
         return connection
-
-
-def first_connected(found: list[tuple[Any, ...]], timeout: float, ended: threading.Event) -> socket.socket:
-    """The first of several attempts to connect; the others are closed.
-
-    The first attempt at each address may take ``timeout`` seconds, as over a satellite. Beside it a fresh one
-    begins every ``PROBE_SECONDS``, which finds a server that was away soon after its return.
-
-    Raises OSError when every address refuses, TimeoutError, or Ended.
-    """
-    with selectors.DefaultSelector() as selector:
-        attempts = _Attempts(found, selector)
-        try:
-            return attempts.run(timeout, ended)
-        finally:
-            attempts.close()
-
-
-class _Attempts:
-    """Attempts to connect that are under way: for each address a patient one and a probe."""
-
-    def __init__(self, found: list[tuple[Any, ...]], selector: selectors.DefaultSelector):
-        self._found, self._selector = found, selector
-        self._failed: dict[int, OSError] = {}
-        self._probes: dict[int, socket.socket] = {}
-        self._begun = 0
-
-    def run(self, timeout: float, ended: threading.Event) -> socket.socket:
-        now = time.monotonic()
-        deadline, stagger, probe = now + timeout, now, now + PROBE_SECONDS
-        while True:
-            if ended.is_set():
-                raise Ended
-            if len(self._failed) == len(self._found):
-                raise self._failed[max(self._failed)]
-            if now >= deadline:
-                raise TimeoutError(f"no connection within {timeout:g} s")
-            if self._begun < len(self._found) and (now >= stagger or not self._selector.get_map()):
-                self._begin(self._begun)
-                self._begun, stagger = self._begun + 1, now + STAGGER_SECONDS
-            if now >= probe:
-                self._probe()
-                probe = now + PROBE_SECONDS
-            until = min(deadline, probe, now + POLL_SECONDS)
-            if self._begun < len(self._found):
-                until = min(until, stagger)
-            connected = self._wait(max(0.0, until - now))
-            if connected is not None:
-                return connected
-            now = time.monotonic()
-
-    def close(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            self._drop(key)
-
-    def _begin(self, place: int) -> socket.socket | None:
-        family, kind, protocol, _, where = self._found[place]
-        try:
-            attempt = socket.socket(family, kind, protocol)
-        except OSError as error:  # a family that this machine lacks
-            self._failed[place] = error
-            return None
-        attempt.setblocking(False)
-        code = attempt.connect_ex(where)
-        if code not in (0, errno.EINPROGRESS):
-            attempt.close()
-            self._failed[place] = OSError(code, os.strerror(code))
-            return None
-        self._selector.register(attempt, selectors.EVENT_WRITE, place)
-        return attempt
-
-    def _probe(self) -> None:
-        for place in range(self._begun):
-            if place in self._failed:
-                continue
-            last = self._probes.pop(place, None)
-            if last is not None:
-                self._drop(self._selector.get_key(last))
-            fresh = self._begin(place)
-            if fresh is not None:
-                self._probes[place] = fresh
-
-    def _wait(self, seconds: float) -> socket.socket | None:
-        for key, _ in self._selector.select(seconds):
-            attempt = key.fileobj
-            assert isinstance(attempt, socket.socket)
-            code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if not code:
-                self._selector.unregister(attempt)
-                return attempt
-            self._failed[key.data] = OSError(code, os.strerror(code))
-        for key in list(self._selector.get_map().values()):
-            if key.data in self._failed:
-                self._probes.pop(key.data, None)
-                self._drop(key)
-        return None
-
-    def _drop(self, key: selectors.SelectorKey) -> None:
-        self._selector.unregister(key.fileobj)
-        assert isinstance(key.fileobj, socket.socket)
-        key.fileobj.close()
 
 
 def _shake_hands(connection: ssl.SSLSocket, timeout: float, ended: threading.Event) -> None:

@@ -64,6 +64,10 @@ class TryAgain(Exception):
         self.seconds, self.odd = seconds, odd
 
 
+class Elsewhere(Exception):
+    """This server has no answer to the frame; another one may be asked at once."""
+
+
 class Ended(Exception):
     """The client ends: what is under way is given up."""
 
@@ -76,7 +80,7 @@ def read_answer(status: int, reason: str, headers: Message, body: bytes, identit
     if status in GIVEN_UP and error_text(body):
         raise Refused(said)
     if status in BUSY:
-        raise TryAgain(said, _seconds(headers.get("Retry-After") or ""))
+        raise TryAgain(f"server says {said}", _seconds(headers.get("Retry-After") or ""))
     if 300 <= status < 400:
         where = printable(headers.get("Location") or "nowhere")
         raise TryAgain(f"{said}: it sends us to {where}; a proxy or a login page?", odd=True)

@@ -9,6 +9,7 @@ import torch
 
 from bench.attacks.differentiable.target import Target
 from runtime.bundle import Bundle, load
+from runtime.guard import Guard
 from runtime.guard.alarm import features
 from runtime.guard.defence import Defence
 from runtime.head import Head
@@ -50,6 +51,12 @@ def target(bundle) -> Target:
 @pytest.fixture(scope="session")
 def defended(bundle) -> Target:
     return Target.open(bundle, Defence(weight=0.05, rate_control=0.0))
+
+
+@pytest.fixture(scope="session")
+def guarded(bundle) -> Target:
+    """The same behind a guard that defends what is suspicious, and with a budget."""
+    return Target.open(bundle, Guard("auto", Defence(weight=0.05, rate_control=0.0), budget=60))
 
 
 @pytest.fixture(scope="session")

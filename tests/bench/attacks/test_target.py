@@ -9,7 +9,7 @@ import torch
 from bench.attacks.differentiable.denoise import denoise, soft_mask
 from bench.attacks.differentiable.prior import DifferentiableHyperprior, open_prior
 from bench.attacks.differentiable.target import DifferentiableSuspicion, Target
-from bench.attacks.on_guard import sent_bits
+from bench.attacks.knowing.on_guard import sent_bits
 from export.prior.table_bits import TableBits
 from native_denoise import soft_mask as runtime_mask
 from native_denoise.reference import solve

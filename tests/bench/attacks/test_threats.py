@@ -1,5 +1,7 @@
 """Each threat keeps its budget and does what its name says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from bench.attacks.budget import to_uint8
 from bench.attacks.classification import margin
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
+from bench.attacks.knowing.on_guard import sent_bits, through_adapted_head
 from bench.attacks.low_frequency import BAND, LowFrequency, band_limited, dct_matrix
-from bench.attacks.on_guard import sent_bits, through_adapted_head
 from bench.attacks.regional import background_region
 from bench.attacks.universal import applied, universal
 from bench.common.errors import AttackError
@@ -24,10 +26,11 @@ ODD = {"unmasked": [0.0, 1 / 255, 2.5 / 255, 0.061, 32 / 255], "released": [2.5 
 
 @pytest.mark.parametrize("setting", ODD)
 @pytest.mark.parametrize("name", THREATS)
-def test_the_budget_is_kept_exactly(name, setting, defended, images, squares, labels):
+def test_the_budget_is_kept_exactly(name, setting, guarded, images, squares, labels):
+    guarded = dataclasses.replace(guarded, others=images)
     for eps in ODD[setting]:
         before = images.clone()
-        out = threat_named(name)(defended, images, labels, eps, steps=2, setting=setting)
+        out = threat_named(name)(guarded, images, labels, eps, steps=2, setting=setting)
         assert torch.equal(images, before)
         assert out.dtype == torch.float32 and not out.requires_grad
         assert float(out.min()) >= 0 and float(out.max()) <= 1

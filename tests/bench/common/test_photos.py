@@ -1,4 +1,6 @@
+import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,3 +139,9 @@ def test_the_nearest_quality_is_nearest(codec):
         assert abs(sizes[chosen] - target) <= best + 8  # sizes fall by a few bytes here and there
     decoded = codec.decode(codec.encode(square, 95))
     assert np.abs(decoded.astype(int) - square).mean() < 5
+
+
+def test_labels_that_are_no_file_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(ImageError, match="not a regular file"):
+        labelled(tmp_path)

@@ -7,8 +7,10 @@ from bench.latency.attack_cost import attack_cost
 from bench.latency.cold_start import Footprint
 from bench.latency.frame_timing import BundleTimings, FrameTiming
 from bench.latency.guard_cost import guard_cost
+from bench.latency.sustained import SustainedTime
 from bench.latency.verdict import compared
 from runtime.bundle import load
+from runtime.guard.decision import HOLD
 
 
 def _timing(photo, variant, size, top1, defended=False, ms=10.0, guard=None):
@@ -29,8 +31,9 @@ def result(tiny_bundles):
         _timing("b", "clean+guard", 4000, 3, True, guard=0.3),
     ]
     return BundleTimings(
-        load(tiny_bundles["fp"]), "tiny", measurements, [], Footprint(1, 2, 3), {"a": 1, "b": 3}, None
-    )
+        load(tiny_bundles["fp"]), "tiny", measurements, [], Footprint(1, 2, 3), {"a": 1, "b": 3}, None,
+        SustainedTime(10.0, 20.0, 11.0, 900),
+    )  # fmt: skip
 
 
 def test_only_photographs_with_an_attacked_version_count(result):
@@ -53,6 +56,12 @@ def test_the_guard_is_timed_on_every_clean_photograph(result):
     assert summary["guard_false_alarms"] == 0.5
     assert summary["guard_clean_ms_p50"] == pytest.approx(0.2)
     assert summary["guard_clean_percent_of_device"] == pytest.approx(100 * (0.1 / 10.1 + 0.3 / 10.3) / 2)
+
+
+def test_a_sustained_attack_costs_one_look_in_a_hold_and_a_frame(result):
+    summary = result.sustained.as_summary()
+    assert summary["sustained_time_ratio"] == pytest.approx((2.0 + HOLD * 1.1) / (HOLD + 1))
+    assert summary["worst_time_ratio"] == 2.0 and summary["sustained_bytes_max"] == 900
 
 
 def test_without_attacked_photographs_there_is_nothing_to_say(result):

@@ -5,7 +5,7 @@ import pytest
 
 from bench.common import bundle_options
 from bench.latency import __main__ as latency
-from bench.latency import energy, frame_timing
+from bench.latency import camera, energy, frame_timing
 from bench.latency.cold_start import Footprint, footprint
 from bench.latency.defence_cost import STEPS, defence_costs
 from bench.latency.disturbances import DEFENDED, VARIANTS, sign_noise
@@ -24,6 +24,7 @@ from runtime.bundle import load
 from runtime.engines import ENGINES, EngineOptions
 from runtime.guard import Guard
 from runtime.head import Head
+from runtime.preprocess import Preprocess
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 
 RUNS = 3
@@ -246,3 +247,11 @@ def test_a_fresh_process_says_what_it_costs(folder):
     assert cost.cold_start_s > 0
     assert 20 < cost.head_rss_mb < 1000
     assert 20 < cost.head_tail_rss_mb < 1000
+
+
+def test_a_camera_frame_has_its_size_and_resizing_is_pillows():
+    frame = camera.camera_frame(tiny_images(1)[0], "720p")
+    assert frame.shape == (720, 1280, 3)
+    for prepare in (Preprocess(24, 0.9), Preprocess(24, 1.0, "pad")):
+        cost = camera.resize_cost(frame, prepare, 1)
+        assert cost["resize_speedup"] == cost["resize_pillow_ms_p50"] / cost["resize_ms_p50"]

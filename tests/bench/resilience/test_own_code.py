@@ -19,6 +19,7 @@ from bench.resilience.catalogue import corruptions, trivial_defences
 from export import references
 from export.errors import ExtensionError
 from export.robust.corruptions import CORRUPTIONS
+from runtime.guard import Guard
 from runtime.guard.defence import Defence
 
 CODE = '''
@@ -147,8 +148,8 @@ def test_ours_win_a_name_and_unknown_ones_are_named() -> None:
 
 def test_a_threat_named_adaptive_is_told_the_defence() -> None:
     effort = plans.Effort((4,))
-    (knowing,) = effort.attacks("own_attacks:adaptive_one", (4,), defence=Defence())
-    (blind,) = effort.attacks("own_attacks:fine", (4,), defence=Defence())
+    (knowing,) = effort.attacks("own_attacks:adaptive_one", (4,), guard=Guard())
+    (blind,) = effort.attacks("own_attacks:fine", (4,), guard=Guard())
     assert knowing.knows == Defence() and blind.knows is None
     assert knowing.name == "own_attacks:adaptive_one" and len(knowing.code) == 12
 

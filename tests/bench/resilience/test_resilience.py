@@ -21,7 +21,7 @@ from export.robust.corruptions import CORRUPTIONS
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 
-FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp"), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
+FP, MSHP = Subject("net-fp", "fp", "01" * 8, "net-fp", 260), Subject("net-mshp", "mshp", "02" * 8, "net-mshp")
 CLEAN = Input()
 
 
@@ -63,7 +63,10 @@ def test_the_bars_are_computed_as_they_are_worded(made):
     assert fp["pgde_increase_4"] == pytest.approx(80)
     assert fp["pgde_increase_4_released"] == pytest.approx(20)
     assert fp["guard_clean_bytes_ratio"] == pytest.approx(0.99)
-    assert fp["guard_clean_top1_drop"] == pytest.approx(25)
+    assert fp["clean_top1_drop"] == pytest.approx(25)
+    assert fp["certified_overhead"] == pytest.approx(
+        0.04
+    )  # 260 bytes at most, 250 in the mean of clean frames
     assert fp["defended_bytes_ratio_4"] == pytest.approx(0.9)
     assert fp["defended_top1_drop_4"] == pytest.approx(25)
     assert fp["defended_bytes_ratio_4_adaptive"] == pytest.approx(1.1)
@@ -168,12 +171,12 @@ def test_defences_by_name():
     ]  # fmt: skip
     assert found[0] == PLAIN and found[1] == AUTO
     assert found[3].guard == Guard("auto", Defence(mode="rof", weight=0.02))
-    budgeted = plans.senders(["ours:weight=0.02"], ["auto"], [900, 1200])
+    budgeted = plans.senders(["ours:weight=0.02"], ["auto"], [900, None])
     assert [sender.name for sender in budgeted] == [
-        "auto weight=0.02", "auto weight=0.02 budget=900", "auto weight=0.02 budget=1200"
+        "auto weight=0.02", "auto weight=0.02 budget=900", "auto weight=0.02 budget=none"
     ]  # fmt: skip
-    assert [sender.guard.budget for sender in budgeted] == [None, 900, 1200]
-    assert len(plans.senders(["baselines"], ["auto"])) == len(TRIVIAL)
+    assert [sender.guard.budget for sender in budgeted] == ["bundle", 900, None]
+    assert len(plans.senders(["baselines"], ["auto"])) == len(TRIVIAL) + 1
     for wrong in ("magic", "ours:strength=1", "ours:weight"):
         with pytest.raises(CampaignError, match="there are"):
             plans.senders([wrong], ["auto"])

@@ -168,13 +168,31 @@ def test_hostile_crowds_take_up_little(
     result = run(tiny_bundles["fp"], tmp_path / "serve.json", "--sections", "hostile", "--held", "0.5")
     assert [row["crowd"] for row in result["rows"]] == ["unfinished", "json", "protobuf"]
     assert result["summary"]["hostile_growth_mb"] < 100 and result["summary"]["hostile_p99_ratio"] > 0
+    ratios = [row["grpc_among_p99_ms"] / row["grpc_without_p99_ms"] for row in result["rows"]]
+    assert result["summary"]["hostile_grpc_p99_ratio"] == pytest.approx(max(ratios))
+
+
+def test_rows_are_written_as_they_are_measured(
+    tiny_bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*given: Any) -> dict[str, Any]:
+        if given[3] == "protobuf":
+            raise KeyboardInterrupt
+        watched = dict.fromkeys(hostile.WATCHED, 1.0)
+        return {"section": "hostile", "crowd": given[3]} | watched
+
+    monkeypatch.setattr(hostile, "measure", ended)
+    out = tmp_path / "serve.json"
+    with pytest.raises((KeyboardInterrupt, AssertionError)):
+        run(tiny_bundles["fp"], out, "--sections", "hostile", "--crowds", "json", "protobuf")
+    assert [row["crowd"] for row in json.loads(out.read_text())["rows"]] == ["json"]
 
 
 def test_an_unfinished_message_is_all_but_its_last_byte() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     channel = strangers.Channel(listener.getsockname(), 2, 50_000)
     server, _ = listener.accept()
-    thread = threading.Thread(target=channel.run)
+    thread = threading.Thread(target=channel.run, daemon=True)
     thread.start()
     settings = strangers.frame(strangers.SETTINGS, 0, 0)
     server.sendall(settings + strangers.frame(strangers.WINDOW, 0, 0, (1 << 20).to_bytes(4, "big")))

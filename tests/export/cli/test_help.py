@@ -14,7 +14,7 @@ from export.__main__ import main
 
 ROOT = Path(__file__).parents[3]
 SUBCOMMANDS = (
-    "calibrate", "build", "finetune", "alarm", "adapt", "import", "fp16", "triton", "tensorrt"
+    "calibrate", "build", "finetune", "alarm", "adapt", "budget", "import", "fp16", "triton", "tensorrt"
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "compressai")
 

@@ -17,7 +17,7 @@ from export.errors import GraphError
 from export.graphs.fp16 import to_half, write_half_graph
 from export.graphs.onnx_file import save
 from runtime.bundle import load
-from runtime.engines import EngineOptions, open_engine
+from runtime.engines import EngineOptions, OnnxGraph, open_engine
 from runtime.engines.precision import half_graph
 from runtime.errors import EngineError
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
@@ -75,7 +75,7 @@ def head(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_only_gdn_stays_in_float32(head: Path) -> None:
-    half = onnx.load(write_half_graph(head))
+    half = onnx.load(write_half_graph(OnnxGraph.of_file(head)))
     types = types_of(half)
     assert {n.output[0] for n in half.graph.node if types[n.output[0]] == FLOAT and n.op_type != "Cast"} == {
         "b.abs", "b.norm", "b",
@@ -91,7 +91,9 @@ def test_only_gdn_stays_in_float32(head: Path) -> None:
 def test_the_results_are_near_and_not_the_same(head: Path) -> None:
     """Half precision has 11 bits; a graph still in float32 would be 1e-6 away."""
     image = np.random.default_rng(0).random((1, 3, 16, 16), dtype=np.float32)
-    results = zip(run(head, image=image), run(write_half_graph(head), image=image), strict=True)
+    results = zip(
+        run(head, image=image), run(write_half_graph(OnnxGraph.of_file(head)), image=image), strict=True
+    )
     for expected, actual in results:
         error = np.abs(actual - expected).max() / np.abs(expected).max()
         assert 1e-5 < error <= 5e-3
@@ -119,13 +121,13 @@ def test_a_changed_original_has_no_half_graph_until_it_is_made(tmp_path: Path) -
     head, options = bundle.path("head"), EngineOptions(precision="float16")
     with pytest.raises(EngineError, match="python -m export fp16"):
         open_engine(head, options)
-    first = write_half_graph(head)
-    assert first == half_graph(head)
+    first = write_half_graph(OnnxGraph.of_file(head))
+    assert first == half_graph(OnnxGraph.of_file(head))
     assert open_engine(head, options).precision == "float16"
     shutil.copy(bundle.path("shield"), head)
     with pytest.raises(EngineError, match="python -m export fp16"):
         open_engine(head, options)
-    second = write_half_graph(head)
+    second = write_half_graph(OnnxGraph.of_file(head))
     assert second != first and not first.exists()
 
 
@@ -149,7 +151,7 @@ def test_weights_that_float16_cannot_hold_are_refused(tmp_path: Path) -> None:
     node = helper.make_node("Mul", ["x", "w"], ["y"])
     save(graph_of([node], {"w": np.float32([1e5])}), tmp_path / "head.onnx")
     with pytest.raises(GraphError, match=r"head.onnx: w.half.*cannot hold"):
-        write_half_graph(tmp_path / "head.onnx")
+        write_half_graph(OnnxGraph.of_file(tmp_path / "head.onnx"))
 
 
 def test_operators_without_a_float16_form_are_refused(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_operators_without_a_float16_form_are_refused(tmp_path: Path) -> None:
     ]
     save(graph_of(nodes, {"scales": np.float32([1, 1, 1, 1])}), tmp_path / "head.onnx")
     with pytest.raises(GraphError, match=r"head.onnx.*without a float16 form"):
-        write_half_graph(tmp_path / "head.onnx")
+        write_half_graph(OnnxGraph.of_file(tmp_path / "head.onnx"))
 
 
 def test_the_command_writes_half_graphs_and_prints_their_drift(

@@ -60,6 +60,12 @@ class TritonError:
         self.message, self.code = message, code
 
 
+class Logger:
+    @staticmethod
+    def log_error(_: str) -> None:
+        """Say nothing."""
+
+
 @dataclass
 class InferenceRequest:
     tensors: list[Tensor]
@@ -78,7 +84,7 @@ def _get_input_tensor_by_name(request: InferenceRequest, name: str) -> Tensor | 
 def utils() -> ModuleType:
     """``triton_python_backend_utils``."""
     module = ModuleType("triton_python_backend_utils")
-    for made in (Tensor, TritonError, InferenceRequest, InferenceResponse):
+    for made in (Tensor, TritonError, InferenceRequest, InferenceResponse, Logger):
         setattr(module, made.__name__, made)
     module.get_input_tensor_by_name = _get_input_tensor_by_name  # type: ignore[attr-defined]
     return module

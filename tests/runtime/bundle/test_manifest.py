@@ -27,11 +27,13 @@ def raw(tiny_bundles: dict[str, Path]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", installed())
 def test_shipped_manifests_are_read_and_written_as_they_are(name: str) -> None:
     text = (INSTALLED / name / MANIFEST).read_text()
-    assert Manifest.from_json(text).to_json() == text
+    manifest = Manifest.from_json(text)
+    again = manifest.to_json()
+    assert Manifest.from_json(again) == manifest and Manifest.from_json(again).to_json() == again
 
 
 WRONG: dict[str, list[Any]] = {
-    "schema": [0, 1, 3, "2", True, 2.0, None],
+    "schema": [0, 1, 2, 4, "3", True, 3.0, None],
     "name": ["", "a/b", "..", "-x", ".x", "shared", "a b", "a\n", "x" * 129, 7, ["a"], "<img>", "é"],
     "backbone": ["", "../x", "/x", None],
     "prior": ["gp", None, "fp"],
@@ -54,6 +56,7 @@ WRONG: dict[str, list[Any]] = {
     "hyper": [None, [2, 2], [1 << 14, 1 << 12, 1]],
     "features": [None, [1 << 14, 1 << 12, 1 << 12]],
     "clean_bits": [None, {}, [1], [[0.5]], [[0.5, -1]], [[2, 5]], [["a", 5]], [[0.5, 1]] * 65, [[0.5, 1e13]]],
+    "budget": [0, -1, 90.0, "90", True, (1 << 28) + 1, []],
     "files": [[], None, {"prior": {}}, {"Prior": {"path": "a", "bytes": 1, "sha256": SHA}}, {}],
     "provenance": [[], None, "x"],
 }  # fmt: skip
@@ -66,20 +69,48 @@ def test_other_types_and_values_are_refused(member: str, value: Any, raw: dict[s
         Manifest.from_json(json.dumps(raw))
 
 
-OLD = {"schema": 1, "classes": 10}
+NEW = {1: {"task", "outputs", "budget"}, 2: {"task", "outputs"}}
+"""Members of this schema that an earlier one lacks."""
 
 
-@pytest.mark.parametrize("classes", [0, -1, 1 << 21, 10.0, "a", True, None])
-def test_schema_1_says_classes(classes: Any, raw: dict[str, Any]) -> None:
-    old = {name: value for name, value in raw.items() if name not in ("task", "outputs")} | OLD
+def earlier(raw: dict[str, Any], schema: int) -> dict[str, Any]:
+    """The manifest as an earlier schema has it."""
+    old = {name: value for name, value in raw.items() if name not in NEW[schema]}
+    return old | {"schema": schema, "classes": 10}
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_earlier_schemas_say_classes(schema: int, raw: dict[str, Any]) -> None:
+    """They are read as they were written then; written again they are of this schema."""
+    old = earlier(raw, schema)
     manifest = Manifest.from_json(json.dumps(old))
     assert manifest.task == {"kind": "classification"} and manifest.outputs == (Output("logits", (10,)),)
-    assert json.loads(manifest.to_json()) == old
+    assert manifest.budget == (None if schema == 1 else raw["budget"]) and manifest.schema == 3
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("classes", [0, -1, 1 << 21, 10.0, "a", True, None])
+def test_classes_of_earlier_schemas_have_bounds(schema: int, classes: Any, raw: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match="classes is"):
-        Manifest.from_json(json.dumps(old | {"classes": classes}))
-    for both in (raw | OLD, old | {"schema": 2}):
-        with pytest.raises(BundleError):
-            Manifest.from_json(json.dumps(both))
+        Manifest.from_json(json.dumps(earlier(raw, schema) | {"classes": classes}))
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_manifest_has_the_members_of_its_schema_only(schema: int, raw: dict[str, Any]) -> None:
+    old = earlier(raw, schema)
+    for name in NEW[schema]:
+        with pytest.raises(BundleError, match=name):
+            Manifest.from_json(json.dumps(old | {name: raw[name]}))
+    with pytest.raises(BundleError, match="classes"):
+        Manifest.from_json(json.dumps(raw | {"classes": 10}))
+
+
+def test_earlier_schemas_need_no_fit(raw: dict[str, Any]) -> None:
+    del raw["preprocess"]["fit"]
+    assert Manifest.from_json(json.dumps(earlier(raw, 2))).preprocess.fit == "crop"
+    with pytest.raises(BundleError, match="fit"):
+        Manifest.from_json(json.dumps(raw))
 
 
 @pytest.mark.parametrize("member", [*WRONG, "more"])

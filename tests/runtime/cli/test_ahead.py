@@ -42,6 +42,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RATEHOLD_CACHE", str(folder))
     monkeypatch.setattr(ahead, "load", lambda name: name)
     monkeypatch.setattr(ahead, "compile_denoiser", lambda: None)
+    monkeypatch.setattr(ahead, "compile_resampler", lambda: None)
 
     def compiled(name: str) -> None:
         cache_files.write(folder / "kernels" / f"{name}.kernel", b"0" * 32, b"")

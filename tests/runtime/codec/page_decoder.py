@@ -22,9 +22,10 @@ TOTAL = 1 << 24
 FACTORS = [round(2**16 * (256 / 0.11) ** (c / 252)) for c in range(64)]
 PATH = re.compile(r"(\.\./shared/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 MEMBERS = {
-    "schema", "name", "backbone", "prior", "rate", "step", "classes", "preprocess", "latent", "hyper",
-    "features", "clean_bits", "files", "provenance",
+    "schema", "name", "backbone", "prior", "rate", "step", "preprocess", "latent", "hyper", "features",
+    "clean_bits", "files", "provenance",
 }  # fmt: skip
+MORE = {1: {"classes"}, 2: {"classes", "budget"}, 3: {"task", "outputs", "budget"}}
 
 
 class Refused(Exception):
@@ -211,7 +212,8 @@ class PageDecoder:
         text = (folder / "manifest.json").read_bytes()
         self.id = hashlib.sha256(text).digest()[:8]
         manifest = json.loads(text.decode("utf-8"))
-        assert set(manifest) == MEMBERS and manifest["schema"] == 1 and manifest["prior"] in ("fp", "mshp")
+        assert manifest["schema"] in MORE and manifest["prior"] in ("fp", "mshp")
+        assert set(manifest) == MEMBERS | MORE[manifest["schema"]]
         self.latent: tuple[int, int, int] = tuple(manifest["latent"])
         self.hyper: tuple[int, int, int] | None = tuple(manifest["hyper"]) if manifest["hyper"] else None
         assert (self.hyper is None) == (manifest["prior"] == "fp")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from runtime.bundle import load
@@ -128,3 +129,17 @@ def test_an_engine_that_cannot_be_opened_says_why(engine: str, reason: str, head
     assert engine not in available()
     with pytest.raises(EngineUnavailable, match=reason):
         open_engine(head, EngineOptions(engine=engine))
+
+
+def test_a_session_that_fails_prints_nothing(
+    head: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would announce a second attempt on standard output, which may carry packets."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fails)
+    with pytest.raises(EngineError, match="no memory"):
+        open_engine(head, EngineOptions())
+    assert capfd.readouterr().out == ""

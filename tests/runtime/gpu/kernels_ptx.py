@@ -17,8 +17,9 @@ IMAGE, INPUT, MASK = uint8[:, :, ::1], float32[:, :, :, ::1], float32[:, :, ::1]
 FLAT, MAP, TAPS, INTEGERS = float32[::1], float32[:, ::1], int32[:, ::1], int32[::1]
 
 KERNELS = {
-    "resize_along_rows": void(IMAGE, INTEGERS, TAPS, int64, IMAGE),
-    "resize_to_input": void(IMAGE, INTEGERS, TAPS, int64, INPUT),
+    "nv12_to_rgb": void(uint8[:, ::1], IMAGE, INTEGERS, IMAGE),
+    "resize_along_rows": void(IMAGE, INTEGERS, TAPS, IMAGE),
+    "resize_to_input": void(IMAGE, INTEGERS, TAPS, int64, int64, INPUT),
     "hyper_symbols": void(FLAT, FLAT),
     "symbol_likelihood": void(FLAT, FLAT, FLAT, INTEGERS, INTEGERS, INTEGERS, FLAT),
     "likelihood_map": void(MASK, MASK, MAP),

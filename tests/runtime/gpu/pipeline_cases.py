@@ -29,7 +29,7 @@ from runtime.gpu.pixels import Pixels
 from runtime.guard import Guard
 from runtime.guard.defence import Defence
 from runtime.head import Head
-from runtime.preprocess import Preprocess
+from runtime.preprocess import Nv12, Preprocess
 from tests.tiny_bundle import make_tiny_bundle, tiny_images
 
 Image = NDArray[np.uint8]
@@ -39,11 +39,15 @@ QUICK = Defence(iterations=2)
 
 def preprocess_is_exact() -> None:
     rng, stream = np.random.default_rng(0), cuda.stream()
-    wanted = Preprocess(8, 0.8)
-    pixels = Pixels(wanted, "device", stream)
-    for shape in SHAPES:
-        image = rng.integers(0, 256, shape, dtype=np.uint8)
-        np.testing.assert_array_equal(pixels.queue(image).copy_to_host(), wanted(image))
+    for wanted, shapes in ((Preprocess(8, 0.8), SHAPES), (Preprocess(7, 1.0, "pad"), SHAPES[1:3])):
+        pixels = Pixels(wanted, "device", stream)
+        for shape in shapes:
+            image = rng.integers(0, 256, shape, dtype=np.uint8)
+            view = image[::-1, ::-1]
+            np.testing.assert_array_equal(pixels.queue(view).copy_to_host(), wanted(view))
+        frame = rng.integers(0, 256, (9, 14), dtype=np.uint8)
+        nv12 = Nv12.of(frame, "bt709" if wanted.fit == "pad" else "bt601")
+        np.testing.assert_array_equal(pixels.queue(nv12).copy_to_host(), wanted(nv12))
 
 
 def mask_is_the_cpus(bundle: Bundle) -> None:

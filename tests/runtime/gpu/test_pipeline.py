@@ -40,7 +40,7 @@ def test_the_kernels_compile_to_ptx() -> None:
     assert result.returncode == 0, result.stderr
     rounding = {"hyper_symbols", "symbol_likelihood"}  # there and back: two conversions
     for doubles in json.loads(result.stdout).values():
-        assert doubles == {name: 2 * (name in rounding) for name in doubles} and len(doubles) == 6
+        assert doubles == {name: 2 * (name in rounding) for name in doubles} and len(doubles) == 7
 
 
 def test_memory_policies_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.bundle import load
+from runtime.bundle import Bundle, load
 from runtime.codec.coarseness import COARSEST, factor
 from runtime.codec.packet import Flags
 from runtime.codec.rate_control import RateControl
@@ -141,9 +142,9 @@ def check_budget(heads: Heads, seed: int, more: int, mode: Mode, prior: str, rat
     head, rng = heads[prior, mode], np.random.default_rng(seed)
     shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
     smallest = head.pack(head.emptiest).packet.size
-    guard = Guard(mode, Defence(iterations=1, rate_control=rate_control), smallest + more)
+    head.limit(smallest + more)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "guard", guard)
+        patch.setattr(head, "guard", Guard(mode, Defence(iterations=1, rate_control=rate_control)))
         for owner, engine in ((head, "engine"), (head.ladder, "shield")) if seed % 4 else ():
             patch.setattr(owner, engine, Scripted([hostile(rng, shape) for shape in shapes]))
         packet = head.encode(IMAGE if seed % 4 else hostile_frame(rng))
@@ -338,6 +339,49 @@ def test_a_latent_that_is_not_a_number_is_still_an_engine_error(
             with pytest.raises(EngineError, match="NaN"):
                 head.encode(IMAGE)
     assert head.counters == counted
+
+
+def with_budget(folder: Path, budget: int | None) -> Bundle:
+    bundle = load(folder)
+    return replace(bundle, manifest=replace(bundle.manifest, budget=budget))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_bundles_budget_is_kept_unless_another_is_asked_for(
+    mode: Mode, tiny_bundles: dict[str, Path]
+) -> None:
+    own, mine = least(tiny_bundles["mshp"]) + 9, least(tiny_bundles["mshp"]) + 3
+    bundle, old = with_budget(tiny_bundles["mshp"], own), with_budget(tiny_bundles["mshp"], None)
+    for budget, of, kept in (
+        ("bundle", bundle, own), ("bundle", old, None), (None, bundle, None), (mine, bundle, mine)
+    ):  # fmt: skip
+        head = Head(of, ONE, guard=Guard(mode, budget=budget))  # type: ignore[arg-type]
+        size = head.encode(noisy(1)[0]).size
+        assert head.budget == kept and (size <= kept if kept else size > own)
+        assert head.report is not None and head.report.decision.budget == kept
+    assert Head(bundle, ONE).budget is None  # without a guard frames go as they are
+
+
+@given(seed=st.integers(0, 2**32 - 1), hold=st.integers(0, 3), prior=st.sampled_from(PRIORS))
+@settings(max_examples=60)
+def test_the_bundles_budget_holds_for_hostile_videos(
+    robust_bundles: dict[str, Path], seed: int, hold: int, prior: str
+) -> None:
+    """Hostile frames and latents in any order, suspected or not, held or looked at."""
+    rng = np.random.default_rng(seed)
+    own = least(robust_bundles[prior]) + int(rng.integers(60))
+    head = Head(with_budget(robust_bundles[prior], own), ONE, guard=Guard(hold=hold))
+    shapes = [LATENT] if prior == "fp" else [LATENT, HYPER]
+    for _ in range(6):
+        score = Suspicion(*rng.choice([-1.0, 1.0], 2))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(head, "alarm", lambda latent, score=score: score)
+            if rng.random() < 0.5:
+                for owner, engine in ((head, "engine"), (head.ladder, "shield"), (head, "_adapted")):
+                    patch.setattr(owner, engine, Scripted([hostile(rng, shape) for shape in shapes]))
+            data = head.encode(hostile_frame(rng)).to_bytes()
+        assert len(data) <= own == head.budget
+        Tail(head.bundle, ONE).read(data)
 
 
 def test_a_budget_also_holds_where_masks_are_reused(tiny_bundles: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from runtime.codec.packet import Flags
 from runtime.engines import EngineOptions, open_engine
 from runtime.errors import DefenceError, EngineError, RateholdError
 from runtime.guard import Guard
+from runtime.guard.alarm import Suspicion
 from runtime.guard.defence import Defence
 from runtime.head import Head
 from runtime.latent import Latent
@@ -191,6 +192,30 @@ def test_a_reused_mask_is_that_of_the_frames_before(
         differs |= not same(expected, by_hand.defended(image, defence))
         memory.update(expected.likelihood_map)
     assert differs
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_a_held_frame_is_seen_by_the_shield_alone_under_the_mask_of_the_frames_before(
+    prior: str, tiny_bundles: dict[str, Path]
+) -> None:
+    bundle = load(tiny_bundles[prior])
+    defence = Defence(weight=0.2, coarseness=0, rate_control=0.0)
+    head, by_hand, memory = (
+        Head(bundle, ONE, guard=Guard(defence=defence, hold=2)),
+        ByHand(bundle),
+        MaskMemory(),
+    )
+    head.alarm = lambda latent: Suspicion(1.0)
+    for number, image in enumerate(noisy(6, seed=2)):
+        head.encode(image)
+        looked_at = number % 3 == 0
+        if looked_at:
+            memory = MaskMemory()
+        expected = by_hand.defended(image, defence, memory.mask((SIZE, SIZE)))
+        assert same(sent(head), expected) and head.report is not None
+        first = [*FIRST_PASS[:-1], "guard", "mask"] if looked_at else ["preprocess", "mask"]
+        assert list(head.report.seconds) == first + SECOND_PASS
+        memory.update(expected.likelihood_map)
 
 
 def test_warm_up_and_forget_leave_no_mask_behind(tiny_bundles: dict[str, Path]) -> None:

@@ -150,3 +150,15 @@ def test_a_defended_frame_that_must_be_fitted_keeps_the_rate_control(tiny_bundle
     assert decision.rung == "fitted" and decision.defended and decision.rate_weight == WEIGHT
     assert COARSEST > decision.coarseness > 3 and packet.flags == Flags.DENOISED | Flags.RATE_CONTROLLED
     assert tight.counters.rate_controlled == 1
+
+
+def test_where_even_the_coarsest_steps_do_not_fit_symbols_are_given_up(
+    head: Head, ways: list[Attempt]
+) -> None:
+    """Every attempt fits its budget by expectation, the first with the coarsest steps as well."""
+    fitter = head.ladder.fitter
+    coarsest = fitter.coded(ways[1], COARSEST, 0.0).latent.expected_bits
+    budget = MIN_PACKET + int((coarsest + SEAL_BITS) / 8) - 1
+    (first,) = alone(head, ways[1], budget, 1)
+    assert first.latent.coarseness == COARSEST and first.rate_weight > 0
+    assert first.latent.expected_bits + SEAL_BITS <= 8 * (budget - MIN_PACKET)

@@ -68,6 +68,16 @@ def test_reshapes_keep_the_frames_apart(allowzero: int) -> None:
     np.testing.assert_array_equal(found, frames.reshape(5, 2, 6))
 
 
+def test_reshapes_that_share_a_constant_still_do() -> None:
+    nodes = [
+        helper.make_node("Reshape", names, [to])
+        for *names, to in (["x", "flat", "middle"], ["middle", "flat", "y"])
+    ]
+    after = onnx.load_from_string(any_batch(model(nodes, [1, 12], {"flat": [1, -1]}).SerializeToString()))
+    onnx.checker.check_model(after, full_check=True)
+    assert len({node.input[1] for node in after.graph.node}) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff" * 20, b"no model at all"])
 def test_what_is_no_graph_is_said(content: bytes) -> None:
     with pytest.raises(EngineError, match="not an ONNX file"):

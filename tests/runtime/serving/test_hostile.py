@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import RequestError, UnknownModel
-from runtime.serving.grpc_front import MESSAGES, SERVICE, parse_message
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, parse_message
 from runtime.serving.intake.json_request import HttpRequest
 from runtime.serving.protocol import checked
 from runtime.tasks import Output, Task, open_task
@@ -282,7 +282,12 @@ def test_grpc_refuses_what_is_too_large_or_no_message(server: Running, packets: 
         {"id": "x" * 200},
         {
             "inputs": [
-                {"name": "packet", "datatype": "UINT8", "shape": [1], "contents": {"uint_contents": [256]}}
+                {
+                    "name": "packet",
+                    "datatype": "UINT8",
+                    "shape": [1],
+                    "contents": {"uint_contents": [b"\x80\x02"]},
+                }
             ]
         },
     ],

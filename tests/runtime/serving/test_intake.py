@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
+import os
 import resource
 import socket
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from http.client import HTTPSConnection
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2 as theirs
 
 from runtime.dashboard.hosts import from_this_machine
 from runtime.errors import Crowded, RequestError, TooSlow
 from runtime.serving import grpc_front, http_front, server
-from runtime.serving.grpc_front import MESSAGES, SERVICE
-from runtime.serving.intake import connections, json_request, message_bounds
+from runtime.serving.intake import connections, heap, json_request, message_bounds
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE, packed_octets, parse_message
 from runtime.serving.intake.json_request import octets_of, without_numbers
 from runtime.serving.intake.message_bounds import check
 from runtime.serving.intake.reception import Reception
-from tests.runtime.serving.running import Start
+from runtime.serving.options import Certificates
+from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_hostile import assert_alive, connect, read_all, request
 from tests.runtime.serving.test_service import body, post, until
+from tests.runtime.serving.test_tls import Authority, authorities
+
+__all__ = ["authorities"]
 
 
 def taking(size: int, end: bool = True) -> Callable[[], Coroutine[Any, Any, bytes]]:
@@ -273,7 +284,7 @@ def test_a_large_packet_is_no_bomb() -> None:
     packet = bytes(200_000)
     check(infer_message(packet))
     entry = {"name": "packet", "datatype": "UINT8", "shape": [len(packet)]}
-    octets = entry | {"contents": {"uint_contents": packet}}
+    octets = entry | {"contents": {"uint_contents": [packet]}}
     check(infer_message(packet, inputs=[octets], raw_input_contents=[]))
     text = entry | {"datatype": "BYTES", "contents": {"bytes_contents": [packet]}}
     check(infer_message(packet, inputs=[text], raw_input_contents=[]))
@@ -332,11 +343,143 @@ def test_an_address_with_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("values", [[], [0], [255], [127, 128, 0, 255, 1], list(range(256)) * 3])
 def test_octets_of_a_message(values: list[int]) -> None:
-    contents = MESSAGES["InferTensorContents"](uint_contents=values)
-    assert grpc_front.packed_octets(contents) == bytes(values)
+    contents = theirs.InferTensorContents(uint_contents=values).SerializeToString()
+    wire = MESSAGES["InferTensorContents"].FromString(contents).uint_contents
+    assert b"".join(map(packed_octets, wire)) == bytes(values)
 
 
 @pytest.mark.parametrize("values", [[256], [1, 1 << 14], [(1 << 32) - 1, 0], [128 + (2 << 7)]])
 def test_numbers_of_a_message_that_are_no_octets(values: list[int]) -> None:
+    contents = theirs.InferTensorContents(uint_contents=values).SerializeToString()
+    (wire,) = MESSAGES["InferTensorContents"].FromString(contents).uint_contents
     with pytest.raises(ValueError):
-        grpc_front.packed_octets(MESSAGES["InferTensorContents"](uint_contents=values))
+        packed_octets(wire)
+
+
+@pytest.mark.parametrize("wire", [b"\x80", b"\1\xff", b"\x81\0", b"\x80\x81\1"])
+def test_numbers_that_do_not_end_or_are_longer_than_they_need(wire: bytes) -> None:
+    with pytest.raises(ValueError):
+        packed_octets(wire)
+
+
+@pytest.mark.parametrize(
+    "parameter", [{"int64_param": 3}, {"uint64_param": 3}, {"double_param": 3.0}], ids=str
+)
+def test_a_whole_number_is_one_however_it_is_written(parameter: dict[str, Any]) -> None:
+    asked = infer_message(b"x", parameters=[{"key": "top_k", "value": parameter}])
+    assert parse_message(asked).top_k == 3
+    text = b'{"inputs": [{"name": "packet", "datatype": "UINT8", "shape": [1], "data": [1]}], '
+    text += b'"parameters": {"top_k": 3.0}}'
+    assert json_request.HttpRequest(text, None, "m").request.top_k == 3
+
+
+def test_a_refused_body_is_left_in_the_socket(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    received = 0
+    take = connections.HttpPeer.data_received
+
+    def counted(self: connections.HttpPeer, data: bytes) -> None:
+        nonlocal received
+        received += len(data)
+        take(self, data)
+
+    monkeypatch.setattr(connections.HttpPeer, "data_received", counted)
+    running = start()
+    with connect(running) as stranger:
+        whole = request(b"", {"Content-Length": str(1 << 30)}) + bytes(4 << 20)
+        with suppress(OSError):  # TimeoutError too: the server reads no more
+            stranger.settimeout(0.5)
+            stranger.sendall(whole)
+        stranger.settimeout(5)
+        assert read_all(stranger).startswith(b"HTTP/1.1 413")
+    assert 0 < received <= 4 * connections.PIECE
+
+
+def test_over_tls_a_request_is_read_in_pieces(
+    start: Start, authorities: dict[str, Authority], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[int] = []
+    take = connections.HttpPeer.data_received
+
+    def counted(self: connections.HttpPeer, data: bytes) -> None:
+        pieces.append(len(data))
+        take(self, data)
+
+    monkeypatch.setattr(connections.HttpPeer, "data_received", counted)
+    monkeypatch.setattr(http_front, "MAX_JSON", 1 << 20)
+    ours, size = authorities["ours"], 8 * connections.PIECE
+    running = start(certificates=Certificates(ours.certificate, ours.key))
+    context = ssl.create_default_context(cafile=str(ours.ca))
+    connection = HTTPSConnection(running.http, timeout=5, context=context)
+    connection.request("POST", "/v2/models/ratehold/infer", b" " * size)
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert sum(pieces) > size and max(pieces) <= connections.PIECE
+
+
+def test_a_foreign_page_is_refused_over_grpc_too(start: Start, packets: dict[str, bytes]) -> None:
+    def ask(running: Running, origin: str) -> str:
+        with grpc.insecure_channel(running.grpc) as channel:
+            call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+            try:
+                call(infer_message(packets["fp"]), timeout=5, metadata=[("origin", origin)])
+            except grpc.RpcError as error:
+                return str(error.code().name)
+        return "OK"
+
+    running = start()
+    assert ask(running, "http://localhost:3000") == "OK"
+    assert ask(running, "http://evil.example") == ask(running, "null") == "PERMISSION_DENIED"
+    assert running.metric("ratehold_errors_total", protocol="grpc", kind="ForeignHost") == 2
+    assert ask(start(host="0.0.0.0", insecure=True), "http://evil.example") == "OK"
+
+
+def test_memory_is_given_back_after_requests_were_turned_away(
+    start: Start, packets: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(server, "TIDY_SECONDS", 0.02)
+    monkeypatch.setattr(server, "give_back", lambda: calls.append(None))
+    running = start()
+    assert_alive(running, packets)
+    time.sleep(0.1)
+    assert not calls  # nobody was turned away
+    assert post(running, b"{}", {})[0] == 400
+    until(lambda: len(calls) == 1)
+
+
+HEAP = """
+import ctypes, threading
+from runtime.serving.intake import heap
+{before}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+barrier, places = threading.Barrier(12), []
+def take():
+    barrier.wait()
+    places.append(libc.malloc(ctypes.c_size_t(1000)) >> 26)  # arenas of threads begin at multiples of 64 MiB
+    barrier.wait()
+threads = [threading.Thread(target=take) for _ in range(12)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+print(len(set(places)))
+held = [libc.malloc(ctypes.c_size_t(60_000)) for _ in range(1000)]
+[ctypes.memset(place, 1, 60_000) for place in held]
+last = libc.malloc(ctypes.c_size_t(60_000))  # keeps the heap's end in use
+pages = lambda: int(open("/proc/self/statm").read().split()[1])
+[libc.free(ctypes.c_void_p(place)) for place in held]
+full = pages()
+heap.give_back()
+print(full - pages())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+def test_arenas_are_few_and_free_pages_go_back() -> None:
+    def found(before: str) -> list[int]:
+        environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+        command = [sys.executable, "-c", HEAP.format(before=before)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return [int(word) for word in told.stdout.split()]
+
+    few, given_back = found("heap.few_arenas()")
+    many, _ = found("")
+    assert few <= heap.ARENAS < many and given_back * os.sysconf("SC_PAGE_SIZE") > 40_000_000

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from runtime.json_log import A_SECOND, TEXT
-from runtime.serving.grpc_front import MESSAGES, SERVICE
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE
 from runtime.serving.intake.json_request import HttpRequest
 from runtime.serving.options import Certificates
 from runtime.serving.pool import Pool

@@ -16,7 +16,7 @@ import pytest
 from runtime.bundle import Bundle, load
 from runtime.codec.packet import Flags, Packet
 from runtime.errors import EngineError, PacketBundleMismatch, ServingError, UnknownModel
-from runtime.serving.grpc_front import MESSAGES, SERVICE
+from runtime.serving.intake.grpc_messages import MESSAGES, SERVICE
 from runtime.serving.models import Models
 from runtime.serving.options import Options
 from runtime.serving.pool import Readers

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from runtime.cli.main import main
 from runtime.errors import ServingError
-from runtime.serving.grpc_front import SERVICE
+from runtime.serving.intake.grpc_messages import SERVICE
 from runtime.serving.intake.tls import http_context
 from runtime.serving.options import Certificates, Options
 from tests.runtime.serving.running import Running, Start

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import StreamError
-from runtime.streaming.remote import address as module
-from runtime.streaming.remote.address import Address, first_connected
+from runtime.streaming.remote import attempts as module
+from runtime.streaming.remote.address import Address
 from runtime.streaming.remote.answers import Ended
+from runtime.streaming.remote.attempts import first_connected
 
 NOT_YET = threading.Event()
 
@@ -86,9 +87,9 @@ def test_a_server_that_returns_without_a_word_is_found_soon(
         for _ in range(3):
             silent.accept()[0].close()
 
-    opener, begin = threading.Thread(target=let_in), time.monotonic()
+    opener, begin = threading.Thread(target=let_in, daemon=True), time.monotonic()
     opener.start()
-    first_connected([place(silent)], 30.0, NOT_YET).close()
+    first_connected([place(silent)], 30.0, NOT_YET)[0].close()
     assert 0.1 < time.monotonic() - begin < 0.8
     opener.join()
 
@@ -135,7 +136,7 @@ def test_every_address_of_a_name_is_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         refusing = place(gone)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        first_connected([refusing, place(server)], 5.0, NOT_YET).close()
+        first_connected([refusing, place(server)], 5.0, NOT_YET)[0].close()
     unreachable = (12345, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))
     with pytest.raises(ConnectionRefusedError):
         first_connected([unreachable, refusing], 5.0, NOT_YET)
@@ -144,7 +145,7 @@ def test_every_address_of_a_name_is_tried() -> None:
 def test_an_address_that_is_silent_does_not_hold_up_the_next(silent: socket.socket) -> None:
     begin = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        first_connected([place(silent), place(server)], 5.0, NOT_YET).close()
+        first_connected([place(silent), place(server)], 5.0, NOT_YET)[0].close()
     assert time.monotonic() - begin < 0.9
 
 

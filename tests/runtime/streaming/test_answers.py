@@ -127,3 +127,15 @@ def test_a_peers_text_is_cut_and_moves_no_cursor() -> None:
         read_answer(400, "x", headers(), long, "a-1")
     assert "\x1b" not in str(raised.value) and len(str(raised.value)) < MOST_TEXT + 10
     assert len(str(ask_again(302, b"", Location="http://" + "x" * 9999))) < 400
+
+
+def test_shares_of_exactly_nothing_and_of_all_are_shares() -> None:
+    for shares in ([1, 0], [1.0, 0.0], [1, 0.0]):
+        answer = read_answer(200, "OK", headers(), outputs([3, 4], shares), "a-1")
+        assert answer == ServerAnswer((3, 4), (1.0, 0.0))
+    assert ask_again(200, outputs([3], [2])).odd
+
+
+@pytest.mark.parametrize("status", [299, 399, 400, 401, 407, 500])
+def test_only_redirects_are_said_to_send_us_elsewhere(status: int) -> None:
+    assert ("it sends us to /login" in str(ask_again(status, b"", Location="/login"))) == (status == 399)

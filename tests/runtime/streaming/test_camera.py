@@ -119,7 +119,7 @@ def test_what_opencv_is_asked_for(source: str, arguments: tuple[Any, ...], rig: 
 def test_what_drops_is_opened_again_and_said(source: str, rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, FRAME], [], [], [FRAME], [FRAME]]
     said: list[str] = []
-    frames = shots(source, said.append)
+    frames = shots(source, said.append, clock.sleep)
     assert [next(frames).name for _ in range(3)] == ["0", "1", "2"]
     clock.passed += 60
     assert next(frames).name == "3"
@@ -136,15 +136,22 @@ def test_what_drops_is_opened_again_and_said(source: str, rig: Rig, clock: Clock
     assert not any("secret" in line for line in said)
 
 
+def test_the_end_of_the_client_ends_the_pause(rig: Rig, clock: Clock) -> None:
+    rig.gives = [[FRAME]]
+    frames = shots("0", lambda _: None, lambda seconds: clock.sleep(seconds) or len(clock.pauses) == 2)
+    assert [frame.name for frame in frames] == ["0", "1"]
+    assert clock.pauses == [1, 2] and all(camera.released for camera in rig.opened)
+
+
 def test_what_drops_at_once_again_is_opened_less_often(rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME]]  # as an address of single pictures
-    assert len(list(islice(shots("http://camera/now.jpg", lambda _: None), 8))) == 8
+    assert len(list(islice(shots("http://camera/now.jpg", lambda _: None, clock.sleep), 8))) == 8
     assert clock.pauses == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_pauses_have_an_end_and_openings_may_raise(rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, FRAME], *(7 * [[OSError("no such device")]]), [FRAME]]
-    frames = shots("0", lambda _: None)
+    frames = shots("0", lambda _: None, clock.sleep)
     assert [next(frames).name for _ in range(3)] == ["0", "1", "2"]
     assert clock.pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -154,13 +161,13 @@ def test_what_opens_and_gives_no_frame_is_an_error(source: str, rig: Rig, clock:
     for gives in ([], [cv2.error("bad")]):
         rig.gives = [gives]
         with pytest.raises(StreamError, match="gives no frame"):
-            list(shots(source))
+            list(shots(source, wait=clock.sleep))
     assert not clock.pauses and all(camera.released for camera in rig.opened)
 
 
 def test_a_frame_that_opencv_fails_on_costs_itself(rig: Rig, clock: Clock) -> None:
     rig.gives = [[FRAME, cv2.error("bad\ndata"), FRAME], 20 * [cv2.error("gone")], [FRAME]]
-    frames = list(islice(shots("0", lambda _: None), 3 + MOST_FAILURES + 1))
+    frames = list(islice(shots("0", lambda _: None, clock.sleep), 3 + MOST_FAILURES + 1))
     for number, frame in enumerate(frames):
         if number in (0, 2, len(frames) - 1):
             assert frame.read().shape == (4, 6, 3)

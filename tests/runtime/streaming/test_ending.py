@@ -75,7 +75,7 @@ def client_threads() -> list[str]:
 
 
 def in_background(pipeline: StreamPipeline) -> threading.Thread:
-    thread = threading.Thread(target=pipeline.run)
+    thread = threading.Thread(target=pipeline.run, daemon=True)
     thread.start()
     return thread
 

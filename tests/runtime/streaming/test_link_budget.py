@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.bundle import load
+from runtime.codec.packet import MAX_OVERHEAD
 from runtime.errors import BudgetError
 from runtime.head import Head
 from runtime.streaming.link_budget import SHARE, BudgetRange, LinkBudget
@@ -75,3 +77,10 @@ def test_a_head_keeps_the_budget_of_each_frame(tiny_bundles: dict[str, Path], pr
     assert head.encode(noise).size == plain and head.encode(tiny_images(1)[0]).size < plain
     with pytest.raises(BudgetError, match=f"the least is {head.least}"):
         head.limit(head.least - 1)
+
+
+def test_the_floor_is_a_fifth_of_a_median_clean_packet() -> None:
+    manifest = SimpleNamespace(clean_quantile={0.5: 8000.0}.get)
+    head = SimpleNamespace(bundle=SimpleNamespace(manifest=manifest), budget=5000, least=50)
+    bounds = BudgetRange.of(head)  # type: ignore[arg-type]
+    assert bounds == BudgetRange(int(0.2 * (1000 + MAX_OVERHEAD)), 5000)

@@ -74,7 +74,9 @@ def test_odd_answers_are_asked_for_less_and_less_often() -> None:
 def test_the_end_of_the_client_ends_the_pause() -> None:
     ended = threading.Event()
     link = Script(*[TryAgain("503", 1e9)] * 2)
-    threading.Timer(0.05, ended.set).start()
+    timer = threading.Timer(0.05, ended.set)
+    timer.daemon = True
+    timer.start()
     with pytest.raises(Ended):
         Sender(link, ended=ended).send("a", b"")
     assert len(link.sent) == 1

@@ -252,3 +252,16 @@ def test_a_frame_that_cannot_be_recorded_as_damaged_stops_nothing(
     assert [kept.identity for kept in spool.left()] == ["a-0", "a-2"]
     assert "passed over" in told[0] and "No space" in told[1]
     spool.close()
+
+
+@pytest.mark.parametrize("identity", ["", "\ud800", "a\r\nb", "a b", "\u2603", "x" * 129])
+def test_only_an_id_that_every_request_can_carry_is_one(tmp_path: Path, identity: str) -> None:
+    """Laid there without a checksum, as earlier versions wrote it; a server could not repeat these."""
+    for number, given in enumerate((identity, "a-1")):
+        head = json.dumps({"frame": "a", "id": given, "rung": "plain"}).encode()
+        (tmp_path / f"{number:012d}.frame").write_bytes(head + b"\nRH")
+    told: list[str] = []
+    spool = Spool(tmp_path, told.append)
+    assert [frame.identity for frame in spool.left()] == ["a-1"]
+    assert len(told) == 1 and "000000000000.frame: damaged" in told[0]
+    spool.close()

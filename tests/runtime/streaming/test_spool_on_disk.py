@@ -116,3 +116,23 @@ def test_a_failed_line_takes_no_other_threads_line_with_it(
     spool = Spool(tmp_path)
     assert [left.identity for left in spool.left()] == ["a-0"]
     spool.close()
+
+
+def test_a_frame_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    fsync, calls = os.fsync, iter([False, True, True])
+
+    def full(file: int) -> None:
+        if next(calls):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    for _ in range(2):  # once of the folder, when the frame has its name; once of the frame
+        with pytest.raises(OSError, match="No space left"):
+            spool.add(frame(0))
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+    spool.close()

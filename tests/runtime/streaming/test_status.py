@@ -44,3 +44,24 @@ def test_the_last_line_counts_what_is_kept_and_what_is_lost(capsys: pytest.Captu
         "ratehold: 9 captured, 4 answered, 3 kept in the spool, 2 unanswered, 100 bytes a frame, "
         "1 log lines lost\n"
     )
+
+
+def test_a_terminal_sees_the_totals_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    status = Status()
+    for _ in range(10):
+        status.progress(Totals(captured=2, answered=1, bytes=300, seconds=0.25))
+        now[0] += 0.1
+    shown = capsys.readouterr().err.split(module.CLEAR)
+    assert 5 <= len(shown) <= 6  # at once, and then every 0.2 s of these 1.0
+    assert set(shown[1:]) == {"2 captured, 1 answered, 300 bytes a frame, 250 ms"}
+
+
+def test_nothing_happened_is_all_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    Status().end(Totals(), lost=0)
+    assert capsys.readouterr().err == "ratehold: 0 captured, 0 answered, 0 bytes a frame\n"
+    assert set(vars(Totals()).values()) == {0}

@@ -80,6 +80,17 @@ def test_every_frame_is_answered_once(
     assert "6 captured, 5 answered, 1 unreadable" in capsys.readouterr().err
 
 
+def test_a_source_of_which_nothing_can_be_read_is_a_failure(
+    pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in pictures.iterdir():
+        path.write_bytes(b"broken")
+    log = tmp_path / "client.jsonl"
+    assert stream(pictures, "127.0.0.1:9", tiny_bundles["fp"], log) == 1
+    assert [event["event"] for event in events(log)] == 6 * ["unreadable"]
+    assert "none of 6 captured frames can be read" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_a_server_that_is_killed_and_returns(
     serve: Serve, pictures: Path, tiny_bundles: dict[str, Path], tmp_path: Path, in_flight: int

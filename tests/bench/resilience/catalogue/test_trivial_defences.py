@@ -26,7 +26,8 @@ def test_each_keeps_shape_type_and_argument_and_a_flat_image(name, noisy):
     before = noisy.copy()
     out = TRIVIAL[name](noisy)
     assert out.shape == noisy.shape and out.dtype == np.uint8
-    assert np.array_equal(noisy, before) and not np.array_equal(out, noisy)
+    assert np.array_equal(noisy, before)
+    assert not np.array_equal(out, noisy) or name in ("random", "random-flip")  # half the flips leave it
     flat = TRIVIAL[name](np.full((32, 32, 3), 119, dtype=np.uint8))
     assert np.abs(flat.astype(int) - 119).max() <= (0 if name.startswith(("blur", "median", "resize")) else 9)
 

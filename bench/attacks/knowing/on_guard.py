@@ -1,17 +1,18 @@
 """Attacks on the guard's decision: stay below its alarms, set them off, or play against decision and defence.
 
-The attacker knows the bundle and the guard's alarms; ``adaptive_guard`` knows the defence as well.
+The attacker knows the bundle and the guard's alarms; ``adaptive_guard`` knows the defence as well. None knows
+the budget: see ``on_budget``.
 """
 
 from __future__ import annotations
 
 import torch
 
-from bench.attacks.adaptive import adaptive
 from bench.attacks.ascent import STEPS, Objective, Setting, ascend, schedule
 from bench.attacks.budget import Linf
 from bench.attacks.differentiable.straight_through import as_pixels
 from bench.attacks.differentiable.target import Target
+from bench.attacks.knowing.adaptive import adaptive
 from bench.attacks.threat import Ascent
 
 SLACK = 1e-3
@@ -45,11 +46,25 @@ def adapted_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, set
     return objective
 
 
+def ordinary_bits(target: Target, images: torch.Tensor, labels: torch.Tensor, setting: Setting) -> Objective:
+    """Bits of frames that set off no alarm and are ordinary; minus the larger excess of the others."""
+
+    def objective(x: torch.Tensor) -> torch.Tensor:
+        bits, suspicion = target.bits_and_suspicion(x, setting)
+        excess = torch.maximum(suspicion.worst, bits / target.ordinary_bits - 1)
+        return torch.where(excess < -SLACK, bits, -excess)
+
+    return objective
+
+
 stealth = Ascent(unsuspected_bits)
 """Most bytes below the guard's alarms, which it knows: those of attack and of corruption.
 
 A clean frame that sets off an alarm by itself gains nothing.
 """
+
+ordinary = Ascent(ordinary_bits)
+"""Most bytes below the guard's alarms and below 99 of 100 clean frames: nothing in it is worth a defence."""
 
 through_adapted_head = Ascent(adapted_bits)
 """Most bytes through the adapted head, below the alarm of attack."""

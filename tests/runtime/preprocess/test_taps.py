@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.gpu.resample import WEIGHT_BITS, Taps, bicubic
+from native_denoise.vectors.fixed_point import WEIGHT_BITS
 from runtime.preprocess import Preprocess
+from runtime.preprocess.taps import Taps, bicubic
 
 
 def along_rows(image: NDArray[np.uint8], taps: Taps) -> NDArray[np.uint8]:

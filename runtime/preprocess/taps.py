@@ -1,8 +1,8 @@
-"""Pillow's bicubic resizing as tables of integers, so that a GPU makes the very pixels that the host makes.
+"""Pillow's bicubic resizing as tables of integers, so that CPU and GPU make the same pixels.
 
 Pillow resizes 8-bit images in two passes, along rows and then along columns, and rounds to 8 bits after each.
-A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere.
-From Pillow 13 on images that are taller than wide may go along columns first; this is not for them.
+A pass is a sum of a few pixels times weights of 22 fractional bits: integers, the same everywhere. From
+Pillow 13 on it goes along columns first where an image is much taller than wide. We never do.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WEIGHT_BITS = 22
-"""Fractional bits of a weight: what 32 bits have left beside a pixel's 8 and 2 for the sum."""
+from native_denoise.vectors.fixed_point import WEIGHT_BITS
 
 SUPPORT = 2.0
 """Reach of the bicubic kernel, in pixels of the smaller image."""
@@ -31,6 +30,17 @@ class Taps:
 
     first: NDArray[np.int32]
     weights: NDArray[np.int32]
+
+    @functools.cached_property
+    def count(self) -> NDArray[np.int64]:
+        """int64 (S,): taps of each pixel of the output without the zeros behind them, 1 at least."""
+        places = np.where(self.weights != 0, np.arange(self.weights.shape[1]), 0)
+        return places.max(axis=1).astype(np.int64) + 1
+
+    @functools.cached_property
+    def span(self) -> tuple[int, int]:
+        """The first pixel of the input that any takes, and the one behind the last."""
+        return int(self.first[0]), int((self.first + self.count).max())
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,0 +1,1 @@
+"""The review: what the strongest attacker of all leaves, photograph by photograph."""

@@ -1,0 +1,1 @@
+"""The tail on serving engines that exist: how they are started here."""
