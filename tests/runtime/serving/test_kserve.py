@@ -20,10 +20,10 @@ from tritonclient.utils import InferenceServerException
 
 from bench.scale.triton_wheel import free_ports
 from runtime.bundle import load
-from runtime.serving.protocol import likeliest
 from runtime.streaming.connection import Address, Connection
 from runtime.streaming.remote.answers import Refused
 from runtime.tail import Tail
+from runtime.tasks.classification import likeliest
 from tests.engine_frames import damaged, frames
 
 pytestmark = [
