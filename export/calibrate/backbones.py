@@ -1,4 +1,4 @@
-"""The backbones that ratehold can split: a classifier, a detector, and any torch classifier of the user's.
+"""The backbones that ratehold can split: a classifier, a detector, and any torch network of the user's.
 
 Importing this needs no torch, so that ``--help`` can list the names; loading a backbone does.
 """
@@ -135,11 +135,12 @@ def _fold_batch_norms(model: nn.Module) -> None:
 
 
 def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -> Backbone:
-    """A user's own classifier: ``factory`` is ``package.module:function``, called without arguments.
+    """A user's own network: ``factory`` is ``package.module:function``, called without arguments.
 
-    The function returns an nn.Module that maps ImageNet-normalised images to logits; ``cut`` names the
-    module whose output is transmitted. Raises ExtensionError when there is no such function, or it returns no
-    module; CutError when the module cannot be cut there.
+    The function returns an nn.Module that maps ImageNet-normalised images to one output; ``cut`` names the
+    module whose output is transmitted. A module with an attribute ``task`` (``runtime.tasks``) has that task,
+    any other is a classifier. Raises ExtensionError when there is no such function, or it returns no module;
+    CutError when the module cannot be cut there.
     """
     from torch import nn
 
@@ -152,7 +153,9 @@ def from_factory(factory: str, cut: str, size: int = 224, crop: float = 0.875) -
     scale = tuple(1 / std for std in IMAGENET_STD)
     shift = tuple(mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
     head, tail = split(Normalised(model, scale, shift), f"model.{cut}")
-    return Backbone(factory.partition(":")[2], head, tail, size, crop, source=factory, labels=None)
+    name, task = factory.partition(":")[2], dict(getattr(model, "task", CLASSIFICATION))
+    output = "logits" if task == CLASSIFICATION else "predictions"
+    return Backbone(name, head, tail, size, crop, factory, labels=None, task=task, output=output)
 
 
 def imagenet_labels() -> tuple[str, ...]:
