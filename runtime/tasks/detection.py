@@ -23,6 +23,8 @@ CANDIDATES = 1000
 """Most boxes, best scored first, of which overlapping ones are dropped: it bounds a hostile frame's time."""
 
 MOST_BOXES = 100
+MOST_LOGIT = 1e4
+"""Larger ones of a hostile frame are cut, so that their differences are numbers."""
 
 NUMBERS = {
     "bins": Parameter(11, 2, 256),
@@ -110,7 +112,7 @@ class Detection:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
         """At most ``most`` boxes in pixels, their scores and classes, best first."""
         points, classes = np.nonzero(raw[:, : self.names] >= threshold)
-        scores = raw[points, classes]
+        scores = np.minimum(raw[points, classes], 1)  # of a hostile frame
         order = np.argsort(-scores, kind="stable")[:CANDIDATES]
         points, classes, scores = points[order], classes[order], scores[order]
         boxes = self._decoded(raw, points)
@@ -119,7 +121,8 @@ class Detection:
 
     def _decoded(self, raw: NDArray[np.float32], points: NDArray[np.intp]) -> NDArray[np.float32]:
         """The boxes of some points, float32 (n, 4), in pixels, inside the frame."""
-        logits = np.nan_to_num(raw[points, self.names :].reshape(len(points), 4, self.bins))
+        logits = np.nan_to_num(raw[points, self.names :]).clip(-MOST_LOGIT, MOST_LOGIT)
+        logits = logits.reshape(len(points), 4, self.bins)
         shares = np.exp(logits - logits.max(axis=2, keepdims=True))
         distances = shares @ np.arange(self.bins, dtype=np.float32) / shares.sum(axis=2)
         distances *= self.strides[points, None]
