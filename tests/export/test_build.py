@@ -151,7 +151,9 @@ def test_the_residual_network_starts_as_nothing_is_trained_and_comes_back(
     untrained = refined(plain, calibrated.features.std((0, 2, 3)))
     assert torch.equal(untrained.restore(y_hat), plain.restore(y_hat))
     plan = FinetunePlan(steps=4, batch=8, save_every=4, prior_steps=5, coarse=1.0)
-    tuned = finetune(plain, calibrated.features, backbone.tail, plan, tmp_path / "tuned.pt")
+    tuned = finetune(
+        plain, calibrated.features, backbone.tail, ClassDivergence(), plan, tmp_path / "tuned.pt"
+    )
     assert isinstance(tuned.restore, RefinedInverse)
     assert tuned.restore.narrow.weight.abs().max() > 1e-4
     assert not torch.equal(tuned.restore(y_hat), tuned.restore.inverse(y_hat))

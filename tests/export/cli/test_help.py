@@ -14,7 +14,8 @@ from export.__main__ import main
 
 ROOT = Path(__file__).parents[3]
 SUBCOMMANDS = (
-    "calibrate", "build", "finetune", "alarm", "adapt", "budget", "import", "fp16", "triton", "tensorrt"
+    "calibrate", "build", "finetune", "alarm", "adapt", "budget", "import", "fetch-weights", "fp16", "triton",
+    "tensorrt",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "compressai")
 
@@ -45,7 +46,7 @@ def helps() -> dict[str, str]:
 def test_every_subcommand_has_a_line(helps: dict[str, str]) -> None:
     listed = re.search(r"SUBCOMMAND\n(.*)", helps[""], re.DOTALL)
     assert listed is not None
-    assert tuple(re.findall(r"^    (\w+)", listed[1], re.MULTILINE)) == SUBCOMMANDS
+    assert tuple(re.findall(r"^    ([\w-]+)", listed[1], re.MULTILINE)) == SUBCOMMANDS
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)

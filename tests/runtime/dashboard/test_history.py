@@ -93,11 +93,11 @@ def test_clean_frames_are_those_of_the_manifest(history: History, tiny_bundles: 
 
 
 def test_whatever_a_server_answers_has_a_name() -> None:
-    assert named(("cat", "dog"), [1, 0, 7, -1], [0.5, float("nan"), float("inf")]) == (
-        ("dog", 0.5), ("cat", 0.0), ("class 7", 0.0)
+    assert named(("cat", "dog"), [(1, 0.5), (0, float("nan")), (7, float("inf")), (-1, 0.1)]) == (
+        ("dog", 0.5), ("cat", 0.0), ("class 7", 0.0), ("class -1", 0.1)
     )  # fmt: skip
-    assert named(None, range(10**6), [0.1] * 10**6) == tuple((f"class {n}", 0.1) for n in range(5))
-    assert named(None, [10**300], [0.1])[0][0].startswith("class 1000")
+    assert named(None, ((n, 0.1) for n in range(10**6))) == tuple((f"class {n}", 0.1) for n in range(5))
+    assert named(None, [(10**300, 0.1)])[0][0].startswith("class 1000")
 
 
 def test_pictures_are_png_in_data_uris() -> None:

@@ -31,6 +31,8 @@ from runtime.serving.intake.json_request import octets_of, without_numbers
 from runtime.serving.intake.message_bounds import check
 from runtime.serving.intake.reception import Reception
 from runtime.serving.options import Certificates
+from runtime.serving.protocol import checked
+from runtime.tasks.classification import Classification
 from tests.runtime.serving.running import Running, Start
 from tests.runtime.serving.test_hostile import assert_alive, connect, read_all, request
 from tests.runtime.serving.test_service import body, post, until
@@ -367,10 +369,12 @@ def test_numbers_that_do_not_end_or_are_longer_than_they_need(wire: bytes) -> No
 )
 def test_a_whole_number_is_one_however_it_is_written(parameter: dict[str, Any]) -> None:
     asked = infer_message(b"x", parameters=[{"key": "top_k", "value": parameter}])
-    assert parse_message(asked).top_k == 3
+    task = Classification(10)
+    assert checked(task, parse_message(asked)) == {"top_k": 3}
     text = b'{"inputs": [{"name": "packet", "datatype": "UINT8", "shape": [1], "data": [1]}], '
     text += b'"parameters": {"top_k": 3.0}}'
-    assert json_request.HttpRequest(text, None, "m").request.top_k == 3
+    found = checked(task, json_request.HttpRequest(text, None, "m").request)
+    assert found == {"top_k": 3} and type(found["top_k"]) is int
 
 
 def test_a_refused_body_is_left_in_the_socket(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
