@@ -8,7 +8,7 @@ OLDEST = $(shell for python in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/pyt
 	$$python -c "" 2>/dev/null && echo $$python && break; done)
 FLOOR_EXTRAS ?= cpu,serve,otel,bench
 
-.PHONY: setup bench docs test test-slow test-floors locks aarch64-check jetson-check lint format clean
+.PHONY: setup bench docs test test-slow test-floors locks aarch64-check container-check jetson-check lint format clean
 
 setup: $(VENV)/.dev
 
@@ -45,11 +45,17 @@ locks:
 		$(UV) --no-deps - -o .ci/locks/peers.txt
 	printf '%s\n' "setuptools>=77" coloredlogs flatbuffers packaging protobuf sympy | \
 		$(UV) --universal --python-version 3.10 --extra jetson --extra bench pyproject.toml - -o docker/jetson.txt
+	echo "setuptools>=77" | $(UV) --universal --python-version 3.11 --extra cpu --extra serve \
+		pyproject.toml - -o docker/server.txt
 	rm -rf $(VENV)-locks
 
 # Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
 aarch64-check: $(VENV)/.bench
 	.ci/aarch64-check
+
+# Builds and starts the server's image without a daemon or a registry: needs root on Debian or Ubuntu, docs/deploy.md.
+container-check:
+	.ci/container-check
 
 # What this Jetson has and lacks; runs before anything is installed. Afterwards: ratehold check.
 jetson-check:

@@ -23,7 +23,7 @@ VULNERABLE = {
 }
 """The last version of each that has a known vulnerability."""
 
-LOCKS = [".ci/locks/dev.txt", ".ci/locks/peers.txt", "docker/jetson.txt"]
+LOCKS = [".ci/locks/dev.txt", ".ci/locks/peers.txt", "docker/jetson.txt", "docker/server.txt"]
 
 
 def locked(name: str) -> dict[str, list[str]]:

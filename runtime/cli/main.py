@@ -41,6 +41,7 @@ COMMANDS = {
     "inspect": Command("runtime.cli.packets", "a packet's header, and its bytes by stream", "add_inspect"),
     "bundles": Command("runtime.cli.bundles", "the installed bundles, and the bytes of their clean frames"),
     "serve": Command("runtime.cli.serve", "decode packets for others, over HTTP and gRPC"),
+    "health": Command("runtime.cli.deploy.health", "whether a tail server takes requests"),
     "stream": Command("runtime.cli.stream", "frames of a folder, a video or a camera -> a tail server"),
     "warm-up": Command("runtime.cli.ahead", "compile all kernels ahead, as for an image", "add_warm_up"),
     "tensorrt": Command("runtime.cli.ahead", "build a bundle's TensorRT plans ahead, on the board"),
