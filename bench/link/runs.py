@@ -75,7 +75,7 @@ class Nowhere:
 
     def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         """An answer without classes, at once."""
-        return ServerAnswer((), ())
+        return ServerAnswer({})
 
     def close(self) -> None:
         """Nothing is open."""
@@ -152,7 +152,7 @@ def run(
         with lock:
             if encoder.room is not None and delivery.attempts == 1:
                 encoder.room.sent(len(data), (now - begin) / window.size)
-            top1 = delivery.answer.classes[0] if delivery.answer.classes else None
+            top1 = next(iter(delivery.answer.tensors.get("top_classes", ())), None)
             arrivals.append(Arrival(number, wire_bytes(identity, data), now - captured, top1))
         return RoundTrip(len(data), now - begin) if delivery.attempts == 1 else None
 

@@ -128,7 +128,7 @@ def _open_and_run(given: argparse.Namespace) -> None:
         status.trouble(f"{fleet.url}: {text}")
 
     senders = [
-        Sender(Connection(fleet, given.model, ending.now), trouble, ended=ending.now)
+        Sender(Connection(fleet, given.model, ending.now, head.bundle.task), trouble, ended=ending.now)
         for _ in range(given.in_flight)
     ]
     buffer: Buffer[Encoded] = Buffer(given.buffer, given.policy)

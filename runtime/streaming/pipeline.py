@@ -250,15 +250,14 @@ class StreamPipeline:
         return RoundTrip(len(frame.packet), now - begin) if delivery.attempts == 1 else None
 
     def _answered(self, frame: Encoded, delivery: Delivery, now: float) -> None:
-        answer = delivery.answer
         self.totals.answered += 1
         self.totals.repeated += delivery.attempts - 1
         self.totals.bytes += len(frame.packet)
         self.totals.seconds = now - frame.captured
+        found = {name.removeprefix("top_"): _rounded(v) for name, v in delivery.answer.tensors.items()}
         self._settle(
             frame, "answered", bytes=len(frame.packet), rung=frame.rung, attempts=delivery.attempts,
-            ms=round(1e3 * self.totals.seconds, 3), classes=answer.classes,
-            probabilities=[round(p, 6) for p in answer.probabilities],
+            ms=round(1e3 * self.totals.seconds, 3), **found,
         )  # fmt: skip
 
     def _settle(self, frame: Encoded, event: str, **fields: Any) -> None:
@@ -276,3 +275,8 @@ class StreamPipeline:
             except OSError as error:
                 self.totals.unrecorded += 1
                 self._on_trouble(f"spool: outcome not recorded: {error.strerror}")
+
+
+def _rounded(values: list[Any]) -> list[Any]:
+    """Numbers of an answer as the log has them: to a millionth."""
+    return [_rounded(v) if isinstance(v, list) else round(v, 6) for v in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,12 +29,20 @@ class Tensor:
     """A tensor that a client may ask for.
 
     datatype: of the Open Inference Protocol: FP32, INT32, UINT8 ...
-    shape: -1 where the size depends on the frame or on the request.
+    shape: -1 where the size depends on the frame or on the request: of the first axis only.
+    low, high: bounds of the values. least: of the first axis, where its size is free.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    least: int = 0
+
+
+ROUNDING = 1e-3
+"""A share may exceed 1 by so much."""
 
 
 @dataclass(frozen=True)

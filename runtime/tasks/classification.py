@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import BundleError
-from runtime.tasks.base import Named, Output, Parameter, Tensor, given, label
+from runtime.tasks.base import ROUNDING, Named, Output, Parameter, Tensor, given, label
 
 TOP_K = 5
 
@@ -35,8 +35,8 @@ class Classification:
         """Logits, and the likeliest classes with their probabilities, likeliest first."""
         return (
             Tensor("logits", "FP32", (self.names,)),
-            Tensor("top_classes", "INT32", (-1,)),
-            Tensor("top_probabilities", "FP32", (-1,)),
+            Tensor("top_classes", "INT32", (-1,), 0, self.names - 1, least=1),
+            Tensor("top_probabilities", "FP32", (-1,), 0, 1 + ROUNDING, least=1),
         )
 
     def answer(self, raw: NDArray[np.float32], wanted: Sequence[str] = (), **parameters: Any) -> Named:

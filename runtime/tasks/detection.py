@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import BundleError
-from runtime.tasks.base import Named, Output, Parameter, Tensor, given, label
+from runtime.tasks.base import ROUNDING, Named, Output, Parameter, Tensor, given, label
 
 CANDIDATES = 1000
 """Most boxes, best scored first, of which overlapping ones are dropped: it bounds a hostile frame's time."""
@@ -62,9 +62,9 @@ class Detection:
     def tensors(self) -> tuple[Tensor, ...]:
         """Boxes (x0, y0, x1, y1 in [0, 1] of the prepared frame), scores, classes, best first; raw output."""
         return (
-            Tensor("boxes", "FP32", (-1, 4)),
-            Tensor("scores", "FP32", (-1,)),
-            Tensor("classes", "INT32", (-1,)),
+            Tensor("boxes", "FP32", (-1, 4), 0, 1 + ROUNDING),
+            Tensor("scores", "FP32", (-1,), 0, 1 + ROUNDING),
+            Tensor("classes", "INT32", (-1,), 0, self.names - 1),
             Tensor(self.raw.name, "FP32", self.raw.shape),
         )
 

@@ -1,4 +1,4 @@
-"""What a server's answer says: classes, a refusal, or that the frame must be sent again.
+"""What a server's answer says: tensors, a refusal, or that the frame must be sent again.
 
 Whatever comes back may be the work of a proxy, a login page or an attacker. Only an answer of the Open
 Inference Protocol settles a frame; everything else says nothing about it.
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
+
+import numpy as np
+
+from runtime.tasks import Task, Tensor
 
 GIVEN_UP = (400, 413, 422)
 """Status codes, with the protocol's JSON error, of a frame that no repetition makes acceptable."""
@@ -31,20 +36,18 @@ CAUSES = {
 }
 """The likely cause of an odd status code."""
 
+LARGEST = 2.0**128
+"""Values of a tensor without bounds stay below this one."""
+
 MOST_TEXT = 200
 """Most characters of a peer's text that are repeated."""
-
-LARGEST_CLASS = 2**31 - 1
-ROUNDING = 1e-3
-"""A probability may exceed 1 by so much."""
 
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """The server's answer to a frame: its likeliest classes and their probabilities, likeliest first."""
+    """The server's answer to a frame: the brief tensors of its task, by name, as lists of numbers."""
 
-    classes: tuple[int, ...]
-    probabilities: tuple[float, ...]
+    tensors: Mapping[str, list[Any]]
 
 
 class Refused(Exception):
@@ -72,10 +75,12 @@ class Ended(Exception):
     """The client ends: what is under way is given up."""
 
 
-def read_answer(status: int, reason: str, headers: Message, body: bytes, identity: str) -> ServerAnswer:
+def read_answer(
+    status: int, reason: str, headers: Message, body: bytes, identity: str, task: Task
+) -> ServerAnswer:
     """The answer to the frame ``identity``. Raises Refused or TryAgain."""
     if status == 200:
-        return _classes(body, identity)
+        return _tensors(body, identity, task)
     said = f"{status} {error_text(body) or printable(reason)}"
     if status in GIVEN_UP and error_text(body):
         raise Refused(said)
@@ -106,11 +111,11 @@ def _seconds(text: str) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _classes(body: bytes, identity: str) -> ServerAnswer:
+def _tensors(body: bytes, identity: str, task: Task) -> ServerAnswer:
     try:
         parsed = json.loads(body.decode())
         data = {output["name"]: output["data"] for output in parsed["outputs"]}
-        classes, shares = data["top_classes"], data["top_probabilities"]
+        wanted = [(tensor, data[tensor.name]) for tensor in task.tensors if tensor.name in task.brief]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         page = body.lstrip()[:1] == b"<"
         what = (
@@ -119,18 +124,35 @@ def _classes(body: bytes, identity: str) -> ServerAnswer:
         raise TryAgain(f"200, but {what}", odd=True) from error
     if (parsed.get("id") or "") != identity:  # a request without an id has an answer without one
         raise TryAgain("200, but the answer to another frame", odd=True)
-    if not (
-        isinstance(classes, list)
-        and isinstance(shares, list)
-        and 0 < len(classes) == len(shares)
-        and all(type(number) is int and 0 <= number <= LARGEST_CLASS for number in classes)
-        and all(_is_share(share) for share in shares)
+    rows = [_rows(tensor, values) for tensor, values in wanted]
+    if (
+        None in rows
+        or len({n for n, (tensor, _) in zip(rows, wanted, strict=True) if tensor.shape[0] < 0}) > 1
     ):
-        raise TryAgain("200, but classes and probabilities that make no sense", odd=True)
-    return ServerAnswer(tuple(classes), tuple(float(share) for share in shares))
+        raise TryAgain(f"200, but {task.plural} that make no sense", odd=True)
+    return ServerAnswer({tensor.name: _nested(tensor, values) for tensor, values in wanted})
 
 
-def _is_share(value: Any) -> bool:
-    if type(value) is int:
-        return value in (0, 1)
-    return type(value) is float and math.isfinite(value) and 0.0 <= value <= 1.0 + ROUNDING
+def _rows(tensor: Tensor, values: Any) -> int | None:
+    """The size of the first axis; None where this is no such tensor."""
+    if not isinstance(values, list) or not all(_fits(tensor, value) for value in values):
+        return None
+    row = math.prod(tensor.shape[1:])
+    count = len(values) // row
+    if len(values) % row or count < tensor.least or tensor.shape[0] not in (-1, count):
+        return None
+    return count
+
+
+def _fits(tensor: Tensor, value: Any) -> bool:
+    whole = tensor.datatype.startswith(("INT", "UINT"))
+    right = type(value) is int or (type(value) is float and not whole and math.isfinite(value))
+    return right and max(tensor.low, -LARGEST) <= value <= min(tensor.high, LARGEST)
+
+
+def _nested(tensor: Tensor, values: list[Any]) -> list[Any]:
+    """Numbers of their kind, one list a row."""
+    if tensor.datatype.startswith("FP"):
+        values = [float(value) for value in values]
+    nested: list[Any] = np.reshape(np.array(values, dtype=object), tensor.shape).tolist()
+    return nested

@@ -94,13 +94,13 @@ def test_a_busy_bucket_is_as_fast_as_its_rate() -> None:
 def test_delay_and_loss() -> None:
     pauses: list[float] = []
     reliable = EmulatedLink(Nowhere(), Conditions(1e6, 80.0), 0.5, pause=pauses.append)
-    assert reliable.infer("a", b"x") == ServerAnswer((), ()) and sum(pauses) == pytest.approx(0.16, abs=0.01)
+    assert reliable.infer("a", b"x") == ServerAnswer({}) and sum(pauses) == pytest.approx(0.16, abs=0.01)
     seen: list[str] = []
 
     class Server(Nowhere):
         def infer(self, identity: str, packet: bytes) -> ServerAnswer:
             seen.append(identity)
-            return ServerAnswer((), ())
+            return ServerAnswer({})
 
     lossy, lost = EmulatedLink(Server(), Conditions(1e6, 0.0, 0.2), 0.5, pause=lambda _: None), []
     for number in range(1000):

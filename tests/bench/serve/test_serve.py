@@ -44,7 +44,7 @@ def test_a_late_answer_counts_from_when_its_request_was_due(monkeypatch: pytest.
         def infer(self, identity: str, packet: bytes) -> ServerAnswer:
             with server:
                 time.sleep(0.02)
-            return ServerAnswer((), ())
+            return ServerAnswer({})
 
         def close(self) -> None:
             pass

@@ -62,7 +62,7 @@ def test_every_client_gets_the_tails_answers(triton: tuple[TritonProcess, Path])
         logits = tail.decode(packet)
         for kind, client in ((tritonclient.http, http), (tritonclient.grpc, grpc)):
             np.testing.assert_array_equal(asked(kind, client, packet).as_numpy("logits").ravel(), logits)
-        assert ours.infer("", packet).classes == tuple(likeliest(logits, 5))
+        assert ours.infer("", packet).tensors["top_classes"] == likeliest(logits, 5).tolist()
     ours.close()
     statistics = grpc.get_inference_statistics("tail").model_stats[0].inference_stats
     assert statistics.success.count >= 3 * FRAMES
@@ -116,7 +116,7 @@ def test_frames_that_wait_share_a_run(triton: tuple[TritonProcess, Path]) -> Non
         logits = tail.decode(packet)
         shares = np.exp(logits - logits.max())
         expected = np.sort(shares / shares.sum())[::-1][:5]
-        np.testing.assert_allclose(found[number].probabilities, expected, atol=1e-5)
+        np.testing.assert_allclose(found[number].tensors["top_probabilities"], expected, atol=1e-5)
 
 
 def test_a_stream_loses_nothing_while_triton_dies(triton: tuple[TritonProcess, Path], tmp_path: Path) -> None:

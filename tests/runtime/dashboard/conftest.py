@@ -33,7 +33,7 @@ class Server:
     def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         if identity.endswith("-2"):
             raise Refused("400 not today")
-        return ServerAnswer((3, 1, 99), (0.5, float("nan"), 0.25))
+        return ServerAnswer({"top_classes": [3, 1, 99], "top_probabilities": [0.5, float("nan"), 0.25]})
 
     def close(self) -> None:
         """Nothing to close."""

@@ -161,7 +161,9 @@ def test_an_answer_may_take_its_time() -> None:
         client.sendall(answer("a-1"))
 
     with server(slow) as address:
-        assert Connection(address).infer("a-1", b"") == ServerAnswer((1,), (0.5,))
+        assert Connection(address).infer("a-1", b"") == ServerAnswer(
+            {"top_classes": [1], "top_probabilities": [0.5]}
+        )
 
 
 def test_an_answer_that_is_cut_off_is_asked_for_again_soon() -> None:

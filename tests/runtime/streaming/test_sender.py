@@ -10,7 +10,7 @@ from runtime.errors import StreamError
 from runtime.streaming.remote.answers import Ended, Refused, ServerAnswer, TryAgain
 from runtime.streaming.sender import FIRST_SECONDS, MOST_SECONDS, ODD_SECONDS, Delivery, Sender
 
-ANSWER = ServerAnswer((1,), (1.0,))
+ANSWER = ServerAnswer({"top_classes": [1], "top_probabilities": [1.0]})
 
 
 class Script:

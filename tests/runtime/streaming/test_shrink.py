@@ -56,7 +56,7 @@ class Thin:
     def infer(self, identity: str, packet: bytes) -> ServerAnswer:
         time.sleep(len(packet) / self._rate)
         self.sizes.append(len(packet))
-        return ServerAnswer((1,), (1.0,))
+        return ServerAnswer({"top_classes": [1], "top_probabilities": [1.0]})
 
     def close(self) -> None:
         pass

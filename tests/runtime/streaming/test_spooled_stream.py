@@ -42,7 +42,7 @@ class Answers:
         self.sent.append(identity)
         if self.failures:
             raise self.failures.pop(0)
-        return ServerAnswer((1,), (1.0,))
+        return ServerAnswer({"top_classes": [1], "top_probabilities": [1.0]})
 
     def close(self) -> None:
         pass

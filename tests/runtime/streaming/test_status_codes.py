@@ -65,7 +65,7 @@ def test_a_status_about_the_server_is_tried_again(status: int, later: int | None
             link.infer("a-1", b"packet")
         assert raised.value.seconds == later
         answer = link.infer("a-1", b"packet")
-        assert (answer.classes, answer.probabilities) == ((7, 2), (0.75, 0.25))
+        assert answer.tensors == {"top_classes": [7, 2], "top_probabilities": [0.75, 0.25]}
         link.close()
     assert server.requests == 2
 
