@@ -54,7 +54,9 @@ FLOORS = {
         "__init__": "errors codec preprocess pictures bundle engines guard head tail",
         "dashboard": "errors bundle latent",
         "serving": "errors json_log codec tasks bundle engines prior latent tail dashboard __init__",
-        "streaming": "errors json_log codec preprocess pictures bundle tasks guard head tail dashboard __init__",
+        "streaming": (
+            "errors json_log codec preprocess pictures bundle tasks guard head tail dashboard __init__"
+        ),
         "cli": (
             "errors json_log codec preprocess pictures bundle engines guard head tail dashboard serving "
             "streaming __init__ native_denoise"
