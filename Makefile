@@ -47,7 +47,16 @@ locks:
 		$(UV) --universal --python-version 3.10 --extra jetson --extra bench pyproject.toml - -o docker/jetson.txt
 	echo "setuptools>=77" | $(UV) --universal --python-version 3.11 --extra cpu --extra serve \
 		pyproject.toml - -o docker/server.txt
+	$(call BOARD,"cuda-bindings<13",3.10,2_35,jetpack6.txt)
+	$(call BOARD,,3.12,2_39,jetpack7.txt)
+	$(call BOARD,,3.11,2_36,debian12.txt)
 	rm -rf $(VENV)-locks
+
+# Of a board one file each, which holds for its Python and glibc alone. JetPack 6 has CUDA 12.
+WHEELHOUSES := runtime/cli/deploy/wheelhouses
+BOARD = printf '%s\n' coloredlogs flatbuffers packaging protobuf sympy $(1) | $(UV) --only-binary :all: \
+	--extra cpu --extra jetson --extra bench --python-version $(2) --python-platform aarch64-manylinux_$(3) \
+	pyproject.toml - -o $(WHEELHOUSES)/$(4)
 
 # Needs root on Debian or Ubuntu, and an hour and more: docs/aarch64.md.
 aarch64-check: $(VENV)/.bench

@@ -14,6 +14,7 @@
     │   ├── TryLater              the queue is full, or the server is about to stop: send it again
     │   │   └── Crowded               more is being received than the server holds: send it again
     │   └── TooSlow               not answered in time
+    ├── WheelhouseError       the wheels of a board cannot be fetched
     ├── StreamError           the source of frames cannot be read, or the server refuses this client
     └── PacketError           bytes that are not a packet
         ├── PacketFormatError     magic, version, flags or lengths are wrong
@@ -81,6 +82,10 @@ class Crowded(TryLater):
 
 class TooSlow(ServingError):
     """The request was not received, or not answered, in time."""
+
+
+class WheelhouseError(RateholdError):
+    """The wheels of a board cannot be fetched, or do not fit it."""
 
 
 class StreamError(RateholdError):

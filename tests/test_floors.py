@@ -24,6 +24,7 @@ VULNERABLE = {
 """The last version of each that has a known vulnerability."""
 
 LOCKS = [".ci/locks/dev.txt", ".ci/locks/peers.txt", "docker/jetson.txt", "docker/server.txt"]
+LOCKS += [f"runtime/cli/deploy/wheelhouses/{board}.txt" for board in ("jetpack6", "jetpack7", "debian12")]
 
 
 def locked(name: str) -> dict[str, list[str]]:

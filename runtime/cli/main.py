@@ -45,6 +45,7 @@ COMMANDS = {
     "stream": Command("runtime.cli.stream", "frames of a folder, a video or a camera -> a tail server"),
     "warm-up": Command("runtime.cli.ahead", "compile all kernels ahead, as for an image", "add_warm_up"),
     "tensorrt": Command("runtime.cli.ahead", "build a bundle's TensorRT plans ahead, on the board"),
+    "wheelhouse": Command("runtime.cli.deploy.wheelhouse", "wheels of a board that has no network"),
     "check": Command("runtime.cli.check", "what a Jetson has and lacks for ratehold"),
 }
 
