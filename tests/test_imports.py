@@ -37,6 +37,7 @@ FLOORS = {
     "runtime": {
         "errors": "",
         "clock": "",
+        "service_manager": "",
         "json_log": "",
         "codec": "errors native_denoise",
         "preprocess": "errors native_denoise",
@@ -53,13 +54,15 @@ FLOORS = {
         "tail": "errors clock codec bundle engines prior",
         "__init__": "errors codec preprocess pictures bundle engines guard head tail",
         "dashboard": "errors bundle latent",
-        "serving": "errors json_log codec tasks bundle engines prior latent tail dashboard __init__",
+        "serving": (
+            "errors service_manager json_log codec tasks bundle engines prior latent tail dashboard __init__"
+        ),
         "streaming": (
             "errors json_log codec preprocess pictures bundle tasks guard head tail dashboard __init__"
         ),
         "cli": (
-            "errors json_log codec preprocess pictures bundle engines guard head tail dashboard serving "
-            "streaming __init__ native_denoise"
+            "errors service_manager json_log codec preprocess pictures bundle engines guard head tail "
+            "dashboard serving streaming __init__ native_denoise"
         ),
         "__main__": "cli",
     },

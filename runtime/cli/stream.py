@@ -19,6 +19,7 @@ from runtime.errors import StreamError
 from runtime.guard.decision import HOLD
 from runtime.head import Head
 from runtime.json_log import JsonLog
+from runtime.service_manager import READY, ServiceManager
 from runtime.streaming.buffer import POLICIES, Buffer
 from runtime.streaming.spool import Encoded
 from runtime.streaming.status import Status, Totals
@@ -151,6 +152,7 @@ def _open_and_run(given: argparse.Namespace) -> None:
         failed = True
         try:
             with _on_signals(lambda *_: pipeline.stop()):
+                ServiceManager().tell(READY)
                 pipeline.run(status.progress)
             failed = _lost(pipeline.totals) > 0 or _blind(pipeline.totals)
         finally:

@@ -191,6 +191,12 @@ class Pool:
         """Jobs that wait for a worker; a job that a free worker is about to take does not count."""
         return min(len(self._queue), max(0, self.pending - self._workers))
 
+    @property
+    def longest_wait(self) -> float:
+        """Seconds since the oldest job without an answer was accepted; 0 where there is none."""
+        unanswered = [job.submitted for job in self._jobs.values() if not job.future.done()]
+        return time.perf_counter() - min(unanswered, default=time.perf_counter())
+
     def submit(self, bundle: Bundle, packet: bytes) -> asyncio.Future[Answer]:
         """Decode a packet in one of the threads. Raises TryLater when the queue is full.
 

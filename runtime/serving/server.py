@@ -16,6 +16,7 @@ from runtime.bundle import load
 from runtime.dashboard.page import ROOT
 from runtime.errors import ServingError
 from runtime.json_log import Forward, JsonLog
+from runtime.service_manager import ALIVE, READY, STOPPING, ServiceManager
 from runtime.serving.dashboard import ServerView
 from runtime.serving.grpc_front import GrpcFront
 from runtime.serving.http_front import HttpFront
@@ -185,15 +186,27 @@ def run(options: Options, log: JsonLog) -> None:
 
 
 async def _until_signalled(server: Server) -> None:
-    stop = asyncio.Event()
+    stop, manager = asyncio.Event(), ServiceManager()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     if server.page_url is not None:
         print(f"ratehold: {server.page_url}", file=sys.stderr, flush=True)
+    manager.tell(READY)
+    beating = asyncio.ensure_future(_beat(server.service, manager))
     await stop.wait()
+    manager.tell(STOPPING)
     await server.stop()
+    beating.cancel()
+
+
+async def _beat(service: Service, manager: ServiceManager) -> None:
+    """Tell the manager that this loop turns and no frame is stuck in a worker; it restarts what is silent."""
+    while manager.period is not None:
+        if not service.stuck:
+            manager.tell(ALIVE)
+        await asyncio.sleep(manager.period)
 
 
 def _bracketed(host: str) -> str:

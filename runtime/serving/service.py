@@ -18,6 +18,9 @@ from runtime.serving.protocol import VERSION, Answer, Fault, Request, checked, f
 
 Key = tuple[str, bytes]
 
+STUCK = 6
+"""A full queue is answered within the time-out, as a rule; a worker that hangs never comes back."""
+
 MOST_ASKING = 1024
 """Most requests that wait for answers, repetitions included."""
 
@@ -97,6 +100,11 @@ class Service:
     def ready(self) -> bool:
         """Whether requests are taken and a worker lives; False while the server drains."""
         return not self._draining and self._pool.staffed()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a frame has waited for ``STUCK`` times the time-out: no worker comes back to it."""
+        return self._pool.longest_wait > STUCK * self.options.timeout
 
     def index(self) -> list[dict[str, str]]:
         """Every model, as the protocol's repository index has it."""
